@@ -1,0 +1,1 @@
+"""The machinery of dcp-conformance: clusters of ranks, faults, scenarios, verdicts, certificates."""

@@ -1,0 +1,1 @@
+"""The conformance suites: one folder a level, each with its clauses beside its tests."""

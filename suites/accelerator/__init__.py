@@ -1,0 +1,1 @@
+"""The level accelerator. What only a GPU can show."""

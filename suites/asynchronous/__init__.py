@@ -1,0 +1,1 @@
+"""The level asynchronous. Saving in the background: staging, futures, overlap."""

@@ -1,0 +1,1 @@
+"""The level compatibility. Torch's own files, old releases, format utilities, HuggingFace files, transforms."""

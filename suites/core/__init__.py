@@ -1,0 +1,1 @@
+"""The level core. What every backend needs: planning, writing, committing, reading, values."""

@@ -1,0 +1,1 @@
+"""The level distributed. Several ranks together: duplicates, resharding, sharded values, process groups."""

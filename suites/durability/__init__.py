@@ -1,0 +1,1 @@
+"""The level durability. Crashes, power cuts, damaged data and concurrent use."""

@@ -1,0 +1,1 @@
+"""The level failure. What every rank learns when one of them fails."""

@@ -1,0 +1,1 @@
+"""The level scale. Large data, many items and bounded resources."""

@@ -1,0 +1,1 @@
+"""The level security. What a hostile checkpoint, key or address can and cannot do."""
