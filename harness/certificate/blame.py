@@ -1,0 +1,100 @@
+"""Whose failure is it: the table of DESIGN section 4, each row with a sentence for the author of the backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.certificate.verdict import Column, Verdict
+
+
+@dataclass(frozen=True)
+class Blame:
+    """A decision: the verdict and the blame for the CaseOutcome, and the sentence that goes into its reason."""
+
+    verdict: Verdict
+    blame: Column | None
+    sentence: str
+
+
+def decide(
+    *,
+    control_failed: bool | None,
+    second_failed: bool | None,
+    engine: str = "torch's engine",
+    second: str = "a second engine",
+    trait: str = "",
+) -> Blame:
+    """Decide a storage clause that failed under an engine which the backend does not own.
+
+    `control_failed`: did the plain control pair fail in the same case under the same engine; `second_failed`: did
+    the backend fail in the same case under another engine. None means that this run could not be judged (no second
+    engine, or the extra run was itself untestable). `trait` is the lawful trait of the backend that provoked the
+    engine, where the harness knows it. Not to be asked about faults below the storage API: use `below_storage`.
+    """
+    if second_failed is None:
+        return _without_second(control_failed, engine)
+    if not second_failed:
+        return Blame(Verdict.FAIL, "engine", _capital(_engine_sentence(control_failed, engine, second, trait)))
+    if control_failed:
+        return _backend(
+            f"{engine} has a defect here too (the control pair fails under it), but the backend also fails under "
+            f"{second}: the failure is the backend's, and the engine's defect masked it."
+        )
+    held = "the control pair passes under the same engine and " if control_failed is False else ""
+    return _backend(f"{held}the backend fails under {second} too: the failure is the backend's.")
+
+
+def below_storage() -> Blame:
+    """A fault below the storage API (system call, stored byte, network) is never blamed on an engine."""
+    return _backend("the fault was below the storage API, where no engine takes part: the failure is the backend's.")
+
+
+def delegating(*, control_failed: bool | None, engine: str = "torch's engine") -> Blame:
+    """Decide an engine or planner clause of a backend whose own save, load or async_save entered torch's engine."""
+    if control_failed:
+        return Blame(
+            Verdict.FAIL,
+            "engine",
+            f"The backend's own entry point calls {engine}, which fails in the same way with the control pair: "
+            f"reported under {engine}.",
+        )
+    if control_failed is None:
+        return _undecided(f"the backend's own entry point calls {engine}, and the control pair could not be judged")
+    return _backend(f"{engine} keeps the promise with the control pair: the failure is the backend's.")
+
+
+def _without_second(control_failed: bool | None, engine: str) -> Blame:
+    if control_failed is False:
+        return _backend(
+            f"the control pair passes under {engine}, and there is no second engine to ask: "
+            "the failure counts as the backend's."
+        )
+    what = f"the control pair fails under {engine} too" if control_failed else "the control pair could not be judged"
+    return _undecided(what)
+
+
+def _engine_sentence(control_failed: bool | None, engine: str, second: str, trait: str) -> str:
+    if control_failed is False:
+        provoked = f"by a lawful trait of the backend ({trait})" if trait else "by a lawful trait of the backend"
+        return (
+            f"the control pair passes under {engine} and the backend passes under {second}: "
+            f"the failure is the engine's, provoked {provoked}."
+        )
+    also = "the control pair fails under it in the same case, and " if control_failed else ""
+    return f"the failure is that of {engine}: {also}the backend passes under {second}."
+
+
+def _backend(sentence: str) -> Blame:
+    return Blame(Verdict.FAIL, "backend", _capital(sentence))
+
+
+def _undecided(why: str) -> Blame:
+    return Blame(
+        Verdict.UNTESTABLE,
+        None,
+        _capital(f"{why}, and no second engine can tell them apart: install one, for instance reference_impl."),
+    )
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

@@ -1,0 +1,67 @@
+"""What every text goes through, once, on its way into a certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from harness.certificate.known_failures import KnownFailure
+from harness.certificate.redact import redact, redact_mapping
+from harness.certificate.verdict import CaseOutcome, Finding
+
+# Of a long text the start says what happened, and the end of a traceback or an output says why.
+_START, _END = 4_000, 12_000
+
+
+@dataclass(frozen=True)
+class Cleaner:
+    """Redacts, makes encodable, and cuts long texts. Ids of clauses and names of cases are identity: left alone."""
+
+    secrets: tuple[str, ...] = ()
+
+    def __call__(self, text: str) -> str:
+        """One text. It is redacted before it is cut, so that no cut hides the start of a secret."""
+        # A lone surrogate (an undecodable file name) can be shown, but not written to a file.
+        redacted = redact(str(text), secrets=self.secrets).encode("utf-8", "backslashreplace").decode("utf-8")
+        left_out = len(redacted) - _START - _END
+        if left_out <= 0:
+            return redacted
+        return f"{redacted[:_START]}\n[... {left_out} characters left out ...]\n{redacted[-_END:]}"
+
+    def all(self, texts: Iterable[str]) -> list[str]:
+        """Several texts."""
+        return [self(text) for text in texts]
+
+    def mapping(self, options: Mapping[str, object]) -> dict[str, str]:
+        """Options: the values of names that smell of a secret are gone. In the order of their names."""
+        redacted = redact_mapping(options, secrets=self.secrets)
+        return {self(name): self(value) for name, value in sorted(redacted.items())}
+
+    def outcome(self, outcome: CaseOutcome) -> CaseOutcome:
+        """An outcome with every free text cleaned."""
+        return replace(
+            outcome,
+            reason=self(outcome.reason),
+            finding=outcome.finding and self.finding(outcome.finding),
+            seconds=max(0.0, outcome.seconds),
+            notes=tuple(self.all(outcome.notes)),
+            used=tuple(self.all(outcome.used)),
+        )
+
+    def finding(self, finding: Finding) -> Finding:
+        """A finding; each item of evidence is read together with its name, which may be that of a secret."""
+        return replace(
+            finding,
+            observed=self(finding.observed),
+            kind=self(finding.kind),
+            evidence={self(name): self._named(name, text) for name, text in finding.evidence.items()},
+            reproduce=self(finding.reproduce),
+        )
+
+    def entry(self, entry: KnownFailure) -> KnownFailure:
+        """A known failure."""
+        return replace(entry, reason=self(entry.reason), defect=self(entry.defect), where=self(entry.where))
+
+    def _named(self, name: str, text: str) -> str:
+        cleaned = self(f"{name}={text}")
+        return cleaned.removeprefix(f"{name}=") if cleaned.startswith(f"{name}=") else self(text)

@@ -1,0 +1,207 @@
+"""The event files of a run: one per process, append-only JSON lines, readable after any crash.
+
+`events-<worker>.jsonl` holds, in order: `run` (facts), `collected` (case -> clauses), then per case `started` and one
+`outcome` for each of its clauses, and at the end `finished`. Each line is written at once with one system call, so
+that only the last line of a killed process can be torn.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from harness.certificate.verdict import CaseOutcome, Verdict
+
+
+class EventLog:
+    """Appends the events of one process to one file. Not for ranks: they report to the process that drives them."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+
+    @classmethod
+    def for_worker(cls, folder: str | Path, worker: str = "main") -> EventLog:
+        """The log of `worker` (an xdist worker's id, or `main`) in the folder of the run, which must exist."""
+        return cls(Path(folder) / f"events-{worker}.jsonl")
+
+    def run(self, **facts: Any) -> None:
+        """Facts of this process as JSON data: the backend's description, versions, seed, devices, options."""
+        self._append("run", facts=facts)
+
+    def collected(self, cases: Mapping[str, Sequence[str]]) -> None:
+        """Every collected case with the ids of the clauses that it checks; before the first case starts."""
+        self._append("collected", cases={case: list(clauses) for case, clauses in cases.items()})
+
+    def started(self, case: str) -> None:
+        """A case begins. Without an outcome for each of its clauses later, it reads as a harness-error."""
+        self._append("started", case=case)
+
+    def outcome(self, outcome: CaseOutcome) -> None:
+        """What a case showed about one clause."""
+        self._append("outcome", outcome=outcome.as_data())
+
+    def finished(self, *, status: int, leftovers: Sequence[str] = ()) -> None:
+        """This process ended in order, with pytest's exit status; `leftovers` says what could not be discarded."""
+        self._append("finished", status=status, leftovers=list(leftovers))
+
+    def close(self) -> None:
+        """Close the file; may be called again."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> EventLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _append(self, kind: str, **data: Any) -> None:
+        # ASCII only: a name with undecodable bytes (a lone surrogate) must not stop the log.
+        line = json.dumps({"kind": kind, "at": round(time.time(), 3), **data}) + "\n"
+        rest = line.encode("ascii")
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEvents:
+    """The event files of one run, merged. Workers are named as in the file names; order is deterministic.
+
+    `outcomes` includes a harness-error for every case that started and did not report on one of its clauses.
+    `unfinished` names the workers that wrote no `finished`, `errors` are sentences about the files themselves,
+    `notes` what was tolerated (a torn last line).
+    """
+
+    facts: Mapping[str, Mapping[str, Any]]
+    collected: Mapping[str, tuple[str, ...]]
+    started: tuple[str, ...]
+    outcomes: tuple[CaseOutcome, ...]
+    statuses: Mapping[str, int]
+    unfinished: tuple[str, ...]
+    leftovers: tuple[str, ...]
+    errors: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def never_started(self) -> tuple[str, ...]:
+        """Collected cases that neither started nor have any outcome (a skip reported at set-up has one)."""
+        seen = {*self.started, *(outcome.case for outcome in self.outcomes)}
+        return tuple(case for case in self.collected if case not in seen)
+
+
+def read_events(folder: str | Path) -> RunEvents:
+    """Read and merge every `events-*.jsonl` in `folder`. Missing files give an empty run, never an exception."""
+    merging = _Merging()
+    for path in sorted(Path(folder).glob("events-*.jsonl")):
+        merging.read(path)
+    return merging.merged()
+
+
+@dataclass
+class _Merging:
+    """Accumulates lines of all workers; turns what does not fit together into harness-errors."""
+
+    facts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    collected: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    started: dict[str, str] = field(default_factory=dict)
+    outcomes: list[CaseOutcome] = field(default_factory=list)
+    statuses: dict[str, int] = field(default_factory=dict)
+    workers: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def read(self, path: Path) -> None:
+        worker = path.stem.removeprefix("events-")
+        self.workers.append(worker)
+        for number, event in self._parsed(path):
+            try:
+                self._take(worker, event)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                self.errors.append(f"{path.name}, line {number}: not an event of this harness ({error!r}).")
+
+    def _parsed(self, path: Path) -> Iterator[tuple[int, Any]]:
+        lines = path.read_bytes().split(b"\n")
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield number, json.loads(line)
+            except ValueError:
+                # Only the very last line can be torn, and then it lacks its newline.
+                if number == len(lines):
+                    self.notes.append(f"{path.name}: the last line is torn; its process was stopped while writing.")
+                else:
+                    self.errors.append(f"{path.name}, line {number}: unreadable in the middle of the file.")
+
+    def _take(self, worker: str, event: Mapping[str, Any]) -> None:
+        kind = event["kind"]
+        if kind == "run":
+            self.facts[worker] = {**self.facts.get(worker, {}), **event["facts"]}
+        elif kind == "collected":
+            self._collect(event["cases"])
+        elif kind == "started":
+            self.started[str(event["case"])] = worker
+        elif kind == "outcome":
+            self.outcomes.append(CaseOutcome.from_data(event["outcome"]))
+        elif kind == "finished":
+            self.statuses[worker] = int(event["status"])
+            self.leftovers += [str(text) for text in event["leftovers"]]
+        else:
+            raise ValueError(f"unknown kind {kind!r}")
+
+    def _collect(self, cases: Mapping[str, Sequence[str]]) -> None:
+        for case, clauses in cases.items():
+            if self.collected.setdefault(case, tuple(clauses)) != tuple(clauses):
+                self.errors.append(f"case {case}: workers disagree about the clauses that it checks.")
+
+    def merged(self) -> RunEvents:
+        outcomes = [self._expected(outcome) for outcome in self.outcomes] + list(self._unended())
+        return RunEvents(
+            facts=dict(sorted(self.facts.items())),
+            collected=dict(sorted(self.collected.items())),
+            started=tuple(sorted(self.started)),
+            outcomes=tuple(sorted(outcomes, key=lambda outcome: (outcome.clause, outcome.case, outcome.verdict))),
+            statuses=dict(sorted(self.statuses.items())),
+            unfinished=tuple(worker for worker in self.workers if worker not in self.statuses),
+            leftovers=tuple(sorted(self.leftovers)),
+            errors=tuple(self.errors),
+            notes=tuple(self.notes),
+        )
+
+    def _expected(self, outcome: CaseOutcome) -> CaseOutcome:
+        """The outcome itself, or a harness-error in its place where no such case was ever collected."""
+        clauses = self.collected.get(outcome.case)
+        if clauses is not None and outcome.clause in clauses:
+            return outcome
+        what = "was never collected" if clauses is None else f"was not collected for {outcome.clause}"
+        return replace(
+            outcome,
+            verdict=Verdict.HARNESS_ERROR,
+            reason=f"The case {what}, yet it reported {outcome.verdict.word}: a defect of the harness.",
+        )
+
+    def _unended(self) -> Iterator[CaseOutcome]:
+        reported = {(outcome.clause, outcome.case) for outcome in self.outcomes}
+        for case, worker in self.started.items():
+            if case not in self.collected:
+                self.errors.append(f"case {case}: started by {worker}, but never collected.")
+            for clause in self.collected.get(case, ()):
+                if (clause, case) not in reported:
+                    yield CaseOutcome(
+                        clause=clause,
+                        case=case,
+                        verdict=Verdict.HARNESS_ERROR,
+                        reason=f"The case started in worker {worker} and never ended for {clause}: "
+                        "the process was stopped or crashed, or the harness lost the outcome.",
+                    )

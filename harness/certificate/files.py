@@ -1,0 +1,98 @@
+"""Reports on disk: written whole or not at all, and never over something that this harness did not write."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.certificate.schema import validate
+from harness.errors import UsageError
+
+_MARKER = "dcp-conformance/certificate/"
+_JUNIT_MARKER = '<testsuites name="dcp-conformance"'
+
+
+def check_target(path: str | Path) -> None:
+    """Raise UsageError if a report (certificate or JUnit file) would replace something else at `path`.
+
+    To be asked before a run, so that nobody waits minutes for a refusal. A missing file or folder is fine.
+    """
+    target = Path(path)
+    if not os.path.lexists(target):
+        return
+    if target.is_symlink() or not target.is_file():
+        raise UsageError(f"{target} is not a plain file, so no report is written there. Choose another place.")
+    if not _is_report(target):
+        raise UsageError(
+            f"{target} is there already and is not a report of this harness, so it is not overwritten. "
+            "Move it away, or choose another place."
+        )
+
+
+def write(certificate: Mapping[str, Any], path: str | Path) -> None:
+    """Write a valid certificate to `path`, atomically: a new file beside it, then a rename. Makes the folder.
+
+    Raises UsageError if `path` holds anything but an older report or cannot be written, and ValueError for data
+    that is no certificate.
+    """
+    problems = validate(certificate)
+    if problems:
+        raise ValueError("Not a certificate: " + "; ".join(problems[:5]))
+    write_text(text(certificate), path)
+
+
+def text(certificate: Mapping[str, Any]) -> str:
+    """The certificate as it stands in its file; the same data always gives the same text."""
+    return json.dumps(certificate, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_text(content: str, path: str | Path) -> None:
+    """Replace the report at `path` by `content` in one step. Raises UsageError as `write` does."""
+    check_target(path)
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _replace(target, content)
+    except OSError as error:
+        raise UsageError(f"Cannot write {target}: {error.strerror or error}. Choose another place.") from error
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The certificate at `path`. Raises UsageError if it cannot be read or is not one."""
+    try:
+        certificate = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"Cannot read a certificate from {path}: {error}.") from error
+    problems = validate(certificate)
+    if problems:
+        raise UsageError(f"{path} is not a valid certificate: " + "; ".join(problems[:5]) + ".")
+    return dict(certificate)
+
+
+def _replace(target: Path, content: str) -> None:
+    draft = target.with_name(f".{target.name}.{os.getpid()}.draft")
+    with draft.open("x", encoding="utf-8") as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            draft.replace(target)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+
+
+def _is_report(path: Path) -> bool:
+    """By its marker only: an older or newer schema of ours may be replaced too."""
+    try:
+        content = path.read_text(encoding="utf-8")
+        if _JUNIT_MARKER in content[:200]:
+            return True
+        data = json.loads(content)
+    except (OSError, ValueError):
+        # Unreadable, or neither JSON nor our XML: not ours.
+        return False
+    return isinstance(data, dict) and str(data.get("schema", "")).startswith(_MARKER)

@@ -1,0 +1,109 @@
+"""Which clauses bind a backend. Source of the rules: DESIGN section 4 and the preamble of CONTRACT."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from harness.contract import Clause
+
+Kind = Literal["owned", "engine", "not-applicable"]
+
+# Offered only on request: absent means "not offered", where every other capability defaults to "supported".
+ON_REQUEST = ("extensions",)
+
+_NOT_SUPPLIED = {
+    "S": "the backend supplies no storage writer and reader",
+    "E": "the backend exports no save and load of its own",
+    "P": "the backend supplies no default planners",
+    "F": "the backend does not claim torch's on-disk format (torch_format)",
+    "U": "the backend exports no replacement for torch's format utilities",
+}
+
+
+class Supplies(Protocol):
+    """What is asked of a backend's Description: plain data, no torch."""
+
+    @property
+    def letters(self) -> Collection[str]: ...
+
+    @property
+    def unsupported(self) -> Mapping[str, str]: ...
+
+    @property
+    def offers(self) -> Collection[str]: ...
+
+    @property
+    def exports(self) -> Collection[str]: ...
+
+
+@dataclass(frozen=True)
+class Applicability:
+    """`owned`: decides the backend's level. `engine`: shown in the engine's column. Else not applicable, and why."""
+
+    kind: Kind
+    reason: str = ""
+
+
+def applicability(clause: Clause, description: Supplies, *, devices: int) -> Applicability:
+    """Does `clause` bind the backend, the engine under it, or nobody. `devices` is the number of usable GPUs.
+
+    Asked in this order, so that the reason shown is the one that the author chose: what is offered on request only,
+    what was opted out of, what the machine lacks, and last whose part of the contract it is.
+    """
+    reason = _not_offered(clause, description) or _opted_out(clause, description) or _lacking(clause, devices)
+    if reason:
+        return Applicability("not-applicable", reason)
+    if binding_letters(clause, description):
+        return Applicability("owned")
+    if clause.applies & {"E", "P"}:
+        return Applicability("engine", _absent(clause, "E", "P"))
+    return Applicability("not-applicable", _absent(clause, "S", "F", "U"))
+
+
+def owned_letters(description: Supplies) -> frozenset[str]:
+    """The letters that the backend supplies; F needs a storage pair that claims torch's own files.
+
+    Who exports `save` and `load` supplies their default planner too (P), whether or not it exports planner classes.
+    """
+    letters = frozenset(description.letters)
+    if "E" in letters:
+        letters |= {"P"}
+    claims_format = "S" in letters and "torch_format" not in description.unsupported
+    return letters if claims_format else letters - {"F"}
+
+
+def binding_letters(clause: Clause, description: Supplies) -> frozenset[str]:
+    """The letters through which `clause` binds this backend; empty where it does not.
+
+    A clause about named tools binds a planner or a utility only where the backend exports all of them.
+    """
+    letters = clause.applies & owned_letters(description)
+    return letters if set(clause.tools) <= set(description.exports) else letters - {"P", "U"}
+
+
+def _not_offered(clause: Clause, description: Supplies) -> str:
+    if clause.drop_in and "drop_in" not in description.offers:
+        return "binds only a drop-in for torch's engine, and the backend does not offer drop_in"
+    for capability in clause.capabilities:
+        if capability in ON_REQUEST and capability not in description.offers:
+            return f"the backend does not offer {capability}"
+    return ""
+
+
+def _opted_out(clause: Clause, description: Supplies) -> str:
+    needed = [*clause.capabilities, *(["multi_process"] if clause.world > 1 else [])]
+    for capability in needed:
+        if capability in description.unsupported:
+            return f"{capability} is not supported: {description.unsupported[capability]}"
+    return ""
+
+
+def _lacking(clause: Clause, devices: int) -> str:
+    return "needs a GPU, and this machine has none that torch can use" if clause.gpu and devices < 1 else ""
+
+
+def _absent(clause: Clause, *letters: str) -> str:
+    return "; ".join(_NOT_SUPPLIED[letter] for letter in letters if letter in clause.applies)
