@@ -1,0 +1,25 @@
+"""Warm ranks that run functions together and answer with outcomes as data.
+
+The driving process never imports torch or the code under test: only the fork server and its ranks do.
+"""
+
+from __future__ import annotations
+
+from harness.cluster.config import DEFAULT_PRELOAD, ClusterConfig
+from harness.cluster.errors import ClusterError
+from harness.cluster.local import Cluster
+from harness.cluster.outcomes import Died, Event, ExceptionRecord, Hung, Outcome, Raised, Returned
+
+__all__ = [
+    "DEFAULT_PRELOAD",
+    "Cluster",
+    "ClusterConfig",
+    "ClusterError",
+    "Died",
+    "Event",
+    "ExceptionRecord",
+    "Hung",
+    "Outcome",
+    "Raised",
+    "Returned",
+]

@@ -1,0 +1,7 @@
+"""The exception that means: the cluster itself failed, which says nothing about the code under test."""
+
+from __future__ import annotations
+
+
+class ClusterError(Exception):
+    """The fork server or a world could not be started or was lost; the text holds the last lines of its log."""

@@ -1,0 +1,194 @@
+"""The driving process's end of the fork server: start it, ask it for ranks, hear which ended, end it."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.cluster import processes
+from harness.cluster.config import ONE_THREAD, ClusterConfig
+from harness.cluster.errors import ClusterError
+from harness.cluster.wire import Channel
+from harness.cluster.worker import RankSpec
+from harness.errors import UsageError
+
+_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
+_START_LIMIT = 180.0
+_REPLY_LIMIT = 60.0
+_CLOSE_LIMIT = 15.0
+# Asking the CUDA driver itself, as imports do through torch.cuda.is_available(), would make the server unfit to fork.
+_NO_DRIVER = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+_MARK = "DCP_CONFORMANCE_CLUSTER"
+_FOREIGN_RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+# `python -c` puts the current folder first on sys.path; a folder there must never hide a package of ours.
+_PROGRAM = """
+import sys
+root, extra, fd, driver = sys.argv[1], sys.argv[2:-2], int(sys.argv[-2]), int(sys.argv[-1])
+sys.path[:] = [entry for entry in sys.path if entry]
+if root not in sys.path:
+    sys.path.insert(0, root)
+sys.path.extend(entry for entry in extra if entry not in sys.path)
+del sys.argv[1:]
+from harness.cluster.server import main
+main(fd, driver)
+"""
+
+
+class ForkServer:
+    """A running fork server. Messages about ranks are collected by `pump` until somebody asks for them."""
+
+    def __init__(self, config: ClusterConfig, *, refused: dict[str, str], late: Sequence[str]) -> None:
+        self.log = config.folder.absolute() / f"server-{os.getpid()}.log"
+        self.endings: dict[int, tuple[bool, int]] = {}
+        """Process id of a rank that ended -> (by its own exit, exit code or signal number)."""
+        self._mark = uuid.uuid4().hex
+        """In the environment of everything that is started here, so that it can be found without a living parent."""
+        self._forked: dict[int, list[int]] = {}
+        self._discarded: set[int] = set()
+        self._started: tuple[Any, ...] | None = None
+        ours, theirs = socket.socketpair()
+        self.channel = Channel(ours, send_limit=_REPLY_LIMIT)
+        with theirs, open(self.log, "ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM, _PACKAGE_ROOT, *map(os.path.abspath, config.search_path)]
+                + [str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**_environment(config), _MARK: self._mark},
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        self._wanted: dict[str, Any] = {
+            "preload": config.preload,
+            "optional_preload": config.optional_preload,
+            "coverage": config.coverage,
+            "refused": refused,
+            "late": tuple(late),
+        }
+
+    def start(self) -> tuple[Any, ...]:
+        """Preload; ("ready", modules, refused) or ("unfit", module, reason).
+
+        Raises:
+            ClusterError: the server ended or took too long.
+            UsageError: torch cannot be imported.
+        """
+        self._tell(self._wanted)
+        self._wait(lambda: self._started is not None, _START_LIMIT, "preload its modules")
+        assert self._started is not None
+        kind, *rest = self._started
+        if kind == "ready" and "torch" in rest[1] and "torch" in self._wanted["preload"]:
+            raise UsageError(f"ranks cannot be started: torch {rest[1]['torch']} ({sys.executable}).")
+        return self._started
+
+    def fork(self, world: int, specs: list[RankSpec], ends: Sequence[socket.socket]) -> list[int]:
+        """Fork one rank for each spec, giving it this end of a socket; process ids by rank."""
+        try:
+            self.channel.send_with_fds(("fork", world, specs), [end.fileno() for end in ends])
+        except OSError as error:
+            raise self.lost() from error
+        self._wait(lambda: world in self._forked, _REPLY_LIMIT, "fork ranks")
+        return self._forked.pop(world)
+
+    def discard(self, world: int, pids: Sequence[int], *, leaving: Sequence[int] = ()) -> None:
+        """Kill the ranks of a world and everything they started; returns when they are gone.
+
+        Those in `leaving` were asked to exit and are given a few seconds to.
+        """
+        self._tell(("discard", world, list(leaving)))
+        self._wait(lambda: world in self._discarded, _REPLY_LIMIT, "end ranks")
+        self._discarded.discard(world)
+        for pid in pids:
+            self.endings.pop(pid, None)
+
+    def pump(self) -> None:
+        """Take in what the server has said.
+
+        Raises:
+            ClusterError: it is gone.
+        """
+        messages = [] if self.channel.closed else self.channel.drain()
+        for kind, *rest in messages:
+            if kind == "ended":
+                pid, by_exit, status = rest
+                self.endings[pid] = (by_exit, status)
+            elif kind == "forked":
+                self._forked[rest[0]] = rest[1]
+            elif kind == "discarded":
+                self._discarded.add(rest[0])
+            else:
+                self._started = (kind, *rest)
+        if self.channel.closed:
+            raise self.lost()
+
+    def orphans(self, known: set[int]) -> list[int]:
+        """Processes that the server adopted: started by a rank, and no longer below it."""
+        return [pid for pid in processes.children(self.pid) if pid not in known and processes.state(pid) not in "Z"]
+
+    def close(self) -> None:
+        """End the server and everything below it."""
+        if self.channel.closed:
+            return  # it is lost already
+        try:
+            self.channel.send(("close",))
+            self._process.wait(_CLOSE_LIMIT)
+        except (OSError, subprocess.TimeoutExpired):
+            self._kill()
+        self.channel.close()
+
+    def lost(self, what: str = "") -> ClusterError:
+        """The error for a server that is gone, or that did something for which it must go now."""
+        self.channel.close()
+        code = self._kill()
+        ending = processes.signal_name(-code) if code < 0 else f"exit code {code}"
+        what = what or f"ended ({ending})"
+        return ClusterError(f"the fork server of the ranks {what}. Last lines of its log:\n{self._log_tail()}")
+
+    def _kill(self) -> int:
+        """Make sure that the server is gone, and its session with it; its exit code."""
+        try:
+            code = self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            processes.kill(processes.descendants(self.pid))
+            self._process.kill()
+            code = self._process.wait()
+        # Ranks die with their server, but what they started is nobody's child now.
+        processes.kill(processes.with_environment(f"{_MARK}={self._mark}"))
+        return code
+
+    def _tell(self, message: object) -> None:
+        try:
+            self.channel.send(message)
+        except OSError as error:
+            raise self.lost() from error
+
+    def _wait(self, done: Any, limit: float, what: str) -> None:
+        deadline = time.monotonic() + limit
+        poll = select.poll()
+        poll.register(self.channel, select.POLLIN)
+        while not done():
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000) and time.monotonic() >= deadline:
+                raise self.lost(f"did not {what} in {limit:g} s")
+            self.pump()
+
+    def _log_tail(self) -> str:
+        try:
+            return self.log.read_bytes()[-4096:].decode(errors="replace")
+        except OSError as error:
+            return f"(no log: {error})"
+
+
+def _environment(config: ClusterConfig) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN_RANKS}
+    return {**inherited, **_NO_DRIVER, "GLOO_SOCKET_IFNAME": "lo", **config.environment, **ONE_THREAD}

@@ -1,0 +1,257 @@
+"""The life of a rank after its fork: set up, run functions by name, prove that nothing was left behind."""
+
+from __future__ import annotations
+
+import ctypes
+import datetime
+import faulthandler
+import gc
+import importlib
+import os
+import pickle
+import random
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from harness.cluster import measure, processes, rank
+from harness.cluster.exceptions import record
+from harness.cluster.functions import FunctionName, resolve
+from harness.cluster.wire import Channel, dumps
+
+STACK_SIGNAL = 61
+"""Makes a rank write the stacks of its threads. A real-time signal, because backends use SIGUSR1 and SIGUSR2; by its
+number (SIGRTMAX - 3), because other systems, where this module is only imported, lack the name."""
+
+_CRASHED = 70
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankSpec:
+    """What a new rank is told."""
+
+    rank: int
+    world_size: int
+    group: bool
+    device: str
+    folder: str
+    group_timeout: float
+    settle_limit: float
+
+
+def log_path(folder: str | Path, number: int) -> Path:
+    """Where stdout and stderr of a rank go."""
+    return Path(folder, f"rank-{number}.log")
+
+
+def stack_path(folder: str | Path, number: int) -> Path:
+    """Where a rank writes its stacks on STACK_SIGNAL."""
+    return Path(folder, f"rank-{number}.stack")
+
+
+def events_path(folder: str | Path, number: int) -> Path:
+    """Where children of a rank write their events."""
+    return Path(folder, f"rank-{number}.events")
+
+
+def live(spec: RankSpec, channel: Channel, *, server: int, late_imports: tuple[str, ...]) -> NoReturn:
+    """Be a rank until the other side hangs up or the process is killed."""
+    code = _CRASHED
+    try:
+        _bind_to(server)
+        _redirect(spec)
+        _Rank(spec, channel, late_imports).serve()
+        measure.stop()
+        code = 0
+    except BaseException:  # nothing is above this frame but the server's own code, which must not go on here
+        traceback.print_exc()
+    finally:
+        _flush()
+        os._exit(code)
+
+
+def _bind_to(server: int) -> None:
+    os.setpgid(0, 0)
+    processes.die_with_parent(signal.SIGKILL)
+    if os.getppid() != server:  # it ended before the line above took effect
+        os._exit(_CRASHED)
+
+
+def _redirect(spec: RankSpec) -> None:
+    log = os.open(log_path(spec.folder, spec.rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what is printed before SIGKILL is kept
+    faulthandler.enable(file=2)
+    stacks = open(stack_path(spec.folder, spec.rank), "ab", buffering=0)  # noqa: SIM115  kept open for the handler
+    faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True, chain=False)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # closed or replaced by the function that ran; the log keeps what had got there
+            continue
+    ctypes.CDLL(None).fflush(None)  # what native code printed
+
+
+class _Rank:
+    def __init__(self, spec: RankSpec, channel: Channel, late_imports: tuple[str, ...]) -> None:
+        self._channel = channel
+        self._spec = spec
+        self._pid = os.getpid()
+        self._clean = False
+        """The fingerprint was right when the last run ended."""
+        try:
+            self._info = self._set_up(late_imports)
+        except BaseException as error:
+            channel.send(("failed", dumps(record(error))))
+            raise
+        # Imported here because it imports torch, which the server does in its own time.
+        from harness.cluster.fingerprint import Fingerprint
+
+        self._baseline = Fingerprint.take()
+        channel.send(("ready", self._info.device, self._info.backend))
+
+    def _set_up(self, late_imports: tuple[str, ...]) -> rank.RankInfo:
+        spec = self._spec
+        os.environ.update(_environment(spec))
+        random.seed(0)  # Python seeds every forked process from the clock; worlds shall be alike
+        for module in late_imports:
+            _import_if_possible(module)
+        device, backend = _join(spec)
+        info = rank.RankInfo(
+            rank=spec.rank,
+            world_size=spec.world_size,
+            group=spec.group,
+            device=device,
+            backend=backend,
+            folder=spec.folder,
+            run=0,
+        )
+        rank.become(info, self._channel)
+        if spec.group:
+            _numbered_barrier(0, spec.world_size)
+        return info
+
+    def serve(self) -> None:
+        actions: dict[str, Callable[..., None]] = {"run": self._run, "prove": self._prove}
+        while True:
+            try:
+                kind, *rest = self._channel.receive()
+            except EOFError:
+                return
+            if kind == "exit":
+                return
+            actions[kind](*rest)
+
+    def _run(self, number: int, module: str, qualname: str, file: str | None, arguments: bytes) -> None:
+        rank.begin_run(number)
+        started = time.monotonic()
+        kind, payload = _call(FunctionName(module, qualname, file), arguments)
+        if os.getpid() != self._pid:
+            os._exit(_CRASHED)  # a process that the function forked came back from it: it is not the rank
+        seconds = time.monotonic() - started
+        _flush()
+        # Looked at before the answer, in the shadow of slower ranks; usually nothing differs and that is all.
+        self._clean = kind == "returned" and self._baseline.holds()
+        rank.answer(("answer", number, kind, payload, seconds, self._clean))
+
+    def _prove(self, number: int) -> None:
+        differences = [] if self._clean else self._settled_differences()
+        numbers: list[int] | None = None
+        if self._spec.group and _has_group():
+            try:
+                numbers = _numbered_barrier(number, self._spec.world_size)
+            except Exception as error:
+                differences.append(f"The barrier after the run failed: {type(error).__name__}: {error}")
+        rank.answer(("proof", number, numbers, differences))
+
+    def _settled_differences(self) -> list[str]:
+        """Differences that stay: threads, children and files of a finished run may take a moment to go away."""
+        # Where something else differs the world is lost anyway: wait a little, for true sentences only.
+        limit = self._spec.settle_limit if self._baseline.may_settle() else min(0.1, self._spec.settle_limit)
+        deadline = time.monotonic() + limit
+        pause = 0.002
+        while self._baseline.unsettled() and time.monotonic() < deadline:
+            gc.collect()  # files and threads may hang on reference cycles
+            time.sleep(pause)
+            pause = min(2 * pause, 0.05)
+        return self._baseline.differences()
+
+
+def _call(name: FunctionName, arguments: bytes) -> tuple[str, bytes]:
+    try:
+        function = resolve(name)
+        values = _load_arguments(arguments)
+        return "returned", dumps(function(*values))
+    except BaseException as error:  # SystemExit and CheckpointException are answers like any other
+        return "raised", dumps(record(error))
+
+
+def _load_arguments(arguments: bytes) -> tuple[Any, ...]:
+    try:
+        return tuple(pickle.loads(arguments))
+    except Exception as error:
+        raise RuntimeError(f"the arguments cannot be unpickled on the rank: {error!r}") from error
+
+
+def _environment(spec: RankSpec) -> dict[str, str]:
+    number, size = str(spec.rank), str(spec.world_size)
+    return {
+        "RANK": number,
+        "LOCAL_RANK": number,
+        "WORLD_SIZE": size,
+        "LOCAL_WORLD_SIZE": size,
+        rank.CHILD_EVENTS: str(events_path(spec.folder, spec.rank)),
+    }
+
+
+def _import_if_possible(module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except Exception:  # it could be imported in the server's trial; the run that needs it will tell the reason
+        traceback.print_exc()
+
+
+def _join(spec: RankSpec) -> tuple[str, str]:
+    from harness.cluster.devices import take_device
+
+    device, backend = take_device(spec.device, spec.rank, spec.world_size)
+    if not spec.group:
+        return device, ""
+    import torch.distributed as dist
+
+    dist.init_process_group(
+        backend,
+        store=dist.FileStore(str(Path(spec.folder, "store")), spec.world_size),
+        rank=spec.rank,
+        world_size=spec.world_size,
+        timeout=datetime.timedelta(seconds=spec.group_timeout),
+    )
+    return device, backend
+
+
+def _has_group() -> bool:
+    import torch.distributed as dist
+
+    return dist.is_initialized()
+
+
+def _numbered_barrier(number: int, world_size: int) -> list[int]:
+    """All ranks tell all ranks which run they are at: shows a collective that one of them left behind."""
+    import torch
+    import torch.distributed as dist
+
+    mine = torch.tensor([number], dtype=torch.int64, device="cpu")
+    everyone = [torch.empty(1, dtype=torch.int64, device="cpu") for _ in range(world_size)]
+    dist.all_gather(everyone, mine)
+    return [int(value.item()) for value in everyone]
