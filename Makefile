@@ -1,0 +1,47 @@
+# make certify   certify a backend with the suites     make certify BACKEND=mypkg.storage PYTEST_ARGS="--level core"
+# make test      lint, types, and the harness's own tests
+#
+# Each sets up .venv in this folder first, with the exact versions of constraints.txt. TORCH=system takes the torch
+# (and whatever comes with it) that $(PYTHON) sees instead of installing one: make test TORCH=system PYTHON=python3.12
+# PIP_ARGS goes to pip, for an index of CPU builds for example.
+
+PYTHON ?= python3
+TORCH ?= pinned
+BACKEND ?= torch.distributed.checkpoint
+PIP_ARGS ?=
+PYTEST_ARGS ?=
+WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores > 4 ? 4 : cores)))
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+# The name says what the environment was made of, so that another choice makes it anew.
+READY := $(VENV)/ready-$(TORCH)-$(subst /,_,$(PYTHON))
+
+.PHONY: certify test clean
+.DELETE_ON_ERROR:
+
+certify: $(READY)
+	$(BIN)/python -m pytest suites --backend=$(BACKEND) -n $(WORKERS) $(PYTEST_ARGS)
+
+test: $(READY)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+	$(BIN)/python -m pytest tests -n $(WORKERS) $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+$(READY): pyproject.toml constraints.txt Makefile .ci/system_torch.py
+	$(PYTHON) -m venv --clear $(VENV)
+ifeq ($(TORCH),system)
+	$(PIP) --no-deps --constraint constraints.txt setuptools
+	$(PIP) --no-deps --no-build-isolation --editable .
+	$(PYTHON) .ci/system_torch.py folders > $(VENV)/system.txt
+	$(BIN)/python .ci/system_torch.py link $(VENV)/system.txt
+	$(BIN)/python .ci/system_torch.py requirements constraints.txt $(VENV)
+	$(PIP) --constraint $(VENV)/constraints.txt --requirement $(VENV)/requirements.txt
+else
+	$(PIP) --constraint constraints.txt --editable ".[dev]"
+endif
+	touch $@

@@ -1,0 +1,159 @@
+"""The Backend record: what is under test, as data and callables. It is no base class and knows no test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.blobs import Blobs, FileBlobs, discard_path, file_blobs, path_below
+from harness.capabilities import CAPABILITIES, OFFERS, check_offers, check_unsupported
+from harness.errors import UsageError
+
+__all__ = ["CAPABILITIES", "OFFERS", "PLANNERS", "UTILITIES", "Backend", "Blobs", "Description", "FileBlobs"]
+
+# Names of torch.distributed.checkpoint by which a module supplies the default planners, and by which it supplies
+# a replacement of a class or helper that the U clauses bind.
+PLANNERS = frozenset({"DefaultSavePlanner", "DefaultLoadPlanner"})
+UTILITIES = frozenset(
+    {
+        "dcp_to_torch_save",
+        "torch_save_to_dcp",
+        "BroadcastingTorchSaveReader",
+        "DynamicMetaLoadPlanner",
+        "HuggingFaceStorageWriter",
+        "HuggingFaceStorageReader",
+        "Metadata",
+        "MetadataIndex",
+        "ChunkStorageMetadata",
+        "TensorStorageMetadata",
+        "BytesStorageMetadata",
+        "TensorProperties",
+        "find_state_dict_object",
+        "get_state_dict",
+        "set_state_dict",
+        "get_model_state_dict",
+        "set_model_state_dict",
+        "get_optimizer_state_dict",
+        "set_optimizer_state_dict",
+        "DefaultStager",
+        "StateDictStager",
+        "_assert_same_keys",
+        "_load_state_dict_from_keys",
+        "_DistWrapper",
+        "_ReaderView",
+        "traverse_state_dict",
+        "set_element",
+        "get_element",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """A ``StorageWriter``/``StorageReader`` pair, with or without an engine (``save``, ``load``, ``async_save``).
+
+    Only ``name`` and either the pair or ``save`` and ``load`` are needed:
+
+        backend = Backend(name="mypkg", writer=MyWriter, reader=MyReader)
+
+    ``writer(checkpoint_id, **options)`` and ``reader(checkpoint_id)`` are classes or functions of one positional
+    argument. Raises UsageError for half a pair, an unknown capability or offer, or a reason left out.
+    """
+
+    name: str
+    version: str = "unknown"
+    writer: Callable[..., Any] | None = None
+    reader: Callable[..., Any] | None = None
+    save: Callable[..., Any] | None = None
+    load: Callable[..., Any] | None = None
+    async_save: Callable[..., Any] | None = None
+    # (scratch folder, name) -> checkpoint id; the name is unique within the run.
+    new_checkpoint_id: Callable[[str, str], str] = path_below
+    # Raises LookupError where the stored bytes cannot be reached (the default, for an id that is not a path).
+    blobs: Callable[[str], Blobs] = file_blobs
+    # A result of False: the checkpoint was left where it is, and the certificate lists it.
+    discard: Callable[[str], bool | None] = discard_path
+    # Starts what the backend needs (a server) and returns the environment variables that ranks need to find it.
+    start: Callable[[], Mapping[str, str] | None] | None = None
+    stop: Callable[[], None] | None = None
+    # Capability -> the reason why the backend does not have it.
+    unsupported: Mapping[str, str] = field(default_factory=dict)
+    offers: tuple[str, ...] = ()
+    # Settings of the writer that it documents, each a certified way to use it; none means ({},).
+    option_sets: tuple[Mapping[str, Any], ...] = ()
+    # Multiplies the limits after which a hang is declared, for a store that retries.
+    patience: float = 1.0
+    # Planners and utilities that the backend supplies under torch's own names.
+    utilities: Mapping[str, Any] = field(default_factory=dict)
+    # File or entry point that it was found in; filled in by discovery.
+    location: str = ""
+    # What discovery saw and the certificate should say.
+    notes: tuple[str, ...] = ()
+    # Given with --backend-option; already part of `writer`.
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        where = f"Backend {self.name!r}"
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise UsageError("A Backend needs a name: Backend(name=..., writer=..., reader=...).")
+        _check_parts(self, where)
+        if not isinstance(self.patience, (int, float)) or not (math.isfinite(self.patience) and self.patience > 0):
+            raise UsageError(f"{where}: patience must be a number above 0; it is {self.patience!r}.")
+        object.__setattr__(self, "unsupported", check_unsupported(self.unsupported, f"{where}: unsupported"))
+        object.__setattr__(self, "offers", check_offers(self.offers, f"{where}: offers"))
+        object.__setattr__(self, "option_sets", tuple(self.option_sets) or ({},))
+        both = sorted(set(self.offers) & set(self.unsupported))
+        if both:
+            raise UsageError(f"{where} both offers {both[0]!r} and opts out of it. Keep one of the two.")
+
+    @property
+    def exports(self) -> tuple[str, ...]:
+        """Names of torch.distributed.checkpoint's planners and utilities that the backend supplies itself."""
+        return tuple(sorted(self.utilities))
+
+    @property
+    def owned_letters(self) -> frozenset[str]:
+        """What the backend supplies: S storage, E engine, P planner, F torch's format, U utilities."""
+        storage = self.writer is not None and self.reader is not None
+        letters = {
+            "S": storage,
+            "E": self.save is not None and self.load is not None,
+            "P": set(self.utilities) >= PLANNERS,
+            "F": storage and "torch_format" not in self.unsupported,
+            "U": bool(UTILITIES & set(self.utilities)),
+        }
+        return frozenset(letter for letter, owned in letters.items() if owned)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a backend is, as plain data: it may be pickled, sent between processes and written as JSON."""
+
+    name: str
+    reference: str  # as typed behind --backend=
+    version: str
+    location: str  # the file or the entry point
+    letters: tuple[str, ...]  # what it supplies, see Backend.owned_letters
+    unsupported: dict[str, str] = field(default_factory=dict)
+    offers: tuple[str, ...] = ()
+    exports: tuple[str, ...] = ()
+    inherits: tuple[str, ...] = ()  # "writer.write_data": storage methods that are torch's code
+    torch: str = ""
+    patience: float = 1.0
+    has_async_save: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def _check_parts(backend: Backend, where: str) -> None:
+    if (backend.writer is None) != (backend.reader is None):
+        there, missing = ("reader", "writer") if backend.writer is None else ("writer", "reader")
+        raise UsageError(f"{where} has a {there} but no {missing}. A checkpoint needs both.")
+    if backend.writer is None and (backend.save is None or backend.load is None):
+        raise UsageError(f"{where} has nothing to test. Give it writer and reader, or save and load, or all four.")
+    optional = ("writer", "reader", "save", "load", "async_save", "start", "stop")
+    for part in (*optional, "new_checkpoint_id", "blobs", "discard"):
+        value = getattr(backend, part)
+        if not callable(value) and not (value is None and part in optional):
+            raise UsageError(f"{where}: {part} must be callable; it is {value!r}.")
