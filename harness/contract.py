@@ -9,7 +9,7 @@ A level is a folder with a file `clauses.toml`; a clause is one table in it, nam
     world = 1                          # the smallest number of ranks with which a check means something
     gpu = true                         # optional: needs an accelerator (these clauses form the level accelerator)
     capabilities = ["exotic_dtypes"]   # optional: not applicable to a backend that opted out of one of them
-    tools = ["dcp_to_torch_save"]      # optional: binds planners and utilities (P, U) only where all of these are exported
+    tools = ["dcp_to_torch_save"]      # optional: planners and utilities (P, U) are bound only where all are exported
     drop_in = true                     # optional: binds only a backend that also replaces torch's private behaviour
     source = "storage.py:StorageWriter.write_data"
     excluded = "..."                   # why nothing checks it; every MAY clause says so

@@ -1,0 +1,31 @@
+"""`--explain CLAUSE-ID`: the clause, its tests, its mutants and its last verdict, from data and static reading only."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from harness.certificate import terminal
+from harness.contract import Clause
+from harness.finish import last_certificate
+
+# Present in a clone only: mutants belong to the project's own tests and are not installed.
+MUTANTS = Path(__file__).resolve().parent.parent / "tests" / "mutants"
+
+
+def explanation(clause: Clause, tests: list[str], report_dir: Path) -> list[str]:
+    """The lines to print. tests: names of the cases that check it; report_dir: where the last certificate lies."""
+    return terminal.explain_lines(clause, tests, mutants_of(clause.id), last_certificate(report_dir))
+
+
+def mutants_of(clause_id: str, folder: Path = MUTANTS) -> list[str]:
+    """Names of the mutants whose BREAKS names the clause, read without importing them."""
+    return sorted(path.stem for path in folder.glob("*.py") if clause_id in breaks(path))
+
+
+def breaks(path: Path) -> tuple[str, ...]:
+    """The clauses that a mutant is made to break: its module-level tuple BREAKS; () where there is none."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "BREAKS" for t in node.targets):
+            return tuple(ast.literal_eval(node.value))
+    return ()

@@ -1,0 +1,66 @@
+"""Faults as plain data: one way to break one phase of the storage interface on some ranks.
+
+The phases carry the names of PyTorch's own faulty storage, so that its maintainers recognise them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Method of the interface -> phase. `reset` and `storage_meta` come before the guarded phases of the contract.
+WRITER_PHASES = {
+    "reset": "reset",
+    "storage_meta": "storage_meta",
+    "set_up_storage_writer": "set_up",
+    "prepare_local_plan": "prepare_local_plan",
+    "prepare_global_plan": "prepare_global_plan",
+    "write_data": "write_data",
+    "finish": "finish",
+}
+READER_PHASES = {
+    "reset": "reset",
+    "read_metadata": "read_metadata",
+    "set_up_storage_reader": "set_up",
+    "prepare_local_plan": "prepare_local_plan",
+    "prepare_global_plan": "prepare_global_plan",
+    "read_data": "read_data",
+}
+FUTURE_PHASES = {"write_data": "write_data_future", "read_data": "read_data_future"}
+SAVE_PHASES = ("set_up", "prepare_local_plan", "prepare_global_plan", "write_data", "write_data_future", "finish")
+LOAD_PHASES = ("read_metadata", "set_up", "prepare_local_plan", "prepare_global_plan", "read_data", "read_data_future")
+KINDS = ("raise", "delay", "hang", "kill", "stop", "exit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One way to break one phase on some ranks.
+
+    phase: a value of SAVE_PHASES or LOAD_PHASES, or "reset" or "storage_meta".
+    ranks: group ranks on which it acts (the global rank where there is no sub-group).
+    kind: raise an exception; delay by `seconds`; hang for ever; kill the process (SIGKILL); stop it (SIGSTOP);
+        exit (`os._exit(1)`).
+    exception: name of a class in builtins or in harness.faults.exceptions.
+    after: act after the real call instead of before it.
+    first, last: the calls of that phase on which it acts, counted from 1; last=0 means every call from `first` on.
+    """
+
+    phase: str
+    ranks: tuple[int, ...]
+    kind: str = "raise"
+    exception: str = "ValueError"
+    seconds: float = 0.0
+    after: bool = False
+    first: int = 1
+    last: int = 0
+
+    def __post_init__(self) -> None:
+        phases = {*WRITER_PHASES.values(), *READER_PHASES.values(), *FUTURE_PHASES.values()}
+        if self.phase not in phases or self.kind not in KINDS:
+            raise ValueError(
+                f"no such fault: phase {self.phase!r} (of {sorted(phases)}), kind {self.kind!r} (of {KINDS})"
+            )
+
+    def acts_on(self, phase: str, rank: int, count: int, *, after: bool) -> bool:
+        """Whether this fault acts on the `count`-th call of `phase` on `rank`."""
+        in_range = self.first <= count and (self.last == 0 or count <= self.last)
+        return phase == self.phase and rank in self.ranks and in_range and after == self.after

@@ -1,0 +1,108 @@
+"""The end of a run, in the controlling process: from event files to certificate, JUnit file, summary and exit code."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.certificate import files, terminal
+from harness.certificate.build import RunInfo, build
+from harness.certificate.events import read_events
+from harness.certificate.facts import machine
+from harness.certificate.junit import junit_xml
+from harness.certificate.known_failures import KnownFailures
+from harness.certificate.redact import secret_values
+from harness.errors import UsageError
+from harness.run import Run
+from harness.scratch import discard_scratch, filesystem_type
+
+CERTIFICATE = "certificate.json"
+JUNIT = "junit.xml"
+
+
+class Finish:
+    """What the controlling process does with a run's events. The certificate is built once, when first asked for."""
+
+    def __init__(self, run: Run, known: KnownFailures) -> None:
+        self._run, self._known = run, known
+        self._target = run.options.report_dir / CERTIFICATE
+        self._started = _now()
+        self._certificate: dict[str, Any] | None = None
+
+    def check_report_folder(self) -> None:
+        """Refuse before the run what could not be written after it. Raises UsageError."""
+        for target in (self._target, self._target.with_name(JUNIT)):
+            files.check_target(target)
+
+    def certificate(self, *, status: int, partial: Sequence[str]) -> dict[str, Any]:
+        """The certificate, written on first use. status: pytest's own; partial: why the run was narrowed."""
+        if self._certificate is None:
+            run, options = self._run, self._run.options
+            self._certificate = build(
+                read_events(run.folder / "events"),
+                run.catalogue,
+                run.surveyed.description,
+                self._info(status, partial),
+                self._known if options.known_failures is not None else None,
+            )
+            files.write(self._certificate, self._target)
+            files.write_text(junit_xml(self._certificate), self._target.with_name(JUNIT))
+        return self._certificate
+
+    def summary(self, *, status: int, partial: Sequence[str], width: int) -> list[str]:
+        """The lines for the terminal."""
+        certificate = self.certificate(status=status, partial=partial)
+        return terminal.summary_lines(certificate, width, path=str(_shown(self._target)))
+
+    def exit_code(self, *, status: int, partial: Sequence[str]) -> int:
+        """What the process exits with."""
+        return int(self.certificate(status=status, partial=partial)["run"]["exit_status"])
+
+    def clean_up(self) -> None:
+        """Remove what the run wrote below the scratch folder, unless it was to be kept."""
+        if not self._run.options.keep_scratch and self._run.folder.exists():
+            discard_scratch(self._run.folder)
+
+    def _info(self, status: int, partial: Sequence[str]) -> RunInfo:
+        options, surveyed = self._run.options, self._run.surveyed
+        return RunInfo(
+            suite_version=surveyed.versions["suite"],
+            python=surveyed.versions["python"],
+            machine=machine(),
+            scratch_file_system=filesystem_type(self._run.folder),
+            world_sizes=options.ranks,
+            started=self._started,
+            ended=_now(),
+            levels=self._run.levels,
+            asked=options.levels,
+            device=options.device,
+            devices=surveyed.devices,
+            seed=options.seed,
+            command=options.as_words(),
+            backend_options=dict(options.backend_options),
+            strict=options.strict,
+            partial=partial,
+            errors=(),
+            pytest_status=status,
+            secrets=secret_values(os.environ),
+            notes=surveyed.notes,
+        )
+
+
+def last_certificate(report_dir: Path) -> dict[str, Any] | None:
+    """The certificate in a report folder, or None where there is none that can be read."""
+    try:
+        return files.read(report_dir / CERTIFICATE)
+    except UsageError:
+        return None
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

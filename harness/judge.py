@@ -1,0 +1,222 @@
+"""From a case to a verdict for each of its clauses: trials, evidence of use, and whose fault it was. No pytest."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from harness.certificate.blame import decide, delegating
+from harness.certificate.ownership import Applicability
+from harness.certificate.verdict import CaseOutcome, Finding, Verdict
+from harness.contract import Clause
+from harness.laws import Broken, NotApplicable, Untestable
+from harness.spec import TORCH_ENGINE, Part, SubjectSpec
+from harness.subject import RunOnRanks, Subject
+
+CONTROL = Part(reference="harness.control")
+# The calls that prove that the storage itself was at work; others (reset, set_up) a stand-in could answer too.
+STORAGE_USE = frozenset({"write_data", "read_data", "read_metadata", "finish", "blobs"})
+# A backend that hangs everywhere must still end in minutes: each hang costs its whole patience.
+HANGS_PER_LEVEL = 3
+
+Body = Callable[[Subject], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What stays the same for all cases of a run: what is under test, under which engines, where.
+
+    letters: what the backend owns. second: the engine for blame, None if there is none. command: the words that start
+    a reproduction line.
+    """
+
+    backend: Part
+    letters: frozenset[str]
+    engine: Part
+    second: Part | None
+    scratch: str
+    folder: str
+    worker: str
+    command: tuple[str, ...]
+
+
+@dataclass
+class Trial:
+    """One run of a case's body under one pair of storage and engine."""
+
+    findings: dict[str, Exception]
+    used: frozenset[str]
+    delegated: bool
+    leftovers: tuple[str, ...]
+    seconds: float
+    fault: Exception | None = None
+
+
+@dataclass
+class Judge:
+    """Judges cases on a bench; keeps count of hangs and of places below the scratch folder."""
+
+    bench: Bench
+    ranks: RunOnRanks
+    _places: itertools.count[int] = field(default_factory=itertools.count)
+    _hangs: Counter[str] = field(default_factory=Counter)
+
+    def judge(
+        self, case: str, clauses: Mapping[Clause, Applicability], body: Body, *, below_storage: bool = False
+    ) -> list[CaseOutcome]:
+        """The outcome of `case` for each clause. below_storage: its faults act below the storage API, which no engine
+        can be blamed for."""
+        asked = {clause: applies for clause, applies in clauses.items() if applies.kind != "not-applicable"}
+        outcomes = [
+            outcome(clause, case, Verdict.NOT_APPLICABLE, applies.reason)
+            for clause, applies in clauses.items()
+            if clause not in asked
+        ]
+        if asked and (levels := [level for level in {clause.level for clause in asked} if self._worn_out(level)]):
+            reason = f"not run: {HANGS_PER_LEVEL} cases of level {levels[0]} hung before it"
+            return outcomes + [outcome(clause, case, Verdict.UNTESTABLE, reason) for clause in asked]
+        if asked:
+            trial = self._trial(tuple(clause.id for clause in asked), body, self._spec())
+            outcomes += [self._verdict(case, clause, asked, trial, body, below_storage) for clause in asked]
+        self._hangs.update(
+            item for item in {c.level for c in asked} if any(o.verdict is Verdict.HANG for o in outcomes)
+        )
+        return outcomes
+
+    def _worn_out(self, level: str) -> bool:
+        return self._hangs[level] >= HANGS_PER_LEVEL
+
+    def _spec(self, *, storage: Part | None = None, engine: Part | None = None) -> SubjectSpec:
+        bench = self.bench
+        return SubjectSpec(
+            under_test=bench.backend.reference, storage=storage or bench.backend, engine=engine or bench.engine,
+            scratch=bench.scratch, place=f"{bench.worker}-{next(self._places):05d}", folder=bench.folder,
+        )  # fmt: skip
+
+    def _trial(self, clauses: tuple[str, ...], body: Body, spec: SubjectSpec) -> Trial:
+        subject, began, fault = Subject(self.ranks, spec, clauses), time.monotonic(), None
+        try:
+            body(subject)
+            subject.settle(None)
+        except (Broken, Untestable, NotApplicable) as finding:
+            subject.settle(finding)
+        except Exception as error:  # whatever else a test raises is the harness's own fault, and is reported as such
+            fault = error
+        calls = [event.data for event in subject.events if event.kind == "call"]
+        return Trial(
+            findings=subject.findings, used=_used(calls), delegated=any(call["owner"] == "delegated" for call in calls),
+            leftovers=tuple(dict.fromkeys(subject.leftovers)), seconds=time.monotonic() - began, fault=fault,
+        )  # fmt: skip
+
+    def _verdict(
+        self,
+        case: str,
+        clause: Clause,
+        asked: Mapping[Clause, Applicability],
+        trial: Trial,
+        body: Body,
+        below_storage: bool,
+    ) -> CaseOutcome:
+        base = CaseOutcome(
+            clause=clause.id, case=case, verdict=Verdict.PASS, blame=None, reason="", finding=None,
+            seconds=trial.seconds, notes=trial.leftovers, used=tuple(sorted(trial.used)),
+        )  # fmt: skip
+        if trial.fault is not None:
+            return replace(base, verdict=Verdict.HARNESS_ERROR, reason=f"{type(trial.fault).__name__}: {trial.fault}")
+        found = trial.findings.get(clause.id)
+        if isinstance(found, Untestable):
+            return replace(base, verdict=Verdict.UNTESTABLE, reason=str(found))
+        if isinstance(found, NotApplicable):
+            return replace(base, verdict=Verdict.NOT_APPLICABLE, reason=str(found))
+        if isinstance(found, Broken):
+            return self._failed(base, clause, asked, trial, found, body, below_storage)
+        if not self._in_use(clause, asked[clause], trial):
+            reason = "the scenario never reached the backend's own code, so its outcome proves nothing"
+            return replace(base, verdict=Verdict.UNTESTABLE, reason=reason)
+        return base
+
+    def _in_use(self, clause: Clause, applies: Applicability, trial: Trial) -> bool:
+        if applies.kind == "engine":
+            return "S" in trial.used
+        bound = {"S" if letter == "F" else letter for letter in clause.applies & self.bench.letters}
+        return bool(bound & trial.used)
+
+    def _failed(
+        self,
+        base: CaseOutcome,
+        clause: Clause,
+        asked: Mapping[Clause, Applicability],
+        trial: Trial,
+        found: Broken,
+        body: Body,
+        below_storage: bool,
+    ) -> CaseOutcome:
+        finding = Finding(
+            observed=found.observed, kind=found.kind, rank=found.rank, evidence=found.evidence,
+            reproduce=self._reproduction(clause, base.case),
+        )  # fmt: skip
+        verdict = Verdict.HANG if found.kind == "hang" else Verdict.FAIL
+        failed = replace(base, verdict=verdict, blame="backend", finding=finding)
+        if asked[clause].kind == "engine":
+            return replace(failed, blame="engine")
+        ids = tuple(item.id for item in asked)
+        if "E" not in self.bench.letters and clause.applies & {"S", "F"} and not below_storage:
+            return self._blamed(failed, ids, body)
+        if trial.delegated and clause.applies & {"E", "P"}:
+            return self._delegated(failed, clause, ids, found, body)
+        return failed
+
+    def _blamed(self, failed: CaseOutcome, ids: tuple[str, ...], body: Body) -> CaseOutcome:
+        """The two further runs of DESIGN.md section 4: the control pair, then the backend under a second engine."""
+        control = self._trial(ids, body, self._spec(storage=CONTROL))
+        second = None
+        if self.bench.second is not None:
+            second = _broke(self._trial(ids, body, self._spec(engine=self.bench.second)), failed.clause)
+        blame = decide(control_failed=_broke(control, failed.clause), second_failed=second)
+        verdict = failed.verdict if blame.verdict is Verdict.FAIL else blame.verdict
+        return replace(failed, verdict=verdict, blame=blame.blame, reason=blame.sentence)
+
+    def _delegated(
+        self, failed: CaseOutcome, clause: Clause, ids: tuple[str, ...], found: Broken, body: Body
+    ) -> CaseOutcome:
+        """An engine that enters torch's is not blamed for what torch's does alike with the plain control pair."""
+        control = self._trial(ids, body, self._spec(storage=CONTROL, engine=Part(reference=TORCH_ENGINE)))
+        same = control.findings.get(failed.clause)
+        if not (isinstance(same, Broken) and same.kind == found.kind):
+            return failed
+        if "S" in clause.applies and self.bench.second is not None:
+            second = self._trial(ids, body, self._spec(engine=self.bench.second))
+            if _broke(second, failed.clause) is not False:
+                return failed
+        return replace(failed, blame="engine", reason=delegating(control_failed=True).sentence)
+
+    def _reproduction(self, clause: Clause, case: str) -> str:
+        return shlex.join([*self.bench.command, "--clause", clause.id, "--case", case])
+
+
+def outcome(clause: Clause, case: str, verdict: Verdict, reason: str) -> CaseOutcome:
+    """The outcome of a case that was not run."""
+    return CaseOutcome(
+        clause=clause.id, case=case, verdict=verdict, blame=None, reason=reason, finding=None,
+        seconds=0.0, notes=(), used=(),
+    )  # fmt: skip
+
+
+def _used(calls: list[Mapping[str, Any]]) -> frozenset[str]:
+    own = [call for call in calls if call["owner"] == "backend"]
+    return frozenset(
+        str(call["part"]) for call in own if call["part"] != "S" or call["name"] in STORAGE_USE or call.get("direct")
+    )  # fmt: skip
+
+
+def _broke(trial: Trial, clause: str) -> bool | None:
+    """Whether a trial broke the clause; None when it could not be made."""
+    found = trial.findings.get(clause)
+    if trial.fault is not None or isinstance(found, Untestable | NotApplicable):
+        return None
+    return isinstance(found, Broken)

@@ -1,0 +1,147 @@
+"""Laws: they judge in the pytest process what ranks observed, and raise one of four things.
+
+Broken: a promise was seen broken, with the smallest difference and its rank. Untestable: the check could not be made.
+NotApplicable: the clause itself makes a condition that is not met here.
+HarnessFault: our own machinery failed. Anything else that a test raises is a harness fault too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.cluster import Died, ExceptionRecord, Hung, Outcome, Raised, Returned
+from harness.spec import Attempt, Difference
+
+# An error came from the code under test if its traceback passes through one of these frames.
+_DOORS = (("harness/session.py", "into_subject"), ("harness/faults/proxy.py", "through_tap"))
+
+
+class Broken(AssertionError):
+    """A promise was seen broken. observed: half a sentence; kind: a short name to compare findings by."""
+
+    def __init__(
+        self, observed: str, *, kind: str, rank: int | None = None, evidence: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(observed)
+        self.observed, self.kind, self.rank, self.evidence = observed, kind, rank, dict(evidence or {})
+
+
+class Untestable(Exception):
+    """The check could not be made here; the text says why."""
+
+
+class NotApplicable(Exception):
+    """The clause has a condition (a planner that caches plans, a signature that takes more) that is not met here."""
+
+
+class HarnessFault(Exception):
+    """The harness itself failed; never held against the backend."""
+
+
+def returned(outcomes: Sequence[Outcome]) -> list[Any]:
+    """The values of all ranks, in rank order; Broken when a rank raised, died or hung instead of returning."""
+    hung = [outcome for outcome in outcomes if isinstance(outcome, Hung)]
+    if hung:
+        raise hang(hung)
+    for outcome in outcomes:
+        if isinstance(outcome, Died):
+            raise death(outcome)
+    for outcome in outcomes:
+        if isinstance(outcome, Raised):
+            raise unexpected(outcome.error, outcome.rank, outcome)
+    return [outcome.value for outcome in outcomes if isinstance(outcome, Returned)]
+
+
+def hang(hung: Sequence[Hung]) -> Broken:
+    """The finding for ranks that never answered, with the stack of each."""
+    ranks = ", ".join(str(outcome.rank) for outcome in hung)
+    phases = {outcome.rank: last_call(outcome) for outcome in hung}
+    first = hung[0]
+    state = "was stopped" if first.stopped else f"gave no answer for {first.waited:.0f} s"
+    observed = f"rank {ranks} {state}; last seen in {phases[first.rank]}"
+    stacks = {f"stack of rank {outcome.rank}": outcome.stack for outcome in hung}
+    return Broken(observed, kind="hang", rank=first.rank, evidence=stacks)
+
+
+def death(outcome: Died) -> Broken:
+    """The finding for a rank whose process ended."""
+    how = f"by signal {outcome.signal}" if outcome.signal else f"with exit code {outcome.exit_code}"
+    return Broken(
+        f"its process ended {how} in {last_call(outcome)}",
+        kind="death", rank=outcome.rank, evidence={"output": outcome.output},
+    )  # fmt: skip
+
+
+def unexpected(error: ExceptionRecord, rank: int, outcome: Outcome | None = None) -> Exception:
+    """What an error that nobody asked for means: the backend's finding, or a fault of the scenario itself."""
+    if not of_subject(error):
+        return HarnessFault(f"the scenario failed on rank {rank}: {described(error)}\n{error.traceback}")
+    evidence = {"traceback": error.traceback}
+    if outcome is not None and outcome.output:
+        evidence["output"] = outcome.output
+    return Broken(f"it raised {described(error)}", kind=f"raised {error.type_name}", rank=rank, evidence=evidence)
+
+
+def of_subject(error: ExceptionRecord) -> bool:
+    """Whether an error came out of the code under test."""
+    return any(
+        file.endswith(door) and function == name for file, _, function in error.frames for door, name in _DOORS
+    )  # fmt: skip
+
+
+def described(error: ExceptionRecord) -> str:
+    """An exception as a reader needs it: its class, its first line, and what each failing rank raised."""
+    if error.failures:
+        inner = "; ".join(f"{rank}: {described(cause)}" for rank, cause in sorted(error.failures.items()))
+        return f"{error.type_name}{{{inner}}}"
+    lines = error.text.strip().splitlines()
+    return f"{error.type_name}: {lines[0][:200]}" if lines else f"{error.type_name} without a text"
+
+
+def last_call(outcome: Outcome) -> str:
+    """The last interface call that a rank was seen to make."""
+    calls = [event.data["name"] for event in outcome.events if event.kind == "call"]
+    return f"{calls[-1]}()" if calls else "no call of the backend"
+
+
+def same(per_rank: Iterable[Sequence[Difference]], what: str = "the loaded state") -> None:
+    """Broken unless every rank's list of differences is empty."""
+    for rank, found in enumerate(per_rank):
+        if found:
+            raise Broken(
+                f"{what} differs: {found[0].sentence()}", kind="values", rank=rank,
+                evidence={"differences": "\n".join(item.sentence() for item in found)},
+            )  # fmt: skip
+
+
+def holds(condition: bool, observed: str, *, kind: str = "observation", rank: int | None = None) -> None:
+    """Broken with `observed` unless `condition`."""
+    if not condition:
+        raise Broken(observed, kind=kind, rank=rank)
+
+
+def reached(outcomes: Sequence[Outcome], phase: str, ranks: Iterable[int]) -> None:
+    """Untestable unless the fault in `phase` was seen to be reached on each of `ranks`."""
+    for rank in ranks:
+        if not any(event.kind == "fault" and event.data["phase"] == phase for event in outcomes[rank].events):
+            raise Untestable(
+                f"the fault in {phase} was never reached on rank {rank}, so nothing follows from the outcome"
+            )
+
+
+def refused(attempt: Attempt, what: str, *, rank: int) -> None:
+    """Broken unless an attempt raised; an error of the scenario itself is a harness fault."""
+    if attempt.error is None:
+        raise Broken(f"{what} returned as if nothing had happened", kind="not refused", rank=rank)
+    if not of_subject(attempt.error):
+        raise unexpected(attempt.error, rank)
+
+
+def succeeded(attempt: Attempt, what: str, *, rank: int) -> None:
+    """Broken if an attempt raised; an error of the scenario itself is a harness fault."""
+    if attempt.error is not None:
+        error = unexpected(attempt.error, rank)
+        if isinstance(error, Broken):
+            raise Broken(f"{what}: {error.observed}", kind=error.kind, rank=rank, evidence=error.evidence)
+        raise error

@@ -1,0 +1,200 @@
+"""The options of a run, parsed once into a frozen record; nothing else reads the command line or the environment."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.contract import LEVELS
+from harness.errors import UsageError
+
+DEFAULT_RANKS = (1, 2, 4)
+MOST_RANKS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the person asked for. ranks: world sizes; levels: those named, () for the default; seed: of random data."""
+
+    backend: str
+    backend_options: tuple[tuple[str, str], ...] = ()
+    levels: tuple[str, ...] = ()
+    ranks: tuple[int, ...] = DEFAULT_RANKS
+    device: str = "cpu"
+    scratch: str | None = None
+    report_dir: Path = Path("dcp-report")
+    known_failures: Path | None = None
+    strict: bool = False
+    clauses: tuple[str, ...] = ()
+    case: str | None = None
+    explain: str | None = None
+    second_engine: str = "reference_impl"
+    fresh_ranks: bool = False
+    keep_scratch: bool = False
+    seed: int = 0
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The words that repeat this run for one case; `--clause` and `--case` are added to them."""
+        words = ["dcp-conformance", self.backend]
+        words += [f"--backend-option={name}={value}" for name, value in self.backend_options]
+        if self.device != "cpu":
+            words += ["--device", self.device]
+        if self.ranks != DEFAULT_RANKS:
+            words += ["--ranks", ",".join(map(str, self.ranks))]
+        return tuple(words)
+
+    def as_words(self) -> str:
+        """The command line in one string, for the certificate (redacted there)."""
+        return shlex.join(self.command)
+
+
+def add_options(group: Any) -> None:
+    """Add the options to a pytest option group (anything with `addoption`)."""
+    group.addoption(
+        "--backend",
+        metavar="NAME",
+        help="what to certify: a module, module:Writer,Reader, a .py file, or an entry point",
+    )
+    group.addoption(
+        "--backend-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option for the backend's writer; may be repeated",
+    )
+    group.addoption(
+        "--level",
+        action="append",
+        default=[],
+        metavar="LEVEL",
+        help=f"certify these levels only, separated by commas ({', '.join(LEVELS)})",
+    )
+    group.addoption(
+        "--ranks",
+        default=",".join(map(str, DEFAULT_RANKS)),
+        metavar="N,N",
+        help="world sizes to run (default: %(default)s)",
+    )
+    group.addoption(
+        "--device",
+        default="cpu",
+        metavar="DEVICE",
+        help="cpu (gloo) or cuda (NCCL, or gloo where several ranks share a GPU)",
+    )
+    group.addoption(
+        "--scratch",
+        default=None,
+        metavar="DIR",
+        help="the file system under test (default: a temporary folder on disk)",
+    )
+    group.addoption("--keep-scratch", action="store_true", help="keep the scratch folder of the run")
+    group.addoption(
+        "--report-dir",
+        default="dcp-report",
+        metavar="DIR",
+        help="where certificate.json and junit.xml go (default: %(default)s)",
+    )
+    group.addoption(
+        "--known-failures",
+        default=None,
+        metavar="FILE",
+        help="TOML file of failures that are expected, each with its reason",
+    )
+    # pytest has a --strict of its own (about markers and the like); here it also means that a broken SHOULD fails.
+    with contextlib.suppress(ValueError):
+        group.addoption("--strict", action="store_true", help="a broken SHOULD fails the run too")
+    group.addoption(
+        "--clause",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="run the checks of these clauses only; may be repeated",
+    )
+    group.addoption("--case", default=None, metavar="CASE", help="run this case only, as a reproduction line names it")
+    group.addoption(
+        "--explain", default=None, metavar="ID", help="print a clause, its tests, its mutants and its last verdict"
+    )
+    group.addoption(
+        "--second-engine",
+        default="reference_impl",
+        metavar="NAME",
+        help="the engine that decides blame ('none' for none; default: %(default)s)",
+    )
+    group.addoption(
+        "--fresh-ranks", action="store_true", help="never use a rank twice: tells poisoned ranks from defects"
+    )
+    group.addoption("--seed", default="0", metavar="N", help="seed of random inputs (default: %(default)s)")
+
+
+def parse(get: Any, folder: Path) -> Options:
+    """The record from `get(name)`, which answers with the raw value of an option.
+
+    folder: what relative paths refer to. Raises UsageError, a sentence that names the option, for anything unusable.
+    """
+    backend, explain = get("backend"), get("explain")
+    if not backend and not explain:
+        raise UsageError(
+            "--backend=NAME is missing: it says what to certify, for example --backend=mypkg (see --help)."
+        )
+    known = get("known_failures")
+    return Options(
+        backend=backend or "",
+        backend_options=tuple(_pair(text) for text in get("backend_option")),
+        levels=_levels(_split(get("level"))),
+        ranks=_ranks(get("ranks")),
+        device=_device(get("device")),
+        scratch=get("scratch"),
+        report_dir=folder / get("report_dir"),
+        known_failures=None if known is None else folder / known,
+        strict=bool(get("strict")),
+        clauses=tuple(_split(get("clause"))),
+        case=get("case"),
+        explain=explain,
+        second_engine=get("second_engine"),
+        fresh_ranks=get("fresh_ranks"),
+        keep_scratch=get("keep_scratch"),
+        seed=_whole("--seed", get("seed")),
+    )
+
+
+def _split(values: Iterable[str]) -> list[str]:
+    return [word.strip() for value in values for word in value.split(",") if word.strip()]
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise UsageError(f"--backend-option={text}: write KEY=VALUE, for example --backend-option=thread_count=2.")
+    return name.strip(), value
+
+
+def _levels(names: list[str]) -> tuple[str, ...]:
+    for name in names:
+        if name not in LEVELS:
+            raise UsageError(f"--level={name}: there is no such level. The levels are {', '.join(LEVELS)}.")
+    return tuple(level for level in LEVELS if level in names)
+
+
+def _ranks(text: str) -> tuple[int, ...]:
+    sizes = sorted({_whole("--ranks", word) for word in _split([text])})
+    if not sizes or sizes[0] < 1 or sizes[-1] > MOST_RANKS:
+        raise UsageError(f"--ranks={text}: give world sizes between 1 and {MOST_RANKS}, for example --ranks=1,2,4.")
+    return tuple(sizes)
+
+
+def _device(text: str) -> str:
+    if text not in ("cpu", "cuda"):
+        raise UsageError(f"--device={text}: the devices are cpu and cuda.")
+    return text
+
+
+def _whole(option: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"{option}={text}: that is not a whole number.") from None

@@ -1,0 +1,313 @@
+"""Pytest glue and nothing else: options, collection, one verdict per case, the certificate at the end.
+
+The rules live elsewhere: harness.judge decides, harness.certificate reports. `dcp_conformance` loads this module, and
+only in runs that name our suites.
+"""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import options as option_list
+from harness.certificate import levels, terminal
+from harness.certificate.known_failures import KnownFailures
+from harness.certificate.known_failures import load as load_known_failures
+from harness.certificate.prose import encodable
+from harness.certificate.redact import redact
+from harness.certificate.verdict import CaseOutcome, Verdict
+from harness.contract import Clause, load_catalogue
+from harness.errors import UsageError
+from harness.explain import explanation
+from harness.finish import Finish
+from harness.laws import HarnessFault
+from harness.locate import locate
+from harness.options import Options
+from harness.run import Run, Surveyed
+from harness.scratch import choose_scratch, filesystem_type
+from harness.server import Server
+from harness.subject import Subject
+
+_LETTERS = {"S": "storage", "E": "engine", "P": "planners", "F": "torch's format", "U": "utilities"}
+SUITES = Path(__file__).resolve().parent.parent / "suites"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add our options; called only when our suites are named."""
+    option_list.add_options(parser.getgroup("dcp-conformance", "certify a checkpoint backend"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse unusable options before anything is started, then start the ranks and survey the backend."""
+    config.addinivalue_line("markers", "clauses(*ids): the clauses that this test checks")
+    config.addinivalue_line("markers", "worlds(*sizes): run once for each of these world sizes, as `world`")
+    config.addinivalue_line("markers", "below_storage: its faults act below the storage API; no engine is blamed")
+    if config.option.help or config.option.collectonly and not config.option.backend:
+        return
+    try:
+        config.pluginmanager.register(Conformance(config), "dcp-conformance-run")
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+@pytest.fixture
+def subject() -> None:
+    """The backend under test, under its engine; the judge puts one in place for each trial."""
+
+
+class Conformance:
+    """The state of one pytest process that runs our suites."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        cwd = config.invocation_params.dir
+        self.options = option_list.parse(config.getoption, cwd)
+        self.catalogue = load_catalogue(SUITES)
+        self.known = (
+            KnownFailures() if self.options.known_failures is None else load_known_failures(self.options.known_failures)
+        )
+        for clause in (*self.options.clauses, *([self.options.explain] if self.options.explain else [])):
+            self.catalogue[clause]
+        self.run: Run | None = None
+        self.server: Server | None = None
+        self.finish: Finish | None = None
+        self.partial: tuple[str, ...] = ()
+        self.cases: dict[str, tuple[Clause, ...]] = {}
+        if self.options.explain is None:
+            self._begin(str(cwd))
+
+    def _begin(self, cwd: str) -> None:
+        locate(self.options.backend, cwd)
+        given = getattr(self.config, "workerinput", None)
+        folder = choose_scratch(self.options.scratch) if given is None else Path(given["dcp_folder"])
+        worker = "main" if given is None else given["workerid"]
+        self.run = Run(self.options, self.catalogue, folder, worker=worker, cwd=cwd)
+        try:
+            if given is None:
+                self.finish = Finish(self.run, self.known)
+                self.finish.check_report_folder()
+                surveyed = self.run.surveyed
+            else:
+                surveyed = Surveyed.from_json(given["dcp_surveyed"])
+                self.run.adopt(surveyed)
+            self._start_server(surveyed)
+        except BaseException:
+            self.pytest_unconfigure()
+            raise
+
+    def _start_server(self, surveyed: Surveyed) -> None:
+        # The controlling process of an xdist run judges nothing, so it needs neither a server nor ranks.
+        assert self.run is not None
+        if self.config.getoption("numprocesses", None):
+            self.run.cluster.close()
+        elif surveyed.has_server:
+            self.server = Server(self.options.backend, self.options.backend_options, self.run.cwd)
+            self.run.restart(self.server.start())
+        elif surveyed.description.patience != 1.0:
+            self.run.restart({})
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell an xdist worker what the controlling process knows already."""
+        assert self.run is not None
+        node.workerinput["dcp_folder"] = str(self.run.folder)
+        node.workerinput["dcp_surveyed"] = self.run.surveyed.as_json()
+
+    def pytest_report_header(self) -> list[str]:
+        """What is certified, and where it writes."""
+        if self.run is None:
+            return []
+        surveyed, options = self.run.surveyed, self.options
+        found = surveyed.description
+        lines = [
+            f"dcp-conformance {surveyed.versions['suite']}: certifying {found.name} {found.version} ({found.location})",
+            f"it supplies {', '.join(_LETTERS[letter] for letter in found.letters)}; torch {found.torch}; "
+            f"levels {', '.join(self.run.levels)}; ranks {', '.join(map(str, options.ranks))} on {options.device}",
+            f"scratch {self.run.folder} ({filesystem_type(self.run.folder)}); report {options.report_dir}",
+        ]
+        return [redact(line) for line in (*lines, *found.notes, *surveyed.notes)]
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """One case for each world size that a test is marked with."""
+        marker = metafunc.definition.get_closest_marker("worlds")
+        if marker is not None:
+            metafunc.parametrize("world", marker.args, ids=[f"{size}ranks" for size in marker.args])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Keep the cases of the levels, clauses and case that were asked for."""
+        kept: list[pytest.Item] = []
+        dropped: list[pytest.Item] = []
+        for item in items:
+            (kept if self._asked_for(item) else dropped).append(item)
+        self.cases = {}
+        for item in kept:
+            if case_name(item) in self.cases:
+                raise pytest.UsageError(f"two cases are called {case_name(item)!r}; a case name is an identity")
+            self.cases[case_name(item)] = self._clauses(item)
+        if dropped:
+            self.config.hook.pytest_deselected(items=dropped)
+            items[:] = kept
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Write down the cases before the first one starts, so that one that vanishes is noticed."""
+        if self.run is not None and not self.config.option.collectonly:
+            names = [case_name(item) for item in session.items]
+            self.run.log.collected({name: [clause.id for clause in self.cases[name]] for name in names})
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """`--explain` prints instead of running."""
+        if self.options.explain is None:
+            return None
+        clause = self.catalogue[self.options.explain]
+        tests = sorted(name for name, clauses in self.cases.items() if clause in clauses)
+        for line in explanation(clause, tests, self.options.report_dir):
+            print(line)
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
+        """Judge a case: run its body once, and again under other storage or engines where blame must be settled."""
+        if self.run is None:
+            return None
+        function, case = pyfuncitem.obj, case_name(pyfuncitem)
+        given = {name: pyfuncitem.funcargs[name] for name in inspect.signature(function).parameters}
+
+        def body(subject: Subject) -> None:
+            function(**{**given, "subject": subject})
+
+        self.run.log.started(case)
+        binding = {clause: self.run.applicability(clause) for clause in self.cases[case]}
+        below = pyfuncitem.get_closest_marker("below_storage") is not None
+        outcomes = self._too_large(pyfuncitem, case) or self.run.judge.judge(case, binding, body, below_storage=below)
+        for outcome in outcomes:
+            self.run.log.outcome(outcome)
+        self._conclude(outcomes)
+        return True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+        """A fault of the harness is an error, not a failure of the backend."""
+        report = yield
+        if call.excinfo is not None and call.excinfo.errisinstance(HarnessFault):
+            report.harness_fault = True
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, str] | None:
+        """Count harness faults under errors."""
+        if getattr(report, "harness_fault", False) and report.when == "call":
+            return "error", "E", "ERROR"
+        return None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, Any, Any]:
+        """The exit code is the certificate's: levels decide it, not counts of tests."""
+        if self.run is not None:
+            self.run.log.finished(status=int(exitstatus))
+        self.partial = partial_reasons(session, self.options)
+        result = yield
+        if self.finish is not None and not self.config.option.collectonly:
+            session.exitstatus = self.finish.exit_code(status=int(exitstatus), partial=self.partial)
+        return result
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+        """The levels, each broken promise as four sentences, and where the certificate lies."""
+        if self.finish is None or self.config.option.collectonly:
+            return
+        width = shutil.get_terminal_size((100, 24)).columns
+        lines = self.finish.summary(status=int(exitstatus), partial=self.partial, width=max(width, 80))
+        for line in encodable(lines, sys.stdout.encoding):
+            terminalreporter.write_line(line)
+
+    def pytest_unconfigure(self) -> None:
+        """End what this run started, also after Ctrl-C."""
+        if self.run is not None:
+            self.run.close()
+        if self.server is not None:
+            self.server.stop()
+        if self.finish is not None:
+            self.finish.clean_up()
+
+    def _clauses(self, item: pytest.Item) -> tuple[Clause, ...]:
+        marker = item.get_closest_marker("clauses")
+        if marker is None or not marker.args:
+            raise pytest.UsageError(f"{item.name} names no clause: mark it with @pytest.mark.clauses(...)")
+        return tuple(self.catalogue[name] for name in marker.args)
+
+    def _asked_for(self, item: pytest.Item) -> bool:
+        clauses = self._clauses(item)
+        options = self.options
+        return (
+            (not options.levels or any(clause.level in options.levels for clause in clauses))
+            and (not options.clauses or any(clause.id in options.clauses for clause in clauses))
+            and (options.case is None or case_name(item) == options.case)
+        )
+
+    def _too_large(self, item: pytest.Function, case: str) -> list[CaseOutcome]:
+        world = int(str(item.funcargs.get("world", 1)))
+        if world <= max(self.options.ranks):
+            return []
+        reason = f"needs {world} ranks, and --ranks allows {max(self.options.ranks)}"
+        return [
+            CaseOutcome(clause=clause.id, case=case, verdict=Verdict.UNTESTABLE, reason=reason)
+            for clause in self.cases[case]
+        ]
+
+    def _conclude(self, outcomes: list[CaseOutcome]) -> None:
+        """What pytest shows for a case: the worst word of its clauses, and the texts of those that have it."""
+        words = {outcome.clause: self._word(outcome) for outcome in outcomes}
+        word = levels.worst_word(words.values())
+        chosen = [outcome for outcome in outcomes if words[outcome.clause] == word]
+        if word == "error":
+            raise HarnessFault(chosen[0].reason)
+        if word == "failed":
+            pytest.fail("\n\n".join(map(self._text, chosen)), pytrace=False)
+        if word == "xfailed":
+            pytest.xfail("\n".join(map(self._text, chosen)))
+        if word == "skipped":
+            pytest.skip("; ".join(dict.fromkeys(f"{item.verdict.word}: {item.reason}" for item in chosen)))
+
+    def _word(self, outcome: CaseOutcome) -> levels.PytestWord:
+        assert self.run is not None
+        clause = self.catalogue[outcome.clause]
+        return levels.pytest_word(
+            outcome,
+            strength=clause.strength.name,
+            column="engine" if self.run.applicability(clause).kind == "engine" else "backend",
+            known=self.known.expected(outcome.clause, outcome.case) is not None,
+            strict=self.options.strict,
+        )
+
+    def _text(self, outcome: CaseOutcome) -> str:
+        return "\n".join(terminal.failure_lines(self.catalogue[outcome.clause], outcome))
+
+
+def case_name(item: pytest.Item) -> str:
+    """The identity of a case: the test's name without `test_`, and its parameters. No path, so that files may move."""
+    return item.name.removeprefix("test_")
+
+
+def partial_reasons(session: pytest.Session, options: Options) -> tuple[str, ...]:
+    """Why a run was narrowed, in sentences; a narrowed run holds no level."""
+    option, reasons = session.config.option, []
+    if options.clauses or options.case:
+        reasons.append("--clause or --case chose what to run")
+    if option.keyword or option.markexpr:
+        reasons.append("-k or -m chose what to run")
+    if getattr(option, "lf", False) or getattr(option, "failedfirst", False) or getattr(option, "stepwise", False):
+        reasons.append("an earlier run chose what to run")
+    if option.deselect or option.ignore or getattr(option, "ignore_glob", None):
+        reasons.append("--deselect or --ignore left something out")
+    if any("::" in word or Path(word).resolve() != SUITES for word in session.config.args if word != "suites"):
+        reasons.append("a path or node id chose what to run")
+    if session.shouldstop or session.shouldfail:
+        reasons.append(f"the run stopped early: {session.shouldstop or session.shouldfail}")
+    return tuple(reasons)

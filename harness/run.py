@@ -1,0 +1,177 @@
+"""One process's part of a run: its folder, its ranks, its judge and its event log. No pytest, no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.certificate.events import EventLog
+from harness.certificate.ownership import Applicability, applicability, owned_letters
+from harness.cluster import Cluster, ClusterConfig, Outcome, Raised, Returned
+from harness.contract import LEVELS, Catalogue, Clause
+from harness.discovery import Description
+from harness.errors import UsageError
+from harness.judge import Bench, Judge
+from harness.laws import described
+from harness.options import Options
+from harness.spec import TORCH_ENGINE, Part
+
+# The scale level stores values beyond 4 GiB; below this much memory it is run only when it is named.
+SCALE_MEMORY = 12 << 30
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """What a process that may import the backend reported about it; plain data.
+
+    second: the reference of the engine for blame, None with the reason in `notes` if there is none; devices: GPUs
+    that torch can use; versions: of python, torch and the harness.
+    """
+
+    description: Description
+    second: str | None
+    devices: int
+    has_server: bool
+    versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> str:
+        """The survey as text, for workers that must not ask again."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Surveyed:
+        """The survey that `as_json` wrote."""
+        data = json.loads(text)
+        # JSON knows no tuples; the description's fields are tuples wherever they are sequences.
+        described: dict[str, Any] = {
+            n: tuple(v) if isinstance(v, list) else v for n, v in data.pop("description").items()
+        }
+        return cls(**{**data, "description": Description(**described), "notes": tuple(data["notes"])})
+
+
+class Run:
+    """What one pytest process needs to judge cases. `folder` was made by the controlling process for this run."""
+
+    def __init__(self, options: Options, catalogue: Catalogue, folder: Path, *, worker: str, cwd: str) -> None:
+        self.options, self.catalogue, self.folder, self.worker, self.cwd = options, catalogue, folder, worker, cwd
+        self.log = EventLog.for_worker(_made(folder / "events"), worker)
+        self._surveyed: Surveyed | None = None
+        self._judge: Judge | None = None
+        self.cluster = self._new_cluster({})
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels of this run: those named, or those that this machine has the hardware for."""
+        if self.options.levels:
+            return self.options.levels
+        lacking = {"accelerator"} if not self.surveyed.devices else set()
+        if _memory() < SCALE_MEMORY:
+            lacking.add("scale")
+        return tuple(level for level in LEVELS if level not in lacking)
+
+    @property
+    def surveyed(self) -> Surveyed:
+        """The backend as surveyed; asked for on first use, in a throw-away process."""
+        if self._surveyed is None:
+            self._surveyed = survey(self.cluster, self.options, self.cwd)
+        return self._surveyed
+
+    def adopt(self, surveyed: Surveyed) -> None:
+        """Take over what the controlling process surveyed, so that a worker need not ask again."""
+        self._surveyed = surveyed
+
+    @property
+    def judge(self) -> Judge:
+        """The judge of this process."""
+        if self._judge is None:
+            self._judge = Judge(self._bench(), self.cluster)
+        return self._judge
+
+    def applicability(self, clause: Clause) -> Applicability:
+        """Whether a clause binds this backend, on this hardware."""
+        return applicability(clause, self.surveyed.description, devices=self.surveyed.devices)
+
+    def restart(self, environment: Mapping[str, str]) -> None:
+        """Start ranks anew: with the environment by which they find a backend's server, and with its patience."""
+        self.cluster.close()
+        self.cluster = self._new_cluster(environment)
+        self._judge = None
+
+    def close(self) -> None:
+        """End every process that this run started; may be called twice."""
+        self.cluster.close()
+        self.log.close()
+
+    def _new_cluster(self, environment: Mapping[str, str]) -> Cluster:
+        # The first cluster only surveys; one that a backend asked more patience for is made after that.
+        patience = 1.0 if self._surveyed is None else self._surveyed.description.patience
+        return Cluster(
+            ClusterConfig(
+                # Socket and file-store paths have short limits, and the run folder may lie deep.
+                folder=Path(tempfile.mkdtemp(prefix=f"ranks-{self.worker}-", dir=self.folder)),
+                optional_preload=_modules(self.options.backend, self.options.second_engine),
+                search_path=(self.cwd,),
+                environment=dict(environment),
+                fresh_ranks=self.options.fresh_ranks,
+                device=self.options.device,
+                quiet_limit=15.0 * patience,
+                total_limit=60.0 * patience,
+            )
+        )
+
+    def _bench(self) -> Bench:
+        description, options = self.surveyed.description, self.options
+        own = Part(reference=options.backend, options=options.backend_options)
+        letters = owned_letters(description)
+        return Bench(
+            backend=own,
+            letters=letters,
+            engine=own if "E" in letters else Part(reference=TORCH_ENGINE),
+            second=None if self.surveyed.second is None else Part(reference=self.surveyed.second),
+            scratch=str(_made(self.folder / "data")),
+            folder=self.cwd,
+            worker=self.worker,
+            command=options.command,
+        )
+
+
+def survey(cluster: Cluster, options: Options, cwd: str) -> Surveyed:
+    """Ask a throw-away process what the backend is. Raises UsageError when it cannot be used."""
+    outcome = cluster.call(
+        "harness.survey:survey", options.backend, options.backend_options, options.second_engine, options.device, cwd
+    )  # fmt: skip
+    if isinstance(outcome, Returned):
+        surveyed = outcome.value
+        assert isinstance(surveyed, Surveyed)
+        return surveyed
+    raise UsageError(_unusable(options.backend, outcome))
+
+
+def _unusable(name: str, outcome: Outcome) -> str:
+    if isinstance(outcome, Raised):
+        if outcome.error.is_a("UsageError"):
+            return outcome.error.text
+        return f"--backend={name}: importing it raised {described(outcome.error)}\n{outcome.error.traceback}"
+    return f"--backend={name}: the process that imported it ended without an answer ({outcome}).\n{outcome.output}"
+
+
+def _modules(*references: str) -> tuple[str, ...]:
+    """Modules worth importing once, before ranks are forked; a path to a file is no module."""
+    names = [reference.partition(":")[0] for reference in references if reference != "none"]
+    return tuple(name for name in names if "/" not in name and not name.endswith(".py"))
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _memory() -> int:
+    """Physical memory of this machine, bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,1 @@
+"""Deterministic values, layouts and templates for scenarios, and the bit-exact comparison of what came back."""

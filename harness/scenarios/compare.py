@@ -1,0 +1,111 @@
+"""The comparison of what was promised with what came back: dtype, shape and every bit; objects by type and equality.
+
+Runs where the data is and returns plain data, so that only differences travel to the pytest process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from harness.spec import Difference
+
+
+def differences(expected: Any, observed: Any, *, key: str = "", limit: int = 3) -> list[Difference]:
+    """The first `limit` differences between two states of nested mappings, lists and leaves; [] when they are equal."""
+    found = []
+    for difference in _walk(expected, observed, key):
+        found.append(difference)
+        if len(found) == limit:
+            break
+    return found
+
+
+def _walk(expected: Any, observed: Any, key: str) -> Iterator[Difference]:
+    if isinstance(expected, torch.Tensor):
+        yield from _tensors(expected, observed, key)
+    elif isinstance(expected, Mapping) and isinstance(observed, Mapping):
+        yield from _mappings(expected, observed, key)
+    elif isinstance(expected, list) and isinstance(observed, list) and len(expected) == len(observed):
+        for place, (left, right) in enumerate(zip(expected, observed, strict=True)):
+            yield from _walk(left, right, _joined(key, place))
+    elif not _equal_objects(expected, observed):
+        yield Difference(key, (), _shown(expected), _shown(observed))
+
+
+def _mappings(expected: Mapping[Any, Any], observed: Mapping[Any, Any], key: str) -> Iterator[Difference]:
+    for name in expected:
+        if name not in observed:
+            yield Difference(_joined(key, name), (), _shown(expected[name]), "missing")
+        else:
+            yield from _walk(expected[name], observed[name], _joined(key, name))
+    for name in observed:
+        if name not in expected:
+            yield Difference(_joined(key, name), (), "no such key", _shown(observed[name]))
+
+
+def _tensors(expected: torch.Tensor, observed: Any, key: str) -> Iterator[Difference]:
+    if not isinstance(observed, torch.Tensor):
+        yield Difference(key, (), _shown(expected), _shown(observed))
+        return
+    left, right = _local(expected), _local(observed)
+    if (left.dtype, left.shape) != (right.dtype, right.shape):
+        yield Difference(key, (), _shown(left), _shown(right))
+        return
+    unequal = (_bytes(left) != _bytes(right)).any(dim=-1).nonzero().reshape(-1)
+    if unequal.numel():
+        flat = int(unequal[0])
+        index = tuple(int(place) for place in torch.unravel_index(torch.tensor(flat), left.shape)) if left.dim() else ()
+        yield Difference(
+            key,
+            index,
+            _element(left, flat),
+            f"{_element(right, flat)} ({unequal.numel()} of {left.numel()} elements differ)",
+        )
+
+
+def _local(tensor: torch.Tensor) -> torch.Tensor:
+    plain = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return plain.detach().resolve_conj().resolve_neg().cpu()
+
+
+def _bytes(tensor: torch.Tensor) -> torch.Tensor:
+    """The bits of `tensor` as a uint8 tensor of shape (elements, bytes per element)."""
+    dense = tensor.contiguous().reshape(-1)
+    raw = dense.to(torch.uint8) if dense.dtype == torch.bool else dense.view(torch.uint8)
+    return raw.reshape(tensor.numel(), -1) if tensor.numel() else raw.reshape(0, 1)
+
+
+def _element(tensor: torch.Tensor, flat: int) -> str:
+    raw = bytes(_bytes(tensor)[flat].tolist())
+    try:
+        return f"{tensor.contiguous().reshape(-1)[flat].item()!r} (bytes {raw.hex()})"
+    except (RuntimeError, NotImplementedError, ValueError):  # dtypes that have no Python number, such as float4 pairs
+        return f"bytes {raw.hex()}"
+
+
+def _equal_objects(expected: Any, observed: Any) -> bool:
+    if type(expected) is not type(observed):
+        return False
+    if isinstance(expected, float) and expected != expected:
+        return bool(observed != observed)
+    if isinstance(expected, tuple | list):
+        return len(expected) == len(observed) and not any(
+            differences(left, right, limit=1) for left, right in zip(expected, observed, strict=True)
+        )
+    if hasattr(expected, "getvalue") and hasattr(observed, "getvalue"):
+        return bool(expected.getvalue() == observed.getvalue())
+    return bool(expected == observed)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of {value.dtype} {tuple(value.shape)}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _joined(key: str, name: object) -> str:
+    return f"{key}.{name}" if key else str(name)

@@ -1,0 +1,78 @@
+"""A backend's own server, for the time of a run: started in a program of its own, stopped with it, also after Ctrl-C.
+
+The program resolves the backend, calls `start()`, reports the environment by which ranks find the server, and calls
+`stop()` when its control pipe closes, which the death of the pytest process brings about too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError
+
+START_LIMIT = 120.0
+STOP_LIMIT = 20.0
+_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from harness.server import main; main(sys.argv[2])"
+
+
+class Server:
+    """What `Backend.start` started."""
+
+    def __init__(self, reference: str, options: tuple[tuple[str, str], ...], cwd: str) -> None:
+        self._request = json.dumps({"reference": reference, "options": dict(options), "cwd": cwd})
+        self._reference = reference
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control = -1
+
+    def start(self) -> dict[str, str]:
+        """Start it and return the environment for ranks. Raises UsageError when it does not come up."""
+        answer, theirs = os.pipe()
+        control, self._control = os.pipe()
+        root = str(Path(__file__).resolve().parent.parent)
+        request = json.dumps({**json.loads(self._request), "answer": theirs, "control": control})
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, root, request], pass_fds=(theirs, control), start_new_session=True
+        )  # fmt: skip
+        os.close(theirs)
+        os.close(control)
+        with os.fdopen(answer) as pipe:
+            text = pipe.read()
+        if not text:
+            raise UsageError(f"--backend={self._reference}: its start() did not come up; its output is above.")
+        return {str(name): str(value) for name, value in json.loads(text).items()}
+
+    def stop(self) -> None:
+        """Close its control pipe and wait for it to end; a program that does not is killed with its children."""
+        if self._process is None:
+            return
+        os.close(self._control)
+        try:
+            self._process.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._process = None
+
+
+def main(text: str) -> None:
+    """The program: start, report, wait for the control pipe to close, stop."""
+    from harness.discovery import resolve
+
+    request: Mapping[str, Any] = json.loads(text)
+    # Ctrl-C reaches pytest, which closes the pipe; this program must live long enough to stop the server.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    backend = resolve(request["reference"], request["options"], request["cwd"])
+    environment = (backend.start() if backend.start is not None else None) or {}
+    with os.fdopen(request["answer"], "w") as pipe:
+        json.dump(dict(environment), pipe)
+    with os.fdopen(request["control"], "rb") as pipe:
+        pipe.read()
+    if backend.stop is not None:
+        backend.stop()

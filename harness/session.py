@@ -1,0 +1,218 @@
+"""What a scenario holds on a rank: the storage and the engine under test, and fresh checkpoint ids.
+
+Every call into code under test goes through `into_subject` or a storage tap. Its frame in a traceback tells an error of
+the backend from an error of the scenario itself, which is the harness's and never the backend's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import functools
+import importlib
+import inspect
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from harness.backend import Backend, Blobs
+from harness.cluster import rank as on_rank
+from harness.cluster.exceptions import record
+from harness.discovery import resolve
+from harness.faults.fault import Fault
+from harness.faults.storage import announce, observed_reader, observed_writer
+from harness.spec import TORCH_ENGINE, Attempt, Part, SubjectSpec
+
+
+class Session:
+    """The subject on one rank. Its methods are what scenarios may do with a backend."""
+
+    def __init__(self, spec: SubjectSpec) -> None:
+        self.spec = spec
+        info = on_rank.current()
+        self.rank, self.world_size, self.device = info.rank, info.world_size, info.device
+        self.storage: Backend = _resolved(spec.storage, spec.folder)
+        self.engine: Backend = _resolved(spec.engine, spec.folder)
+
+    def new_id(self, name: str = "checkpoint") -> Any:
+        """A checkpoint id that no other case has; the same on every rank that asks for the same name."""
+        checkpoint_id = into_subject(self.storage.new_checkpoint_id, self.spec.scratch, f"{self.spec.place}-{name}")
+        announce("id", name=name, id=str(checkpoint_id))
+        return checkpoint_id
+
+    def writer(
+        self, checkpoint_id: Any, *, faults: tuple[Fault, ...] = (), rank: int | None = None, **options: Any
+    ) -> Any:
+        """The backend's writer for an id, tapped; `rank`: what faults go by, where it is not the global rank."""
+        inner = into_subject(self.storage.writer, checkpoint_id, **options)
+        return observed_writer(inner, rank=self._fault_rank(rank), owner=self.storage_owner, faults=faults)
+
+    def reader(self, checkpoint_id: Any, *, faults: tuple[Fault, ...] = (), rank: int | None = None) -> Any:
+        """The backend's reader for an id, tapped; see `writer`."""
+        inner = into_subject(self.storage.reader, checkpoint_id)
+        return observed_reader(inner, rank=self._fault_rank(rank), owner=self.storage_owner, faults=faults)
+
+    def save(self, state: Any, checkpoint_id: Any, **arguments: Any) -> Any:
+        """Save through the engine under test. `writer` or `faults` replace the default; `style`: one of STYLES."""
+        return self._engine_call("save", state, self._save_arguments("save", checkpoint_id, arguments))
+
+    def async_save(self, state: Any, checkpoint_id: Any, **arguments: Any) -> Any:
+        """As `save`, through async_save; returns what the engine returns (a future, or a pair of futures)."""
+        return self._engine_call("async_save", state, self._save_arguments("async_save", checkpoint_id, arguments))
+
+    def load(self, state: Any, checkpoint_id: Any, **arguments: Any) -> Any:
+        """Load into `state` through the engine under test. `reader` or `faults` replace the default reader."""
+        return self._engine_call("load", state, self._load_arguments(checkpoint_id, arguments))
+
+    def attempt(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Attempt:
+        """Call `function` and keep as data how it ended, whatever it raised; its value is not kept."""
+        began, error = time.monotonic(), None
+        try:
+            function(*args, **kwargs)
+        except BaseException as raised:  # CheckpointException is no Exception, and a scenario must outlive any of them
+            error = record(raised)
+        return Attempt(error, time.monotonic() - began)
+
+    def new_group(self, timeout: float, ranks: list[int] | None = None) -> Any:
+        """A process group of `ranks` (default: all) whose collectives give up after `timeout` seconds."""
+        return torch.distributed.new_group(ranks, timeout=datetime.timedelta(seconds=timeout), backend="gloo")
+
+    def stager(self) -> Any:
+        """The engine's default stager, made by hand so that a writer which is a stager is not measured; the caller
+        closes it. None where the engine has none that it exports: then its async_save stages by itself.
+        """
+        if "DefaultStager" not in self.engine.utilities and self.spec.engine.reference != TORCH_ENGINE:
+            return None
+        from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
+
+        kind = self.engine.utilities.get("DefaultStager", DefaultStager)
+        options = self.engine.utilities.get("StagingOptions", StagingOptions)
+        return kind(
+            options(
+                use_pinned_memory=False, use_shared_memory=False, use_async_staging=False, use_non_blocking_copy=False
+            )
+        )
+
+    def blobs(self, checkpoint_id: Any) -> Blobs | None:
+        """The stored bytes of a checkpoint, past the backend; None where they cannot be reached."""
+        announce("call", owner=self.storage_owner, part="S", name="blobs")
+        return None if self.storage.blobs is None else self.storage.blobs(checkpoint_id)
+
+    def tool(self, name: str) -> Any:
+        """A planner or utility by torch's name: the subject's own where it supplies one, else torch's."""
+        own = name in self.engine.utilities
+        for part in ("P", "U"):
+            announce("call", owner=self.engine_owner if own else TORCH_ENGINE, part=part, name=name)
+        return self.engine.utilities[name] if own else _torch_tool(name)
+
+    def takes(self, call: str, parameter: str) -> bool:
+        """Whether the engine's save, load or async_save has this parameter; an engine need not take a planner, say."""
+        return _takes(getattr(self.engine, call), parameter)
+
+    @property
+    def drives_storage(self) -> bool:
+        """Whether the engine works through the storage pair: one with a store of its own shows no plans to anybody."""
+        pair = self.storage.writer is not None and self.storage.reader is not None
+        return pair and self.takes("save", "storage_writer") and self.takes("load", "storage_reader")
+
+    @property
+    def storage_owner(self) -> str:
+        """How events name the storage."""
+        return self.spec.owner(self.spec.storage)
+
+    @property
+    def engine_owner(self) -> str:
+        """How events name the engine."""
+        return self.spec.owner(self.spec.engine)
+
+    def _fault_rank(self, rank: int | None) -> int:
+        return self.rank if rank is None else rank
+
+    def _save_arguments(self, call: str, checkpoint_id: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+        faults, writer = arguments.pop("faults", ()), arguments.pop("writer", None)
+        if self.storage.writer is not None and _takes(getattr(self.engine, call), "storage_writer"):
+            arguments["storage_writer"] = self.writer(checkpoint_id, faults=faults) if writer is None else writer
+        if arguments.get("async_stager", arguments) is None:
+            del arguments["async_stager"]
+        return self._styled(checkpoint_id, "storage_writer", arguments)
+
+    def _load_arguments(self, checkpoint_id: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+        faults, reader = arguments.pop("faults", ()), arguments.pop("reader", None)
+        if self.storage.reader is not None and _takes(self.engine.load, "storage_reader"):
+            arguments["storage_reader"] = self.reader(checkpoint_id, faults=faults) if reader is None else reader
+        return self._styled(checkpoint_id, "storage_reader", arguments)
+
+    def _styled(self, checkpoint_id: Any, storage: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        style = arguments.pop("style", "constructor")
+        if style == "passed" or storage not in arguments:
+            arguments["checkpoint_id"] = checkpoint_id
+        return arguments
+
+    def _engine_call(self, name: str, state: Any, arguments: dict[str, Any]) -> Any:
+        announce("call", owner=self.engine_owner, part="E", name=name)
+        if arguments.get("planner") is None:
+            announce("call", owner=self.engine_owner, part="P", name=name)
+        return into_subject(getattr(self.engine, name), state, **arguments)
+
+
+def perform(spec: SubjectSpec, function: str, args: tuple[Any, ...]) -> Any:
+    """Run a scenario, named `module:function`, on this rank; what the cluster calls for every case."""
+    module, _, name = function.partition(":")
+    scenario = getattr(importlib.import_module(module), name)
+    session = Session(spec)
+    with _torch_engine_watched(watch=session.engine_owner == "backend" and spec.under_test != TORCH_ENGINE):
+        return scenario(session, *args)
+
+
+def into_subject(function: Callable[..., Any] | None, *args: Any, **kwargs: Any) -> Any:
+    """Call code under test. This frame in a traceback means: the error came from there."""
+    assert function is not None, "the scenario uses a part that the backend does not have"
+    return function(*args, **kwargs)
+
+
+def _torch_tool(name: str) -> Any:
+    from torch.distributed import checkpoint
+    from torch.distributed.checkpoint import format_utils
+
+    return getattr(checkpoint, name) if hasattr(checkpoint, name) else getattr(format_utils, name)
+
+
+@functools.lru_cache(maxsize=16)
+def _resolved(part: Part, folder: str) -> Backend:
+    return resolve(part.reference, dict(part.options), folder)
+
+
+@functools.lru_cache(maxsize=64)
+def _takes(function: Callable[..., Any], parameter: str) -> bool:
+    parameters = inspect.signature(function).parameters.values()
+    return any(item.name == parameter or item.kind is item.VAR_KEYWORD for item in parameters)
+
+
+@contextlib.contextmanager
+def _torch_engine_watched(*, watch: bool) -> Iterator[None]:
+    """Emit an event when torch's engine is entered, to tell an engine of its own from one that delegates to torch's."""
+    if not watch:
+        yield
+        return
+    from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
+
+    doors = [(state_dict_saver, "_save_state_dict"), (state_dict_loader, "_load_state_dict")]
+    originals = [getattr(module, name) for module, name in doors]
+    for (module, name), original in zip(doors, originals, strict=True):
+        setattr(module, name, _announced(original, name))
+    try:
+        yield
+    finally:
+        for (module, name), original in zip(doors, originals, strict=True):
+            setattr(module, name, original)
+
+
+def _announced(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def through(*args: Any, **kwargs: Any) -> Any:
+        announce("call", owner="delegated", part="E", name=name)
+        return function(*args, **kwargs)
+
+    return through

@@ -1,0 +1,88 @@
+"""The subject as a test sees it: run a scenario on ranks, and say which promise a law is about."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from harness.cluster import Event, Outcome
+from harness.laws import Broken, HarnessFault, NotApplicable, Untestable
+from harness.spec import SubjectSpec
+
+
+class RunOnRanks(Protocol):
+    """The part of a cluster that a subject needs."""
+
+    def run(
+        self, world_size: int, function: str, *args: Any, timeout: float | None = None, group: bool | None = None
+    ) -> list[Outcome]:
+        """Run a function on ranks; see harness.cluster.Cluster.run."""
+
+
+class scenarios:  # noqa: N801 (reads as a verb where it is used)
+    """The functions of a module by name, without importing it: ranks need torch, the pytest process does not.
+
+    `on_ranks = scenarios("suites.core.scenarios.values")`, then `on_ranks.round_trip` is
+    "suites.core.scenarios.values:round_trip".
+    """
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, function: str) -> str:
+        if function.startswith("_"):
+            raise AttributeError(function)
+        return f"{self._module}:{function}"
+
+
+class Subject:
+    """One storage under one engine, during one trial of one case.
+
+    findings: clause id -> what was found; a clause that was settled without one kept its promise.
+    """
+
+    def __init__(self, ranks: RunOnRanks, spec: SubjectSpec, clauses: tuple[str, ...]) -> None:
+        self._ranks, self._spec, self._clauses = ranks, spec, clauses
+        self.findings: dict[str, Exception] = {}
+        self.settled: set[str] = set()
+        self.events: list[Event] = []
+        self.leftovers: list[str] = []
+
+    def run(
+        self,
+        world_size: int,
+        scenario: str,
+        *args: Any,
+        timeout: float | None = None,
+        group: bool | None = None,
+    ) -> list[Outcome]:
+        """Run `scenario(session, *args)` on `world_size` ranks and return one outcome a rank.
+
+        scenario: `module:function`, see `scenarios`. timeout: seconds, for the whole call. group: join a process group
+        (default: for more than one rank).
+        """
+        outcomes = self._ranks.run(
+            world_size, "harness.session:perform", self._spec, scenario, args, timeout=timeout, group=group
+        )  # fmt: skip
+        for outcome in outcomes:
+            self.events.extend(outcome.events)
+            self.leftovers.extend(f"rank {outcome.rank}: {text}" for text in outcome.leftovers)
+        return outcomes
+
+    @contextlib.contextmanager
+    def promise(self, clause: str) -> Iterator[None]:
+        """What is judged inside is about `clause` alone; a finding is kept and the test goes on to its next promise."""
+        if clause not in self._clauses:
+            raise HarnessFault(f"the test judges {clause}, which its marker does not name")
+        try:
+            yield
+        except (Broken, Untestable, NotApplicable) as finding:
+            self.findings.setdefault(clause, finding)
+        self.settled.add(clause)
+
+    def settle(self, finding: Exception | None) -> None:
+        """End of the trial: a finding outside every promise is about all clauses that were not settled."""
+        for clause in self._clauses:
+            if clause not in self.settled and finding is not None:
+                self.findings[clause] = finding
