@@ -1,0 +1,1 @@
+"""What ranks do for the tests of the level compatibility; they return observations, and judge nothing."""

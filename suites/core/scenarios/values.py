@@ -1,0 +1,34 @@
+"""Save values, load them into targets that hold other bits, and report what differs."""
+
+from __future__ import annotations
+
+import torch
+
+from harness.scenarios.checklist import SHAPES
+from harness.scenarios.compare import differences
+from harness.scenarios.values import blank, pattern
+from harness.session import Session
+from harness.spec import Difference
+
+
+def dtype_round_trip(session: Session, name: str, style: str) -> list[Difference] | None:
+    """One tensor for each shape of the checklist, of one dtype; None where this torch lacks the dtype."""
+    dtype = getattr(torch, name, None)
+    if dtype is None:
+        return None
+    state = {f"t{number}": pattern(f"t{number}", shape, dtype) for number, shape in enumerate(SHAPES)}
+    return round_trip(session, state, style=style)
+
+
+def empty_round_trip(session: Session) -> list[Difference]:
+    """The state dict that holds nothing."""
+    return round_trip(session, {})
+
+
+def round_trip(session: Session, state: dict[str, object], *, style: str = "constructor") -> list[Difference]:
+    """Save `state`, load it into a template with other contents, and compare bit for bit."""
+    checkpoint_id = session.new_id()
+    session.save(state, checkpoint_id, style=style)
+    target = blank(state)
+    session.load(target, checkpoint_id, style=style)
+    return differences(state, target)

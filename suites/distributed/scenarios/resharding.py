@@ -1,0 +1,56 @@
+"""Save under one layout and world size, load under another."""
+
+from __future__ import annotations
+
+import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+
+from harness.scenarios.compare import differences
+from harness.scenarios.values import coded
+from harness.session import Session
+from harness.spec import Difference
+
+# Uneven over 2 and 4 ranks, and with fewer rows than ranks: the last ranks hold empty shards.
+SHAPES = {"even": (8, 12), "uneven": (7, 5), "few_rows": (3, 4)}
+
+
+def save_sharded(session: Session, dim: int) -> None:
+    """Save tensors sharded along `dim` over all ranks, a replicated tensor, and an object of each rank."""
+    session.save(_state(session, dim, blank=False), session.new_id())
+
+
+def load_whole(session: Session, ranks: int) -> list[Difference]:
+    """Load into plain tensors in one process what `ranks` ranks saved."""
+    wanted = {name: coded(key, shape, version=1) for key, (name, shape) in enumerate(SHAPES.items())}
+    wanted |= {"replicated": coded(9, (6,), version=1)} | {f"object{rank}": f"of rank {rank}" for rank in range(ranks)}
+    target = {
+        key: torch.full_like(item, -1) if isinstance(item, torch.Tensor) else None for key, item in wanted.items()
+    }
+    session.load(target, session.new_id())
+    return differences(wanted, target)
+
+
+def load_sharded(session: Session, dim: int) -> list[Difference]:
+    """Load into tensors sharded along `dim` over the ranks of this run."""
+    target = _state(session, dim, blank=True)
+    session.load(target, session.new_id())
+    return differences(_state(session, dim, blank=False), target)
+
+
+def _state(session: Session, dim: int, *, blank: bool) -> dict[str, object]:
+    mesh = init_device_mesh(session.device.partition(":")[0], (session.world_size,))
+    state: dict[str, object] = {}
+    for key, (name, shape) in enumerate(SHAPES.items()):
+        whole = coded(key, shape, version=1)
+        state[name] = _distributed(whole, mesh, Shard(dim), blank=blank)
+    state["replicated"] = _distributed(coded(9, (6,), version=1), mesh, Replicate(), blank=blank)
+    if not blank:
+        state[f"object{session.rank}"] = f"of rank {session.rank}"
+    else:
+        state[f"object{session.rank}"] = None
+    return state
+
+
+def _distributed(whole: torch.Tensor, mesh: object, placement: object, *, blank: bool) -> DTensor:
+    return distribute_tensor(torch.full_like(whole, -1) if blank else whole, mesh, [placement])

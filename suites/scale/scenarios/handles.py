@@ -1,0 +1,45 @@
+"""Do the same thing many times and count what stays open."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import torch
+
+from harness.scenarios.values import blank, coded
+from harness.session import Session
+
+# A backend may close in the background; the contract gives it this many seconds.
+GRACE = 5.0
+
+
+def handles_over_operations(session: Session, operations: int) -> tuple[int, int]:
+    """Open file descriptors after the third operation and after the last (saves, loads and failed loads in turn)."""
+    early = 0
+    for number in range(1, operations + 1):
+        _operation(session, number)
+        if number == 3:
+            early = _settled(limit=None)
+    return early, _settled(limit=early + 2)
+
+
+def _operation(session: Session, number: int) -> None:
+    state = {"t": coded(1, (100,), version=number), "n": number}
+    checkpoint_id = session.new_id(f"at{number // 3}")
+    if number % 3 == 0:
+        session.save(state, checkpoint_id)
+    elif number % 3 == 1 and number > 3:
+        session.load(blank(state), checkpoint_id)
+    elif number > 3:
+        session.attempt(session.load, {"absent": torch.zeros(2)}, checkpoint_id)
+
+
+def _settled(limit: int | None) -> int:
+    """The number of open descriptors, waited for while it is above `limit`."""
+    deadline = time.monotonic() + GRACE
+    while True:
+        count = len(os.listdir("/proc/self/fd"))
+        if limit is None or count <= limit or time.monotonic() > deadline:
+            return count
+        time.sleep(0.05)

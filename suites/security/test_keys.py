@@ -1,0 +1,17 @@
+"""A key is only a key."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.laws import holds, returned, same
+from harness.subject import Subject, scenarios
+
+on_ranks = scenarios("suites.security.scenarios.keys")
+
+
+@pytest.mark.clauses("SEC-05")
+def test_keys_never_lead_out_of_the_checkpoint(subject: Subject) -> None:
+    [(differences, strays)] = returned(subject.run(1, on_ranks.save_and_load_hostile_keys))
+    same([differences])
+    holds(not strays, f"saving created {strays} outside the checkpoint", kind="stray file")

@@ -1,0 +1,99 @@
+"""Bugs in how values are stored: bits lost on the way."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+import torch
+
+from harness import control
+from tests.mutants.making import storage
+from torch.distributed.checkpoint.planner import WriteItemType
+
+BREAKS = {
+    "loses_half_precision": ("TYPE-02",),
+    "stores_uint64_as_int64": ("TYPE-15",),
+    "writes_nothing_for_an_empty_state": ("FIN-12",),
+    "uses_keys_as_file_names": ("SEC-05",),
+    "leaks_a_handle": ("RSRC-05",),
+}
+
+
+class _Changed:
+    """A planner whose tensors are changed on their way to the storage."""
+
+    def __init__(self, planner: Any, change: Any) -> None:
+        self._planner, self._change = planner, change
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._planner, name)
+
+    def resolve_data(self, item: Any) -> Any:
+        data = self._planner.resolve_data(item)
+        return data if item.type is WriteItemType.BYTE_IO else self._change(data)
+
+
+class _HalfWriter(control.Writer):
+    """Stores bfloat16 through float16, as a format without bfloat16 might."""
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        def change(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor.to(torch.float16).to(torch.bfloat16) if tensor.dtype == torch.bfloat16 else tensor
+
+        return super().write_data(plan, _Changed(planner, change))
+
+
+class _SignedWriter(control.Writer):
+    """Stores the largest unsigned type in the largest signed one, values above its range clamped."""
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        def change(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.dtype != torch.uint64:
+                return tensor
+            return tensor.view(torch.int64).clamp(min=0).view(torch.uint64)
+
+        return super().write_data(plan, _Changed(planner, change))
+
+
+class _SkipsEmptyWriter(control.Writer):
+    """Takes a save without items for a save that is not needed."""
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        if any(results):
+            super().finish(metadata, results)
+
+
+class _KeyFileWriter(control.Writer):
+    """Also keeps each tensor in a file named by its key, for people who look into checkpoints."""
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        for item in plan.items:
+            if item.type is not WriteItemType.BYTE_IO and "\0" not in item.index.fqn and len(item.index.fqn) < 200:
+                stream = io.BytesIO()
+                torch.save(planner.resolve_data(item), stream)
+                path = os.path.join(self._root, "by-key", item.index.fqn)
+                if not os.path.isdir(path):
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    with open(path, "wb") as file:
+                        file.write(stream.getvalue())
+        return super().write_data(plan, planner)
+
+
+_OPEN: list[Any] = []
+
+
+class _LeakyReader(control.Reader):
+    """Keeps the folder of each checkpoint open, to list it faster."""
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Any:
+        _OPEN.append(os.open(self._root, os.O_RDONLY))
+        return super().read_metadata(*args, **kwargs)
+
+
+loses_half_precision = storage("loses_half_precision", writer=_HalfWriter)
+stores_uint64_as_int64 = storage("stores_uint64_as_int64", writer=_SignedWriter)
+writes_nothing_for_an_empty_state = storage("writes_nothing_for_an_empty_state", writer=_SkipsEmptyWriter)
+uses_keys_as_file_names = storage("uses_keys_as_file_names", writer=_KeyFileWriter)
+leaks_a_handle = storage("leaks_a_handle", reader=_LeakyReader)
