@@ -21,6 +21,8 @@ from harness.scratch import discard_scratch, filesystem_type
 
 CERTIFICATE = "certificate.json"
 JUNIT = "junit.xml"
+# Variables of the shell that are named like a password and hold a folder.
+_FOLDERS = ("PWD", "OLDPWD")
 
 
 class Finish:
@@ -87,7 +89,7 @@ class Finish:
             partial=partial,
             errors=(),
             pytest_status=status,
-            secrets=secret_values(os.environ),
+            secrets=secret_values({name: value for name, value in os.environ.items() if name not in _FOLDERS}),
             notes=surveyed.notes,
         )
 

@@ -62,6 +62,8 @@ class ClusterConfig:
     """A hang is declared when no rank has answered or used processor time for so long."""
     total_limit: float = 60.0
     """A hang is declared after so long in any case."""
+    patience: float = 1.0
+    """Multiplies the limit that a run is given; the limits here have it in them already."""
     group_timeout: float = 300.0
     """Time-out of the ranks' process group."""
     coverage: bool = False

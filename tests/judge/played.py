@@ -1,0 +1,63 @@
+"""Ranks played by a test: what each pair of storage and engine does is said in a table, nothing is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from harness.certificate.ownership import Applicability
+from harness.certificate.verdict import CaseOutcome
+from harness.cluster import Event, Outcome, Returned
+from harness.contract import Clause, Strength
+from harness.judge import Bench, Judge
+from harness.laws import Broken
+from harness.spec import TORCH_ENGINE, Part, SubjectSpec
+from harness.subject import Subject
+
+OWNED = Applicability("owned")
+
+
+class PlayedRanks:
+    """Answers each run with a value: whether the pair under test is `broken`, and events that say who was called."""
+
+    def __init__(self, broken: Callable[[SubjectSpec], bool], calls: Callable[[SubjectSpec], list[dict[str, Any]]]) -> None:
+        self._broken, self._calls = broken, calls
+        self.pairs: list[tuple[str, str]] = []
+
+    def run(self, world_size: int, function: str, *args: Any, timeout: float | None = None, group: bool | None = None) -> list[Outcome]:
+        spec = args[0]
+        self.pairs.append((spec.storage.reference, spec.engine.reference))
+        events = tuple(Event("call", call, 0.0) for call in self._calls(spec))
+        return [Returned(rank=0, events=events, value=self._broken(spec))]
+
+
+def storage_calls(spec: SubjectSpec) -> list[dict[str, Any]]:
+    """A save that reached write_data of whoever is the storage."""
+    return [{"owner": spec.owner(spec.storage), "part": "S", "name": "write_data"}]
+
+
+def judged(
+    ranks: PlayedRanks, *, letters: str = "S", applies: str = "S", second: str | None = "second", below_storage: bool = False
+) -> CaseOutcome:
+    """The outcome of one case of one clause on these ranks, for a backend that owns `letters`."""
+    own = Part(reference="mine")
+    bench = Bench(
+        backend=own, letters=frozenset(letters), engine=own if "E" in letters else Part(reference=TORCH_ENGINE),
+        second=Part(reference=second) if second else None, scratch="/scratch", folder="/", worker="main",
+        command=("dcp-conformance", "mine"),
+    )  # fmt: skip
+    [outcome] = Judge(bench, ranks).judge("a case", {clause(applies): OWNED}, body, below_storage=below_storage)
+    return outcome
+
+
+def clause(applies: str = "S") -> Clause:
+    return Clause(
+        id="TEST-01", strength=Strength.MUST, applies=frozenset(applies), world=1, level="core", promise="It works.", source="here"
+    )
+
+
+def body(subject: Subject) -> None:
+    [outcome] = subject.run(1, "played:scenario")
+    assert isinstance(outcome, Returned)
+    if outcome.value:
+        raise Broken("it does not work", kind="values", rank=0)

@@ -1,0 +1,149 @@
+"""From what ranks answer to a verdict: evidence of use, the blame table, harness faults, hangs."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.certificate.ownership import Applicability
+from harness.certificate.verdict import Verdict
+from harness.judge import HANGS_PER_LEVEL, Judge
+from harness.laws import Broken, NotApplicable, Untestable
+from harness.spec import TORCH_ENGINE, SubjectSpec
+from tests.judge.played import OWNED, PlayedRanks, clause, judged, storage_calls
+
+CONTROL = "harness.control"
+
+
+def ranks_of(*, control: bool, second: bool) -> PlayedRanks:
+    """The backend fails under torch's engine; `control`: so does the control pair; `second`: so does it under another."""
+
+    def broken(spec: SubjectSpec) -> bool:
+        if spec.storage.reference == CONTROL:
+            return control
+        return second if spec.engine.reference == "second" else True
+
+    return PlayedRanks(broken, storage_calls)
+
+
+@pytest.mark.parametrize(
+    ("control", "second", "blame"),
+    ((False, True, "backend"), (False, False, "engine"), (True, False, "engine"), (True, True, "backend")),
+)
+def test_blame_follows_the_table(control: bool, second: bool, blame: str) -> None:
+    ranks = ranks_of(control=control, second=second)
+    outcome = judged(ranks)
+    assert (outcome.verdict, outcome.blame) == (Verdict.FAIL, blame)
+    assert ranks.pairs == [("mine", TORCH_ENGINE), (CONTROL, TORCH_ENGINE), ("mine", "second")]
+
+
+@pytest.mark.parametrize(("control", "verdict"), ((False, Verdict.FAIL), (True, Verdict.UNTESTABLE)))
+def test_without_a_second_engine_only_the_control_can_tell(control: bool, verdict: Verdict) -> None:
+    assert judged(ranks_of(control=control, second=True), second=None).verdict is verdict
+
+
+def test_faults_below_the_storage_are_never_the_engines() -> None:
+    ranks = ranks_of(control=True, second=False)
+    assert judged(ranks, below_storage=True).blame == "backend"
+    assert len(ranks.pairs) == 1
+
+
+def test_a_backend_with_its_own_engine_is_not_excused() -> None:
+    outcome = judged(PlayedRanks(lambda spec: True, storage_calls), letters="SE", applies="ES")
+    assert (outcome.verdict, outcome.blame) == (Verdict.FAIL, "backend")
+
+
+def test_an_engine_that_enters_torchs_is_excused_where_torchs_fails_alike() -> None:
+    def calls(spec: SubjectSpec) -> list[dict[str, object]]:
+        entered = [{"owner": "delegated", "part": "E", "name": "_save_state_dict"}] if spec.engine.reference == "mine" else []
+        return [*entered, {"owner": "backend", "part": "E", "name": "save"}]
+
+    outcome = judged(PlayedRanks(lambda spec: True, calls), letters="E", applies="E")
+    assert outcome.blame == "engine"
+    sound = judged(PlayedRanks(lambda spec: spec.storage.reference != CONTROL, calls), letters="E", applies="E")
+    assert sound.blame == "backend"
+
+
+def test_a_pass_needs_evidence_of_use() -> None:
+    outcome = judged(PlayedRanks(lambda spec: False, lambda spec: []))
+    assert outcome.verdict is Verdict.UNTESTABLE and "never reached" in outcome.reason
+    assert judged(PlayedRanks(lambda spec: False, storage_calls)).verdict is Verdict.PASS
+
+
+def test_calls_of_a_stand_in_are_no_evidence() -> None:
+    calls = [{"owner": CONTROL, "part": "S", "name": "write_data"}]
+    assert judged(PlayedRanks(lambda spec: False, lambda spec: calls)).verdict is Verdict.UNTESTABLE
+
+
+def judge_with(error: Exception) -> Verdict:
+    from tests.judge import played
+
+    def body(subject: object) -> None:
+        subject.run(1, "played:scenario")  # type: ignore[attr-defined]
+        raise error
+
+    judge = bench_judge()
+    [outcome] = judge.judge("a case", {played.clause(): OWNED}, body)
+    return outcome.verdict
+
+
+def bench_judge() -> Judge:
+    from harness.judge import Bench
+    from harness.spec import Part
+
+    bench = Bench(
+        backend=Part(reference="mine"), letters=frozenset("S"), engine=Part(reference=TORCH_ENGINE), second=None,
+        scratch="/scratch", folder="/", worker="main", command=("dcp-conformance", "mine"),
+    )  # fmt: skip
+    return Judge(bench, PlayedRanks(lambda spec: False, storage_calls))
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    (
+        (Untestable("no way"), Verdict.UNTESTABLE),
+        (NotApplicable("not met"), Verdict.NOT_APPLICABLE),
+        (ZeroDivisionError("a bug in the test"), Verdict.HARNESS_ERROR),
+    ),
+)
+def test_what_a_body_raises_decides(error: Exception, verdict: Verdict) -> None:
+    assert judge_with(error) is verdict
+
+
+def test_what_does_not_apply_is_not_run() -> None:
+    judge = bench_judge()
+    [outcome] = judge.judge("a case", {clause(): Applicability("not-applicable", "for a reason")}, lambda subject: 1 / 0)
+    assert (outcome.verdict, outcome.reason) == (Verdict.NOT_APPLICABLE, "for a reason")
+
+
+def test_one_finding_leaves_the_other_promises_standing() -> None:
+    from dataclasses import replace
+
+    first, second = clause(), replace(clause(), id="TEST-02")
+
+    def body(subject: object) -> None:
+        subject.run(1, "played:scenario")  # type: ignore[attr-defined]
+        with subject.promise("TEST-01"):  # type: ignore[attr-defined]
+            raise Broken("this one", kind="values")
+        with subject.promise("TEST-02"):  # type: ignore[attr-defined]
+            pass
+
+    outcomes = bench_judge().judge("a case", {first: OWNED, second: OWNED}, body)
+    # Without a second engine and with a control that fails alike, the broken one cannot be decided.
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.UNTESTABLE, Verdict.PASS]
+
+
+def test_reproduction_names_clause_and_case() -> None:
+    outcome = judged(ranks_of(control=False, second=True))
+    assert outcome.finding is not None
+    assert outcome.finding.reproduce == "dcp-conformance mine --clause TEST-01 --case 'a case'"
+
+
+def test_a_backend_that_hangs_everywhere_is_not_waited_for_for_ever() -> None:
+    judge = bench_judge()
+
+    def hang(subject: object) -> None:
+        raise Broken("no answer", kind="hang")
+
+    below = [judge.judge(f"case {n}", {clause(): OWNED}, hang, below_storage=True)[0] for n in range(HANGS_PER_LEVEL + 2)]
+    assert [outcome.verdict for outcome in below[:HANGS_PER_LEVEL]] == [Verdict.HANG] * HANGS_PER_LEVEL
+    assert all("hung before" in outcome.reason for outcome in below[HANGS_PER_LEVEL:])
