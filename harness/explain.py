@@ -19,13 +19,14 @@ def explanation(clause: Clause, tests: list[str], report_dir: Path) -> list[str]
 
 
 def mutants_of(clause_id: str, folder: Path = MUTANTS) -> list[str]:
-    """Names of the mutants whose BREAKS names the clause, read without importing them."""
-    return sorted(path.stem for path in folder.glob("*.py") if clause_id in breaks(path))
+    """Names of the mutants that the clause must catch, read from each module's BREAKS without importing it."""
+    found = [breaks(path) for path in sorted(folder.glob("*.py"))]
+    return [name for broken in found for name, clauses in broken.items() if clause_id in clauses]
 
 
-def breaks(path: Path) -> tuple[str, ...]:
-    """The clauses that a mutant is made to break: its module-level tuple BREAKS; () where there is none."""
+def breaks(path: Path) -> dict[str, tuple[str, ...]]:
+    """The module-level dict BREAKS of a file (mutant -> clauses that must catch it); {} where there is none."""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "BREAKS" for t in node.targets):
-            return tuple(ast.literal_eval(node.value))
-    return ()
+            return dict(ast.literal_eval(node.value))
+    return {}

@@ -16,6 +16,7 @@ from harness.certificate.junit import junit_xml
 from harness.certificate.known_failures import KnownFailures
 from harness.certificate.redact import secret_values
 from harness.errors import UsageError
+from harness.options import Options
 from harness.run import Run
 from harness.scratch import discard_scratch, filesystem_type
 
@@ -89,9 +90,15 @@ class Finish:
             partial=partial,
             errors=(),
             pytest_status=status,
-            secrets=secret_values({name: value for name, value in os.environ.items() if name not in _FOLDERS}),
+            secrets=secrets(options),
             notes=surveyed.notes,
         )
+
+
+def secrets(options: Options) -> tuple[str, ...]:
+    """Values that no text may show: those of options and environment variables that are named like secrets."""
+    surroundings = {name: value for name, value in os.environ.items() if name not in _FOLDERS}
+    return secret_values({**surroundings, **dict(options.backend_options)})
 
 
 def last_certificate(report_dir: Path) -> dict[str, Any] | None:

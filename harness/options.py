@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ class Options:
     """What the person asked for. ranks: world sizes; levels: those named, () for the default; seed: of random data."""
 
     backend: str
-    backend_options: tuple[tuple[str, str], ...] = ()
+    # Never part of a repr: tracebacks show reprs, and options may be credentials.
+    backend_options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     levels: tuple[str, ...] = ()
     ranks: tuple[int, ...] = DEFAULT_RANKS
     device: str = "cpu"

@@ -25,7 +25,7 @@ from harness.certificate.verdict import CaseOutcome, Verdict
 from harness.contract import Clause, load_catalogue
 from harness.errors import UsageError
 from harness.explain import explanation
-from harness.finish import Finish
+from harness.finish import Finish, secrets
 from harness.laws import HarnessFault
 from harness.locate import locate
 from harness.options import Options
@@ -287,7 +287,8 @@ class Conformance:
         )
 
     def _text(self, outcome: CaseOutcome) -> str:
-        return "\n".join(terminal.failure_lines(self.catalogue[outcome.clause], outcome))
+        lines = terminal.failure_lines(self.catalogue[outcome.clause], outcome)
+        return redact("\n".join(lines), secrets=secrets(self.options))
 
 
 def case_name(item: pytest.Item) -> str:

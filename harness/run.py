@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -18,6 +19,7 @@ from harness.discovery import Description
 from harness.errors import UsageError
 from harness.judge import Bench, Judge
 from harness.laws import described
+from harness.locate import locate
 from harness.options import Options
 from harness.spec import TORCH_ENGINE, Part
 
@@ -115,13 +117,14 @@ class Run:
             ClusterConfig(
                 # Socket and file-store paths have short limits, and the run folder may lie deep.
                 folder=Path(tempfile.mkdtemp(prefix=f"ranks-{self.worker}-", dir=self.folder)),
-                optional_preload=_modules(self.options.backend, self.options.second_engine),
+                optional_preload=_modules(self.cwd, self.options.backend, self.options.second_engine),
                 search_path=(self.cwd,),
                 environment=dict(environment),
                 fresh_ranks=self.options.fresh_ranks,
                 device=self.options.device,
                 quiet_limit=15.0 * patience,
                 total_limit=60.0 * patience,
+                patience=patience,
             )
         )
 
@@ -138,6 +141,7 @@ class Run:
             folder=self.cwd,
             worker=self.worker,
             command=options.command,
+            patience=description.patience,
         )
 
 
@@ -161,10 +165,14 @@ def _unusable(name: str, outcome: Outcome) -> str:
     return f"--backend={name}: the process that imported it ended without an answer ({outcome}).\n{outcome.output}"
 
 
-def _modules(*references: str) -> tuple[str, ...]:
-    """Modules worth importing once, before ranks are forked; a path to a file is no module."""
-    names = [reference.partition(":")[0] for reference in references if reference != "none"]
-    return tuple(name for name in names if "/" not in name and not name.endswith(".py"))
+def _modules(cwd: str, *references: str) -> tuple[str, ...]:
+    """Modules worth importing once, before ranks are forked; what cannot be found is left to the ranks to complain of."""
+    names = []
+    for reference in references:
+        with contextlib.suppress(UsageError):
+            located = locate(reference, cwd)
+            names += [located.module] if located.kind != "file" else []
+    return tuple(names)
 
 
 def _made(folder: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.cluster import ExceptionRecord
 
@@ -16,7 +16,8 @@ class Part:
     """A backend as it was named, with the options for its writer; resolved on each rank."""
 
     reference: str
-    options: tuple[tuple[str, str], ...] = ()
+    # Never part of a repr: tracebacks show reprs, and options may be credentials.
+    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass
 from pathlib import Path
+
+from harness.explain import breaks
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -30,11 +31,3 @@ def mutants(folder: Path = FOLDER) -> list[Mutant]:
         for path in sorted(folder.glob("*.py"))
         for name, clauses in breaks(path).items()
     ]
-
-
-def breaks(path: Path) -> dict[str, tuple[str, ...]]:
-    """The module-level dict BREAKS of a file; {} where there is none."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "BREAKS" for t in node.targets):
-            return dict(ast.literal_eval(node.value))
-    return {}

@@ -1,0 +1,1 @@
+"""End-to-end tests of the plugin: the command against small backends, in a program of its own."""
