@@ -37,12 +37,16 @@ def write_object(root: Path, name: str, content: bytes) -> int:
     path = root / name
     _make_folder(path.parent)
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    with open(temporary, "wb") as stream:
-        stream.write(_digest(name, content))
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as stream:
+            stream.write(_digest(name, content))
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     _sync_folder(path.parent)
     return _DIGEST + len(content)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shlex
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,8 +21,10 @@ from harness.subject import RunOnRanks, Subject
 CONTROL = Part(reference="harness.control")
 # The calls that prove that the storage itself was at work; others (reset, set_up) a stand-in could answer too.
 STORAGE_USE = frozenset({"write_data", "read_data", "read_metadata", "finish", "blobs"})
-# A backend that hangs everywhere must still end in minutes: each hang costs its whole patience.
-HANGS_PER_LEVEL = 3
+# A backend that hangs everywhere must still end in minutes, and one that hangs in a few places must be judged in all others:
+# after so many seconds lost to hangs, multiplied by the backend's patience, the rest of a level is not run.
+HANG_BUDGET = 150.0
+LEAST_PER_HANG = 5.0
 
 Body = Callable[[Subject], None]
 
@@ -43,6 +45,7 @@ class Bench:
     folder: str
     worker: str
     command: tuple[str, ...]
+    patience: float = 1.0
 
 
 @dataclass
@@ -59,12 +62,12 @@ class Trial:
 
 @dataclass
 class Judge:
-    """Judges cases on a bench; keeps count of hangs and of places below the scratch folder."""
+    """Judges cases on a bench; keeps count of the time lost to hangs and of places below the scratch folder."""
 
     bench: Bench
     ranks: RunOnRanks
     _places: itertools.count[int] = field(default_factory=itertools.count)
-    _hangs: Counter[str] = field(default_factory=Counter)
+    _lost: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def judge(
         self, case: str, clauses: Mapping[Clause, Applicability], body: Body, *, below_storage: bool = False
@@ -77,19 +80,18 @@ class Judge:
             for clause, applies in clauses.items()
             if clause not in asked
         ]
-        if asked and (levels := [level for level in {clause.level for clause in asked} if self._worn_out(level)]):
-            reason = f"not run: {HANGS_PER_LEVEL} cases of level {levels[0]} hung before it"
+        levels = sorted({clause.level for clause in asked})
+        if worn_out := [level for level in levels if self._lost[level] >= HANG_BUDGET * self.bench.patience]:
+            reason = f"not run: cases of level {worn_out[0]} hung before it, for {self._lost[worn_out[0]]:.0f} s"
             return outcomes + [outcome(clause, case, Verdict.UNTESTABLE, reason) for clause in asked]
         if asked:
+            began = time.monotonic()
             trial = self._trial(tuple(clause.id for clause in asked), body, self._spec())
             outcomes += [self._verdict(case, clause, asked, trial, body, below_storage) for clause in asked]
-        self._hangs.update(
-            item for item in {c.level for c in asked} if any(o.verdict is Verdict.HANG for o in outcomes)
-        )
+            if any(item.verdict is Verdict.HANG for item in outcomes):
+                for level in levels:
+                    self._lost[level] += max(time.monotonic() - began, LEAST_PER_HANG)
         return outcomes
-
-    def _worn_out(self, level: str) -> bool:
-        return self._hangs[level] >= HANGS_PER_LEVEL
 
     def _spec(self, *, storage: Part | None = None, engine: Part | None = None) -> SubjectSpec:
         bench = self.bench

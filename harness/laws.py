@@ -145,3 +145,21 @@ def succeeded(attempt: Attempt, what: str, *, rank: int) -> None:
         if isinstance(error, Broken):
             raise Broken(f"{what}: {error.observed}", kind=error.kind, rank=rank, evidence=error.evidence)
         raise error
+
+
+def names(attempt: Attempt, words: Iterable[str], what: str, *, rank: int) -> None:
+    """Broken unless an attempt raised and its error, or a failure or cause that it carries, has each of `words` in its text."""
+    refused(attempt, what, rank=rank)
+    assert attempt.error is not None
+    unsaid = [word for word in words if not mentions(attempt.error, word)]
+    if unsaid:
+        raise Broken(
+            f"{what} raised {described(attempt.error)}, which does not name {' and '.join(map(repr, unsaid))}",
+            kind="not named", rank=rank, evidence={"traceback": attempt.error.traceback},
+        )  # fmt: skip
+
+
+def mentions(error: ExceptionRecord, word: str) -> bool:
+    """Whether an error, a failure that it carries or its cause has `word` in its text."""
+    inner = [*(error.failures or {}).values(), *([error.cause] if error.cause is not None else [])]
+    return word in error.text or any(mentions(item, word) for item in inner)

@@ -92,7 +92,9 @@ class Run:
     def judge(self) -> Judge:
         """The judge of this process."""
         if self._judge is None:
-            self._judge = Judge(self._bench(), self.cluster)
+            self._judge = Judge(
+                bench(self.options, self.surveyed, self.folder, self.cwd, worker=self.worker), self.cluster
+            )
         return self._judge
 
     def applicability(self, clause: Clause) -> Applicability:
@@ -128,21 +130,22 @@ class Run:
             )
         )
 
-    def _bench(self) -> Bench:
-        description, options = self.surveyed.description, self.options
-        own = Part(reference=options.backend, options=options.backend_options)
-        letters = owned_letters(description)
-        return Bench(
-            backend=own,
-            letters=letters,
-            engine=own if "E" in letters else Part(reference=TORCH_ENGINE),
-            second=None if self.surveyed.second is None else Part(reference=self.surveyed.second),
-            scratch=str(_made(self.folder / "data")),
-            folder=self.cwd,
-            worker=self.worker,
-            command=options.command,
-            patience=description.patience,
-        )
+
+def bench(options: Options, surveyed: Surveyed, folder: Path, cwd: str, *, worker: str) -> Bench:
+    """What stays the same for all cases of a run of this backend."""
+    letters = owned_letters(surveyed.description)
+    own = Part(reference=options.backend, options=options.backend_options)
+    return Bench(
+        backend=own,
+        letters=letters,
+        engine=own if "E" in letters else Part(reference=TORCH_ENGINE),
+        second=None if surveyed.second is None else Part(reference=surveyed.second),
+        scratch=str(_made(folder / "data")),
+        folder=cwd,
+        worker=worker,
+        command=options.command,
+        patience=surveyed.description.patience,
+    )
 
 
 def survey(cluster: Cluster, options: Options, cwd: str) -> Surveyed:

@@ -49,9 +49,11 @@ class Session:
         inner = into_subject(self.storage.writer, checkpoint_id, **options)
         return observed_writer(inner, rank=self._fault_rank(rank), owner=self.storage_owner, faults=faults)
 
-    def reader(self, checkpoint_id: Any, *, faults: tuple[Fault, ...] = (), rank: int | None = None) -> Any:
+    def reader(
+        self, checkpoint_id: Any, *, faults: tuple[Fault, ...] = (), rank: int | None = None, **options: Any
+    ) -> Any:
         """The backend's reader for an id, tapped; see `writer`."""
-        inner = into_subject(self.storage.reader, checkpoint_id)
+        inner = into_subject(self.storage.reader, checkpoint_id, **options)
         return observed_reader(inner, rank=self._fault_rank(rank), owner=self.storage_owner, faults=faults)
 
     def save(self, state: Any, checkpoint_id: Any, **arguments: Any) -> Any:
@@ -102,10 +104,12 @@ class Session:
 
     def tool(self, name: str) -> Any:
         """A planner or utility by torch's name: the subject's own where it supplies one, else torch's."""
-        own = name in self.engine.utilities
+        # A backend without an engine may supply them too, beside its storage.
+        held = [(self.storage, self.storage_owner), (self.engine, self.engine_owner)]
+        held = [(part, owner) for part, owner in held if name in part.utilities]
         for part in ("P", "U"):
-            announce("call", owner=self.engine_owner if own else TORCH_ENGINE, part=part, name=name)
-        return self.engine.utilities[name] if own else _torch_tool(name)
+            announce("call", owner=held[0][1] if held else TORCH_ENGINE, part=part, name=name)
+        return held[0][0].utilities[name] if held else _torch_tool(name)
 
     def takes(self, call: str, parameter: str) -> bool:
         """Whether the engine's save, load or async_save has this parameter; an engine need not take a planner, say."""
@@ -173,10 +177,14 @@ def into_subject(function: Callable[..., Any] | None, *args: Any, **kwargs: Any)
 
 
 def _torch_tool(name: str) -> Any:
-    from torch.distributed import checkpoint
-    from torch.distributed.checkpoint import format_utils
-
-    return getattr(checkpoint, name) if hasattr(checkpoint, name) else getattr(format_utils, name)
+    # Where torch keeps what the clauses about tools name; the first module that has it.
+    places = ("", ".format_utils", ".staging", ".utils", ".metadata", ".planner", ".state_dict", "._checkpointer",
+              "._nested_dict", "._traverse", ".state_dict_loader", ".state_dict_saver", "._fsspec_filesystem")  # fmt: skip
+    for place in places:
+        module = importlib.import_module(f"torch.distributed.checkpoint{place}")
+        if hasattr(module, name):
+            return getattr(module, name)
+    raise LookupError(f"torch.distributed.checkpoint has nothing called {name}")
 
 
 @functools.lru_cache(maxsize=16)

@@ -25,20 +25,25 @@ READER_PHASES = {
     "prepare_global_plan": "prepare_global_plan",
     "read_data": "read_data",
 }
+# Methods of save and load planners; each is a phase of its own.
+PLANNER_PHASES = (
+    "set_up_planner", "create_local_plan", "create_global_plan", "finish_plan",
+    "resolve_data", "load_bytes", "resolve_tensor", "commit_tensor",
+)  # fmt: skip
 FUTURE_PHASES = {"write_data": "write_data_future", "read_data": "read_data_future"}
 SAVE_PHASES = ("set_up", "prepare_local_plan", "prepare_global_plan", "write_data", "write_data_future", "finish")
 LOAD_PHASES = ("read_metadata", "set_up", "prepare_local_plan", "prepare_global_plan", "read_data", "read_data_future")
-KINDS = ("raise", "delay", "hang", "kill", "stop", "exit")
+KINDS = ("raise", "delay", "hang", "kill", "stop", "exit", "interrupt")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """One way to break one phase on some ranks.
 
-    phase: a value of SAVE_PHASES or LOAD_PHASES, or "reset" or "storage_meta".
+    phase: a value of SAVE_PHASES, LOAD_PHASES or PLANNER_PHASES, or "reset" or "storage_meta".
     ranks: group ranks on which it acts (the global rank where there is no sub-group).
     kind: raise an exception; delay by `seconds`; hang for ever; kill the process (SIGKILL); stop it (SIGSTOP);
-        exit (`os._exit(1)`).
+        exit (`os._exit(1)`); interrupt (SIGINT to the process, as Ctrl-C does).
     exception: name of a class in builtins or in harness.faults.exceptions.
     after: act after the real call instead of before it.
     first, last: the calls of that phase on which it acts, counted from 1; last=0 means every call from `first` on.
@@ -54,7 +59,7 @@ class Fault:
     last: int = 0
 
     def __post_init__(self) -> None:
-        phases = {*WRITER_PHASES.values(), *READER_PHASES.values(), *FUTURE_PHASES.values()}
+        phases = {*WRITER_PHASES.values(), *READER_PHASES.values(), *FUTURE_PHASES.values(), *PLANNER_PHASES}
         if self.phase not in phases or self.kind not in KINDS:
             raise ValueError(
                 f"no such fault: phase {self.phase!r} (of {sorted(phases)}), kind {self.kind!r} (of {KINDS})"

@@ -78,6 +78,8 @@ def act(fault: Fault) -> None:
         threading.Event().wait()
     elif fault.kind == "exit":
         os._exit(1)
+    elif fault.kind == "interrupt":
+        os.kill(os.getpid(), signal.SIGINT)
     else:
         os.kill(os.getpid(), signal.SIGKILL if fault.kind == "kill" else signal.SIGSTOP)
 

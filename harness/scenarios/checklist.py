@@ -14,8 +14,9 @@ EXOTIC_DTYPES = (
 SHAPES = ((), (0,), (3, 0, 2), (1,), (13,), (4, 5), (2, 3, 4))
 LARGE_SHAPE = (1031, 1033)
 
-# Keys are only keys: none of them may become a path, a pattern, or a query.
+# Keys are only keys: none of them may become a path, a pattern, or a query. (Those that would lead far out of a
+# checkpoint are made by the check itself, which removes what they left.)
 HOSTILE_KEYS = (
-    "../../outside", "/absolute", "~/home", "a/b", "a\\b", ".", "..", "", " ", "nul\0byte", "new\nline", "k?x=1#y%20",
-    "$HOME", "*", "x" * 300, "\u00fc\u4e2d\u6587\U0001f511", "CON", "a:b", "commit", ".metadata",
+    "a/b", "a\\b", ".", "..", "", " ", "nul\0byte", "new\nline", "k?x=1#y%20", "$HOME", "*", "x" * 300,
+    "\u00fc\u4e2d\u6587\U0001f511", "CON", "a:b", "commit", ".metadata",
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 from harness.scenarios.checklist import HOSTILE_KEYS
 from harness.scenarios.compare import differences
@@ -14,17 +15,24 @@ from harness.spec import Difference
 def save_and_load_hostile_keys(session: Session) -> tuple[list[Difference], list[str]]:
     """What differs after a round trip of every hostile key, and which files appeared beside the checkpoint."""
     checkpoint_id = session.new_id()
-    state: dict[str, object] = {key: coded(number, (5,), version=1) for number, key in enumerate(HOSTILE_KEYS)}
+    # Each key names this trial, so that what it leads to is new, is found, and may be removed again.
+    token = f"dcp-conformance-key-{session.spec.place}"
+    keys = [*HOSTILE_KEYS, *(f"{start}{token}" for start in ("../../", "../", "/", "~/", "./../"))]
+    state: dict[str, object] = {key: coded(number, (5,), version=1) for number, key in enumerate(keys)}
     state["k" * 10_000] = coded(4000, (5,), version=1)
-    before = _listing(session)
     session.save(state, checkpoint_id)
-    strays = _listing(session) - before
+    strays = [_removed(path) for path in _places(session) if token in os.path.basename(path)]
     target = blank(state)
     session.load(target, checkpoint_id)
-    return differences(state, target), sorted(strays)
+    return differences(state, target), strays
 
 
-def _listing(session: Session) -> set[str]:
-    """Everything in the folder above that of checkpoints, and in the root, where a key with `..` or `/` would lead."""
-    places = (os.path.dirname(session.spec.scratch), "/", os.path.expanduser("~"), os.getcwd())
-    return {os.path.join(place, name) for place in places for name in os.listdir(place)}
+def _places(session: Session) -> list[str]:
+    """Everything in the folders where a key with `..`, `/` or `~` would lead."""
+    folders = (session.spec.scratch, os.path.dirname(session.spec.scratch), "/", os.path.expanduser("~"), os.getcwd())
+    return [os.path.join(folder, name) for folder in dict.fromkeys(folders) for name in os.listdir(folder)]
+
+
+def _removed(path: str) -> str:
+    shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+    return path

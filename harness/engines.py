@@ -1,0 +1,45 @@
+"""Ways into the engine under test beside save, load and async_save: deprecated calls, planners, kinds of async_save."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from harness.faults.fault import Fault
+from harness.faults.planner import faulty_planner
+from harness.faults.storage import announce
+from harness.session import Session, into_subject
+
+
+def deprecated(session: Session, name: str) -> Callable[..., Any] | None:
+    """`save_state_dict` or `load_state_dict` of the engine, ready to be called; None where it has none."""
+    found = session.engine.utilities.get(name)
+    if found is None:
+        module = importlib.import_module(session.spec.engine.reference.partition(":")[0])
+        found = getattr(module, name, None)
+    if found is None:
+        return None
+    announce("call", owner=session.engine_owner, part="E", name=name)
+    return lambda *args, **kwargs: into_subject(found, *args, **kwargs)
+
+
+def call_as_is(session: Session, call: str, state: Any, **arguments: Any) -> Any:
+    """Call the engine with these arguments and no others: no id, no storage."""
+    announce("call", owner=session.engine_owner, part="E", name=call)
+    return into_subject(getattr(session.engine, call), state, **arguments)
+
+
+def planner(session: Session, kind: str, *, faults: tuple[Fault, ...] = ()) -> Any:
+    """The default planner for `kind` ("Save" or "Load"), with faults."""
+    made = into_subject(session.tool(f"Default{kind}Planner"))
+    return faulty_planner(made, rank=session.rank, faults=faults)
+
+
+def checkpointer(session: Session, name: str) -> Any:
+    """The engine's way `name` ("THREAD", "PROCESS") of saving in the background; None where it knows no such way."""
+    if session.engine.async_save is None:
+        return None
+    parameter = inspect.signature(session.engine.async_save).parameters.get("async_checkpointer_type")
+    return getattr(type(parameter.default), name, None) if parameter is not None else None

@@ -1,0 +1,105 @@
+"""Limits of the operating system as faults: they reach every library in every language, and need no privilege.
+
+What they cannot see: a store that keeps its bytes in another process that was running before, or behind a network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+# Linux capability numbers: write where the mode forbids it, read and search where it does, act as any file's owner.
+_OVERRIDES = (1, 2, 3)
+_CAPABILITY_VERSION = 0x20080522
+
+
+@contextlib.contextmanager
+def file_size_limit(size: int, *, lifted_after: float | None = None) -> Iterator[None]:
+    """No file of this process, its threads and new children may grow beyond `size` bytes.
+
+    A write across the limit is short, and the next one fails with EFBIG: a full disk, without filling one.
+    lifted_after: seconds after which the limit goes away by itself, for a fault that passes.
+    """
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    timer = None
+
+    def lift() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        if lifted_after is not None:
+            timer = threading.Timer(lifted_after, lift)
+            timer.start()
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
+            timer.join()
+        lift()
+
+
+@contextlib.contextmanager
+def read_only(folder: str | os.PathLike[str]) -> Iterator[bool]:
+    """Everything at `folder` and below can be read and not changed by this thread and those that it starts.
+
+    Gives whether that was achieved, found out by trying. Where the process is privileged, its thread gives up the
+    privileges that override file modes, and takes them back afterwards.
+    """
+    root = Path(folder)
+    paths = [root, *root.rglob("*")] if root.is_dir() else [root]
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in paths if not path.is_symlink()}
+    with _without_overrides():
+        try:
+            for path, mode in modes.items():
+                path.chmod(mode & ~0o222)
+            yield not os.access(root, os.W_OK, effective_ids=True) and not _can_change(root)
+        finally:
+            for path, mode in modes.items():
+                path.chmod(mode)
+
+
+def _can_change(root: Path) -> bool:
+    try:
+        if root.is_dir():
+            probe = root / "dcp-conformance-probe"
+            probe.touch(exist_ok=False)
+            probe.unlink()
+        else:
+            os.close(os.open(root, os.O_WRONLY))
+    except OSError:
+        return False
+    return True
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Sets(ctypes.Structure):
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+@contextlib.contextmanager
+def _without_overrides() -> Iterator[None]:
+    """Capabilities belong to a thread; what is given up in the effective set can be taken back from the permitted one."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, sets = _Header(_CAPABILITY_VERSION, 0), (_Sets * 2)()
+    if libc.capget(ctypes.byref(header), ctypes.byref(sets)) != 0:
+        yield
+        return
+    before = sets[0].effective
+    for number in _OVERRIDES:
+        sets[0].effective &= ~(1 << number)
+    libc.capset(ctypes.byref(header), ctypes.byref(sets))
+    try:
+        yield
+    finally:
+        sets[0].effective = before
+        libc.capset(ctypes.byref(header), ctypes.byref(sets))

@@ -1,0 +1,60 @@
+"""A backend's own server: up before ranks, its environment known, down again in every case."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from harness.server import Server
+
+ADAPTER = """
+import os, pathlib
+from harness import control
+from harness.backend import Backend
+HERE = pathlib.Path(__file__).parent
+def start():
+    print("chatter on standard output")
+    (HERE / "pid").write_text(str(os.getpid()))
+    {extra}
+    return {{"STORE_URL": "http://localhost:1"}}
+def stop():
+    (HERE / "stopped").write_text("yes")
+backend = Backend(name="served", writer=control.Writer, reader=control.Reader, unsupported=control.UNSUPPORTED, start=start, stop=stop)
+"""
+
+
+def server(folder: Path, extra: str = "") -> Server:
+    (folder / "served_adapter.py").write_text(ADAPTER.format(extra=extra))
+    return Server(str(folder / "served_adapter.py"), (), str(folder))
+
+
+def test_environment_comes_back_and_stop_is_called(tmp_path: Path) -> None:
+    running = server(tmp_path)
+    assert running.start() == {"STORE_URL": "http://localhost:1"}
+    running.stop()
+    assert (tmp_path / "stopped").exists()
+    running.stop()
+
+
+def test_a_server_that_does_not_come_up_is_a_usage_error(tmp_path: Path) -> None:
+    running = server(tmp_path, "raise RuntimeError('port in use')")
+    with pytest.raises(UsageError, match="did not come up"):
+        running.start()
+    running.stop()
+
+
+def test_death_of_the_owner_stops_it(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        server(tmp_path).start()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "stopped").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert (tmp_path / "stopped").exists()

@@ -1,0 +1,1 @@
+"""Variants: correct but unusual backends, which must pass everything that they claim."""
