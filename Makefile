@@ -1,4 +1,5 @@
 # make certify   certify a backend with the suites     make certify BACKEND=mypkg.storage PYTEST_ARGS="--level core"
+# make mutants   every broken backend must be caught, every unusual one must pass: MATRIX_ARGS=--full shows how narrowly
 # make test      lint, types, and the harness's own tests
 #
 # Each sets up .venv in this folder first, with the exact versions of constraints.txt. TORCH=system takes the torch
@@ -7,9 +8,10 @@
 
 PYTHON ?= python3
 TORCH ?= pinned
-BACKEND ?= torch.distributed.checkpoint
+BACKEND ?= reference_impl
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+MATRIX_ARGS ?=
 WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores > 4 ? 4 : cores)))
 
 VENV := .venv
@@ -18,7 +20,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_AR
 # The name says what the environment was made of, so that another choice makes it anew.
 READY := $(VENV)/ready-$(TORCH)-$(subst /,_,$(PYTHON))
 
-.PHONY: certify test clean
+.PHONY: certify test mutants clean
 .DELETE_ON_ERROR:
 
 certify: $(READY)
@@ -27,7 +29,11 @@ certify: $(READY)
 test: $(READY)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m pytest tests -n $(WORKERS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests -W error -n $(WORKERS) $(PYTEST_ARGS)
+
+mutants: $(READY)
+	$(BIN)/python -m tests.mutants.matrix $(MATRIX_ARGS)
+	$(BIN)/python -m tests.mutants.matrix --variants $(MATRIX_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
@@ -42,6 +48,6 @@ ifeq ($(TORCH),system)
 	$(BIN)/python .ci/system_torch.py requirements constraints.txt $(VENV)
 	$(PIP) --constraint $(VENV)/constraints.txt --requirement $(VENV)/requirements.txt
 else
-	$(PIP) --constraint constraints.txt --editable ".[dev]"
+	$(PIP) --constraint constraints.txt --editable ".[dev,bench]"
 endif
 	touch $@

@@ -1,0 +1,85 @@
+"""An independent implementation of PyTorch Distributed Checkpoint (DCP).
+
+The public names are those of ``torch.distributed.checkpoint``, so that code written for it runs with the names swapped.
+The files are torch's: each reads what the other wrote. Start reading at ``save.py`` and ``load.py``.
+"""
+
+from __future__ import annotations
+
+from reference_impl.async_save import AsyncCheckpointerType, AsyncSaveResponse, async_save
+from reference_impl.errors import ConcurrentSaveError, CorruptCheckpointError, UnknownVersionError
+from reference_impl.filesystem_reader import FileSystemReader
+from reference_impl.filesystem_writer import FileSystemWriter
+from reference_impl.interchange import (
+    BytesStorageMetadata,
+    CheckpointException,
+    ChunkStorageMetadata,
+    LoadItemType,
+    LoadPlan,
+    LoadPlanner,
+    Metadata,
+    MetadataIndex,
+    ReadItem,
+    SavePlan,
+    SavePlanner,
+    Stateful,
+    StorageMeta,
+    StorageReader,
+    StorageWriter,
+    TensorProperties,
+    TensorStorageMetadata,
+    TensorWriteData,
+    WriteItem,
+    WriteItemType,
+    WriteResult,
+)
+from reference_impl.load import load, load_state_dict
+from reference_impl.plan_load import DefaultLoadPlanner
+from reference_impl.plan_save import DefaultSavePlanner
+from reference_impl.rebuild_planner import load_keys
+from reference_impl.save import save, save_state_dict
+from reference_impl.staging import AsyncStager, DefaultStager, StagingOptions
+
+__version__ = "1.0"
+
+__all__ = [
+    "AsyncCheckpointerType",
+    "AsyncSaveResponse",
+    "AsyncStager",
+    "BytesStorageMetadata",
+    "CheckpointException",
+    "ChunkStorageMetadata",
+    "ConcurrentSaveError",
+    "CorruptCheckpointError",
+    "DefaultLoadPlanner",
+    "DefaultSavePlanner",
+    "DefaultStager",
+    "FileSystemReader",
+    "FileSystemWriter",
+    "LoadItemType",
+    "LoadPlan",
+    "LoadPlanner",
+    "Metadata",
+    "MetadataIndex",
+    "ReadItem",
+    "SavePlan",
+    "SavePlanner",
+    "StagingOptions",
+    "Stateful",
+    "StorageMeta",
+    "StorageReader",
+    "StorageWriter",
+    "TensorProperties",
+    "TensorStorageMetadata",
+    "TensorWriteData",
+    "UnknownVersionError",
+    "WriteItem",
+    "WriteItemType",
+    "WriteResult",
+    "async_save",
+    "load",
+    "load_keys",
+    "load_state_dict",
+    "save",
+    "save_state_dict",
+]

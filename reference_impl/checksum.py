@@ -1,0 +1,45 @@
+"""Checksums of stored entries.
+
+Each entry carries the CRC-32 of its name, its offset in the tensor and its bytes. The CRC is an extra attribute of the
+entry in the metadata, which torch keeps and ignores. As name and offset are part of it, entries cannot be swapped.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from reference_impl.errors import CorruptCheckpointError
+from reference_impl.interchange import MetadataIndex, StorageInfo
+
+_ATTRIBUTE = "checksum"
+
+
+def seed(index: MetadataIndex) -> int:
+    """The CRC of what an entry is bound to: its name and its place in the tensor."""
+    offset = None if index.offset is None else tuple(index.offset)
+    return zlib.crc32(f"{index.fqn}\0{offset}".encode("utf-8", "surrogatepass"))
+
+
+def attach(info: StorageInfo, crc: int) -> StorageInfo:
+    """Note the checksum of an entry."""
+    setattr(info, _ATTRIBUTE, f"crc32:{crc:08x}")
+    return info
+
+
+def stored(info: StorageInfo) -> int | None:
+    """The checksum of an entry; None where its writer (torch) noted none, or one of a kind that is not known."""
+    text = getattr(info, _ATTRIBUTE, None)
+    if not isinstance(text, str) or not text.startswith("crc32:"):
+        return None
+    try:
+        return int(text[6:], 16)
+    except ValueError:
+        raise CorruptCheckpointError(f"an entry has the unreadable checksum {text!r}") from None
+
+
+def require(expected: int | None, found: int, what: str) -> None:
+    """Raise CorruptCheckpointError where an entry has a checksum and it does not match."""
+    if expected is not None and expected != found:
+        raise CorruptCheckpointError(
+            f"{what} is damaged or belongs to something else: its checksum is {found:08x}, saved was {expected:08x}"
+        )

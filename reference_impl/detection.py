@@ -1,0 +1,56 @@
+"""Which storage an id belongs to, where the caller gives none."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any, TypeVar
+
+from reference_impl.filesystem_reader import FileSystemReader
+from reference_impl.filesystem_writer import FileSystemWriter
+from reference_impl.interchange import StorageReader, StorageWriter
+
+CheckpointId = str | os.PathLike[str]
+S = TypeVar("S", StorageReader, StorageWriter)
+
+
+class UsageError(RuntimeError):
+    """The caller named no storage, or one that nobody knows."""
+
+
+def choose_writer(writer: StorageWriter | None, checkpoint_id: CheckpointId | None) -> StorageWriter:
+    """The given writer, or the first that accepts the id; reset to the id.
+
+    Raises UsageError (a RuntimeError) where there is neither id nor writer, or no storage accepts the id.
+    """
+    return _choose(writer, checkpoint_id, _candidates(FileSystemWriter, "FsspecWriter"), "storage_writer")
+
+
+def choose_reader(reader: StorageReader | None, checkpoint_id: CheckpointId | None) -> StorageReader:
+    """The given reader, or the first that accepts the id; reset to the id. Raises as ``choose_writer``."""
+    return _choose(reader, checkpoint_id, _candidates(FileSystemReader, "FsspecReader"), "storage_reader")
+
+
+def _choose(given: S | None, checkpoint_id: CheckpointId | None, candidates: list[Any], parameter: str) -> S:
+    if given is not None:
+        if checkpoint_id is not None:
+            given.reset(checkpoint_id)
+        return given
+    if checkpoint_id is None or checkpoint_id == "":
+        raise UsageError(f"`checkpoint_id` must be specified if `{parameter}` is None")
+    for candidate in candidates:
+        if candidate.validate_checkpoint_id(checkpoint_id):
+            found: S = candidate(checkpoint_id)
+            found.reset(checkpoint_id)
+            return found
+    raise UsageError(
+        f"Cannot detect which storage the id {str(checkpoint_id)!r} belongs to; please specify `{parameter}`"
+    )
+
+
+def _candidates(local: type[Any], remote: str) -> list[type[Any]]:
+    try:
+        storage = importlib.import_module("reference_impl.fsspec_storage")
+    except ImportError:  # fsspec is not installed
+        return [local]
+    return [local, getattr(storage, remote)]

@@ -1,0 +1,15 @@
+"""Errors of this package. Each takes one text, so that it survives pickling between ranks."""
+
+from __future__ import annotations
+
+
+class CorruptCheckpointError(ValueError):
+    """Stored bytes are not what was saved, or say something impossible."""
+
+
+class UnknownVersionError(ValueError):
+    """The metadata has a version that this package does not know."""
+
+
+class ConcurrentSaveError(RuntimeError):
+    """Another save committed to the same checkpoint while this one ran."""

@@ -1,0 +1,65 @@
+"""Between checkpoints and files of torch.save: conversion both ways, and loading such a file into a sharded model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from reference_impl.coordination import Crew
+from reference_impl.filesystem_reader import FileSystemReader
+from reference_impl.filesystem_writer import FileSystemWriter
+from reference_impl.interchange import Metadata, StateDict, TensorProperties, TensorStorageMetadata
+from reference_impl.load import load_plainly
+from reference_impl.plan_load import DefaultLoadPlanner
+from reference_impl.read_items import whole_chunk
+from reference_impl.rebuild_planner import RebuildLoadPlanner
+from reference_impl.save import save
+from reference_impl.shards import is_tensor
+from reference_impl.torch_file_reader import BroadcastingTorchSaveReader
+
+__all__ = ["BroadcastingTorchSaveReader", "DynamicMetaLoadPlanner", "dcp_to_torch_save", "torch_save_to_dcp"]
+
+
+def dcp_to_torch_save(dcp_checkpoint_dir: str | os.PathLike[str], torch_save_path: str | os.PathLike[str]) -> None:
+    """Load a whole checkpoint in this process and write it as one torch.save file."""
+    state_dict: StateDict = {}
+    crew = Crew.form(None, no_dist=True)
+    load_plainly(state_dict, FileSystemReader(dcp_checkpoint_dir), crew=crew, planner=RebuildLoadPlanner())
+    torch.save(state_dict, torch_save_path)
+
+
+def torch_save_to_dcp(torch_save_path: str | os.PathLike[str], dcp_checkpoint_dir: str | os.PathLike[str]) -> None:
+    """Load a torch.save file in this process and write it as a checkpoint.
+
+    Raises TypeError naming the file where it does not hold a state dict. The file is trusted: unpickling it runs code.
+    """
+    save(read_torch_file(torch_save_path), storage_writer=FileSystemWriter(dcp_checkpoint_dir), no_dist=True)
+
+
+def read_torch_file(path: str | os.PathLike[str]) -> StateDict:
+    """The state dict in a torch.save file. Raises TypeError naming the file where it holds something else."""
+    state_dict: Any = torch.load(path, map_location="cpu", weights_only=False)
+    if not isinstance(state_dict, Mapping):
+        kind = type(state_dict).__name__
+        raise TypeError(f"{os.fspath(path)!r} holds a {kind}, expected a state dict (a mapping of names to values)")
+    return dict(state_dict)
+
+
+class DynamicMetaLoadPlanner(DefaultLoadPlanner):
+    """A load planner for files without metadata: it takes the template's word for what they hold. Tensors only."""
+
+    def set_up_planner(
+        self, state_dict: StateDict, metadata: Metadata | None = None, is_coordinator: bool = False
+    ) -> None:
+        """Make metadata from the template. Raises RuntimeError naming a value that is not a tensor."""
+        super().set_up_planner(state_dict, metadata, is_coordinator)
+        entries: dict[str, Any] = {}
+        for name, value in self.state_dict.items():
+            if not is_tensor(value):
+                raise RuntimeError(f"Non-tensor value identified at {name}; only tensors can be loaded this way")
+            chunks = [whole_chunk(value.size())]
+            entries[name] = TensorStorageMetadata(TensorProperties(dtype=value.dtype), value.size(), chunks)
+        self.metadata = Metadata(entries)

@@ -1,0 +1,56 @@
+"""Names of the files in a checkpoint folder, and which of them this package may remove."""
+
+from __future__ import annotations
+
+import re
+
+METADATA = ".metadata"
+_DATA = re.compile(r"__(\d+)_(\d+)(\.[0-9a-f]{12})?\.distcp$")
+_RANK_METADATA = re.compile(r"__(\d+)\.metadata$")
+_TEMPORARY = re.compile(r"(__\d+)?\.metadata(\.[0-9a-f]{12})?\.tmp$")
+
+
+def metadata_name(rank: int | None = None) -> str:
+    """Name of the metadata file; with a rank, of the metadata of a rank that saved alone."""
+    return METADATA if rank is None else f"__{rank}{METADATA}"
+
+
+def temporary_name(name: str, token: str) -> str:
+    """Name under which a file is made before it is renamed to ``name``."""
+    return f"{name}.{token}.tmp"
+
+
+def data_prefix(rank: int) -> str:
+    """First part of the names of a rank's data files."""
+    return f"__{rank}_"
+
+
+def data_name(prefix: str, number: int, token: str) -> str:
+    """Name of a data file. It carries the token of its save, so that no save ever writes over data of another."""
+    return f"{prefix}{number}.{token}.distcp"
+
+
+def token_of(save_id: str) -> str:
+    """The part of a save id that file names carry: 12 hexadecimal digits."""
+    return save_id.replace("-", "")[:12]
+
+
+def is_data(name: str) -> bool:
+    """Whether torch or this package would give a data file this name."""
+    return _DATA.match(name) is not None
+
+
+def is_data_of(name: str, rank: int) -> bool:
+    """Whether this is the name of a data file of ``rank``."""
+    match = _DATA.match(name)
+    return match is not None and int(match[1]) == rank
+
+
+def is_rank_metadata(name: str) -> bool:
+    """Whether this is the metadata of a rank that saved alone."""
+    return _RANK_METADATA.match(name) is not None
+
+
+def is_temporary(name: str) -> bool:
+    """Whether this is metadata that was never committed."""
+    return _TEMPORARY.match(name) is not None

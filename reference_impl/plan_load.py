@@ -1,0 +1,285 @@
+"""The default load planner: from a template and a checkpoint's metadata to items to read, and values put in place."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed._shard.sharded_tensor import ShardedTensor
+from torch.distributed.tensor import DTensor
+
+from reference_impl.dtypes import holds_every_value, unstorable
+from reference_impl.flatten import Flat, Path, flatten, set_path, stored_structure
+from reference_impl.interchange import (
+    BytesStorageMetadata,
+    LoadPlan,
+    LoadPlanner,
+    Metadata,
+    MetadataIndex,
+    ReadItem,
+    StateDict,
+    TensorStorageMetadata,
+)
+from reference_impl.legacy import legacy_sources, take_out
+from reference_impl.objects import load_object
+from reference_impl.read_items import object_read_item, tensor_read_items
+from reference_impl.shards import chunk_list, find_part, is_tensor
+
+logger = logging.getLogger("reference_impl")
+
+
+class DefaultLoadPlanner(LoadPlanner):
+    """Plans a load into existing values; extend it by overriding single methods, as described at ``LoadPlanner``.
+
+    Nothing of the caller's is changed before the plan of every rank is known to be possible.
+
+    Args:
+        flatten_state_dict: the checkpoint was saved with this on (the default of both).
+        flatten_sharded_tensors: accepted for compatibility; nested ShardedTensors are always understood.
+        allow_partial_load: skip keys of the template that the checkpoint lacks instead of failing.
+        allow_lossy_conversion: load into a dtype that cannot hold every stored value (narrowing, complex to real).
+        trusted: False refuses objects that need more than plain types; see ``reference_impl.objects``.
+    """
+
+    def __init__(
+        self,
+        flatten_state_dict: bool = True,
+        flatten_sharded_tensors: bool = True,
+        allow_partial_load: bool = False,
+        *,
+        allow_lossy_conversion: bool = False,
+        trusted: bool = True,
+    ) -> None:
+        self.flatten_state_dict = flatten_state_dict
+        self.flatten_sharded_tensors = flatten_sharded_tensors
+        self.allow_partial_load = allow_partial_load
+        self.allow_lossy_conversion = allow_lossy_conversion
+        self.trusted = trusted
+        self.original_state_dict: StateDict = {}
+        self.mappings: dict[str, Path] = {}
+
+    def set_up_planner(
+        self, state_dict: StateDict, metadata: Metadata | None = None, is_coordinator: bool = False
+    ) -> None:
+        """Bind the planner to a template and to the metadata of the checkpoint."""
+        self.original_state_dict = state_dict
+        self._empty_targets: dict[str, Path] = {}
+        if self.flatten_state_dict:
+            flat = flatten(state_dict)
+            state_dict, self.mappings = flat.values, flat.paths
+            self._warn_about_empty(flat, metadata)
+        self.state_dict = state_dict
+        self.metadata = metadata
+        self.is_coordinator = is_coordinator
+
+    def create_local_plan(self) -> LoadPlan:
+        """The items that fill the template.
+
+        Raises RuntimeError naming all missing keys, and ValueError or TypeError for a value of another kind, size or
+        dtype, or of which the checkpoint holds only a part.
+        """
+        assert self.metadata is not None, "set_up_planner was given no metadata"
+        self._find_legacy_and_empty()
+        plan = local_load_plan(
+            self._plannable(),
+            self.metadata,
+            strict=not self.allow_partial_load,
+            allow_lossy_conversion=self.allow_lossy_conversion,
+        )
+        plan.items.extend(object_read_item(name) for name in self._legacy)
+        return plan
+
+    def create_global_plan(self, global_plan: list[LoadPlan]) -> list[LoadPlan]:
+        """Nothing is decided centrally."""
+        return global_plan
+
+    def finish_plan(self, central_plan: LoadPlan) -> LoadPlan:
+        """Accept the plan; from here on the caller's values may change: meta tensors get memory."""
+        wanted = {item.dest_index.fqn for item in central_plan.items}
+        for name in wanted:
+            value = self.state_dict.get(name)
+            if on_meta(value):
+                self._put(name, materialised(name, value))
+        for path in self._empties().values():
+            set_path(self.original_state_dict, path, {})
+        return central_plan
+
+    def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
+        """Deserialise an object and put it in the place of the old one."""
+        name = read_item.dest_index.fqn
+        loaded = load_object(value, trusted=self.trusted)
+        if name in self._legacy_keys():
+            for key, item in self._taken_out(loaded, name).items():
+                self._put_legacy(key, item)
+        else:
+            self._put(name, loaded)
+
+    def resolve_tensor(self, read_item: ReadItem) -> torch.Tensor:
+        """The view of the target that an item fills."""
+        return self.transform_tensor(read_item, self.lookup_tensor(read_item.dest_index))
+
+    def commit_tensor(self, read_item: ReadItem, tensor: torch.Tensor) -> None:
+        """Nothing to do: ``tensor`` is a view of the target."""
+
+    def lookup_tensor(self, index: MetadataIndex) -> torch.Tensor:
+        """The local tensor that an index refers to; override to look elsewhere."""
+        if index.fqn not in self.state_dict:
+            raise ValueError(f"there is no value called {index.fqn!r}")
+        return find_part(self.state_dict[index.fqn], index)
+
+    def transform_tensor(self, read_item: ReadItem, tensor: torch.Tensor) -> torch.Tensor:
+        """The part of the local tensor that an item fills; override to load into something else."""
+        return narrow(tensor, read_item.dest_offsets, read_item.lengths)
+
+    # -- putting values in place ----------------------------------------------------------------------------------
+
+    def _put(self, name: str, value: Any) -> None:
+        self.state_dict[name] = value
+        if self.flatten_state_dict:
+            set_path(self.original_state_dict, self.mappings[name], value)
+        else:
+            self.original_state_dict[name] = value
+
+    def _taken_out(self, blob: Any, name: str) -> StateDict:
+        taken: StateDict = {}
+        for key in self._legacy[name]:
+            try:
+                taken[key] = take_out(blob, name, key, self.mappings[key])
+            except ValueError:
+                if not self.allow_partial_load:
+                    raise
+        return taken
+
+    def _put_legacy(self, name: str, value: Any) -> None:
+        target = self.state_dict[name]
+        if is_tensor(target) != is_tensor(value):
+            raise ValueError(f"{name!r} is {_kind(value)} in the checkpoint and {_kind(target)} in the template")
+        if is_tensor(target):
+            target.detach().copy_(value)
+        else:
+            self._put(name, value)
+
+    # -- checkpoints that store containers differently ---------------------------------------------------------------
+
+    def _find_legacy_and_empty(self) -> None:
+        assert self.metadata is not None
+        self._legacy: dict[str, list[str]] = {}
+        self._empty_targets = {}
+        if not self.flatten_state_dict:
+            return
+        stored = self.metadata.state_dict_metadata
+        missing = [name for name in self.state_dict if name not in stored]
+        self._legacy = legacy_sources(missing, self.mappings, self.metadata)
+        empty = stored_structure(self.metadata.planner_data)[1]
+        self._empty_targets = {
+            name: self.mappings[name] for name in missing if name in empty and not is_tensor(self.state_dict[name])
+        }
+
+    def _plannable(self) -> StateDict:
+        elsewhere = {name for names in self._legacy.values() for name in names} | set(self._empty_targets)
+        return {name: value for name, value in self.state_dict.items() if name not in elsewhere}
+
+    def _legacy_keys(self) -> Iterable[str]:
+        return getattr(self, "_legacy", {})
+
+    def _empties(self) -> dict[str, Path]:
+        return getattr(self, "_empty_targets", {})
+
+    def _warn_about_empty(self, flat: Flat, metadata: Metadata | None) -> None:
+        """Say that a template without state of its own yet (a fresh optimizer) takes nothing."""
+        for name in flat.empty if metadata is not None else ():
+            below = [key for key in metadata.state_dict_metadata if key.startswith(f"{name}.")]  # type: ignore[union-attr]
+            if below:
+                logger.warning("%r is empty in the template: %d stored values below it are left", name, len(below))
+
+
+def local_load_plan(
+    state_dict: StateDict, metadata: Metadata, *, strict: bool = True, allow_lossy_conversion: bool = False
+) -> LoadPlan:
+    """Items that fill every value of a flat ``state_dict``; keys that only the checkpoint has are left alone."""
+    stored = metadata.state_dict_metadata
+    missing = [name for name in state_dict if name not in stored]
+    if missing and strict:
+        raise RuntimeError(f"Missing key in checkpoint state_dict: {', '.join(map(str, missing))}.")
+    unasked = stored.keys() - state_dict.keys()
+    if missing or unasked:
+        logger.info("load: not stored %s, not asked for %s", sorted(map(str, missing)), sorted(unasked))
+    items: list[ReadItem] = []
+    for name, value in state_dict.items():
+        if name in stored:
+            items.extend(_read_items(name, stored[name], value, allow_lossy_conversion))
+    return LoadPlan(items)
+
+
+def _read_items(name: str, entry: Any, value: Any, allow_lossy_conversion: bool) -> list[ReadItem]:
+    if isinstance(entry, BytesStorageMetadata):
+        if is_tensor(value):
+            raise ValueError(f"{name!r} is an object in the checkpoint and a tensor in the template")
+        return [object_read_item(name)]
+    if not isinstance(entry, TensorStorageMetadata):
+        raise ValueError(f"the checkpoint's metadata is not valid: {name!r} is a {type(entry).__name__}")
+    if not is_tensor(value):
+        raise ValueError(f"{name!r} is a tensor in the checkpoint and a {type(value).__name__} in the template")
+    size = value.size() if hasattr(value, "size") else entry.size
+    if tuple(size) != tuple(entry.size):
+        raise ValueError(f"size mismatch for {name!r}: {tuple(entry.size)} is stored, the template has {tuple(size)}")
+    _require_dtype(name, entry.properties.dtype, value, allow_lossy_conversion)
+    return tensor_read_items(name, entry, chunk_list(value))
+
+
+def _require_dtype(name: str, stored: torch.dtype, value: Any, allow_lossy_conversion: bool) -> None:
+    target = getattr(value, "dtype", None)
+    if isinstance(target, torch.dtype) and unstorable(target, torch.strided):
+        raise TypeError(f"{name!r} has the dtype {target} in the template, which cannot be loaded into")
+    if isinstance(target, torch.dtype) and not allow_lossy_conversion and not holds_every_value(target, stored):
+        raise TypeError(
+            f"{name!r} is stored as {stored}, and {target} cannot hold all its values; "
+            "use DefaultLoadPlanner(allow_lossy_conversion=True) to load it all the same"
+        )
+
+
+def narrow(tensor: torch.Tensor, offsets: Iterable[int], lengths: Iterable[int]) -> torch.Tensor:
+    """The view of ``tensor`` that starts at ``offsets`` and has size ``lengths``."""
+    for dim, (offset, length) in enumerate(zip(offsets, lengths, strict=True)):
+        if length != tensor.size(dim):
+            tensor = tensor.narrow(dim, offset, length)
+    return tensor
+
+
+def on_meta(value: Any) -> bool:
+    """Whether a tensor has no memory on this rank, which has to be made before loading."""
+    if isinstance(value, ShardedTensor):
+        return any(on_meta(shard.tensor) for shard in value.local_shards())
+    if isinstance(value, DTensor):
+        return on_meta(value._local_tensor)
+    return isinstance(value, torch.Tensor) and value.is_meta
+
+
+def materialised(name: str, value: torch.Tensor) -> torch.Tensor:
+    """A tensor with memory in place of one on the meta device. Raises RuntimeError for a ShardedTensor."""
+    if isinstance(value, ShardedTensor):
+        raise RuntimeError(f"{name!r} is a ShardedTensor on the meta device, which cannot be loaded into")
+    device = _group_device()
+    if not isinstance(value, DTensor):
+        return torch.empty_like(value, device=device)
+    local = torch.empty_like(value.to_local(), device=device)
+    return DTensor.from_local(
+        local, value.device_mesh, value.placements, run_check=False, shape=value.size(), stride=value.stride()
+    )
+
+
+def _group_device() -> torch.device:
+    """Where the default process group works: the accelerator in use, or the CPU."""
+    if dist.is_available() and dist.is_initialized() and torch.accelerator.is_available():
+        device = torch.accelerator.current_accelerator()
+        if device is not None and "nccl" in dist.get_backend():
+            return torch.device(device.type, torch.accelerator.current_device_index())
+    return torch.device("cpu")
+
+
+def _kind(value: Any) -> str:
+    return "a tensor" if is_tensor(value) else "an object"

@@ -1,0 +1,77 @@
+"""Loading without a template: the state dict is built from what the checkpoint says of itself."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from reference_impl.coordination import Crew
+from reference_impl.detection import choose_reader
+from reference_impl.flatten import rebuild, set_path, stored_structure
+from reference_impl.interchange import Metadata, StateDict, StorageReader, TensorStorageMetadata
+from reference_impl.load import load_plainly
+from reference_impl.plan_load import DefaultLoadPlanner
+
+
+class RebuildLoadPlanner(DefaultLoadPlanner):
+    """Fills an empty state dict with what is stored, nested as it was saved, key types and empty mappings included.
+
+    Args:
+        keys: flat names, or prefixes of paths such as ``"optimizer.state"``; None for everything.
+    """
+
+    def __init__(self, keys: set[str] | None = None, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.keys = keys
+
+    def set_up_planner(
+        self, state_dict: StateDict, metadata: Metadata | None = None, is_coordinator: bool = False
+    ) -> None:
+        """Build the template. Raises ValueError where the state dict is not empty."""
+        if state_dict:
+            raise ValueError("the state dict must be empty: it is built from the checkpoint")
+        assert metadata is not None, "the checkpoint has no metadata"
+        for name, entry in metadata.state_dict_metadata.items():
+            if self._wanted(name, metadata.planner_data):
+                value = None
+                if isinstance(entry, TensorStorageMetadata):
+                    value = torch.empty(entry.size, dtype=entry.properties.dtype, device="cpu")
+                rebuild(state_dict, name, value, metadata.planner_data)
+        for name, path in stored_structure(metadata.planner_data)[1].items():
+            if self._wanted(name, {name: path}):
+                rebuild_empty(state_dict, name, path, metadata.planner_data)
+        super().set_up_planner(state_dict, metadata, is_coordinator)
+
+    def _wanted(self, name: str, planner_data: Any) -> bool:
+        if self.keys is None or name in self.keys:
+            return True
+        path = planner_data.get(name, ()) if isinstance(planner_data, dict) else ()
+        return any(".".join(map(str, path[:length])) in self.keys for length in range(1, len(path)))
+
+
+def rebuild_empty(root: StateDict, name: str, path: tuple[Any, ...], planner_data: Any) -> None:
+    """Put an empty mapping where the checkpoint recorded one, with its recorded key types."""
+    typed = stored_structure(planner_data)[0].get(name, {})
+    set_path(root, tuple(typed.get(place, part) for place, part in enumerate(path)), {})
+
+
+def load_keys(
+    keys: set[str] | str | None = None,
+    *,
+    checkpoint_id: str | os.PathLike[str] | None = None,
+    storage_reader: StorageReader | None = None,
+    process_group: dist.ProcessGroup | None = None,
+) -> StateDict:
+    """Load the values under some keys, or all, into a new state dict in this process.
+
+    A key is a flat name or a prefix of a path. torch calls this ``_load_state_dict_from_keys``.
+    """
+    loaded: StateDict = {}
+    wanted = {keys} if isinstance(keys, str) else keys
+    reader = choose_reader(storage_reader, checkpoint_id)
+    crew = Crew.form(process_group, no_dist=False)
+    load_plainly(loaded, reader, crew=crew, planner=RebuildLoadPlanner(wanted))
+    return loaded

@@ -1,0 +1,250 @@
+"""Copies of a state dict that later training steps cannot change: what an asynchronous save writes from.
+
+Tensors are copied to the CPU. Tensors that share memory share it in the copy too, as long as that does not copy much
+more than is used: of a small view of a large buffer only the view is copied. Every call makes new copies, so a stager
+can be used again while an earlier save still writes from the last ones.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict, defaultdict
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch.distributed._shard.sharded_tensor import Shard, ShardedTensor
+from torch.distributed.tensor import DTensor
+
+from reference_impl.interchange import StateDict
+
+
+@runtime_checkable
+class AsyncStager(Protocol):
+    """What ``async_save`` needs of a stager; torch's protocol of the same name has these members too."""
+
+    @property
+    def should_synchronize_after_execute(self) -> bool:
+        """Whether ``async_save`` waits in ``synchronize_staging`` before it returns."""
+
+    def stage(self, state_dict: StateDict) -> Future[StateDict] | StateDict:
+        """A copy of ``state_dict`` that later changes do not reach, now or in a future."""
+
+    def synchronize_staging(self) -> None:
+        """Wait until staging is complete."""
+
+    def close(self) -> None:
+        """Release what the stager holds."""
+
+
+@dataclass
+class StagingOptions:
+    """How ``DefaultStager`` copies.
+
+    ``use_async_staging`` copies in a thread, and ``stage`` returns a future. ``use_pinned_memory`` and
+    ``use_non_blocking_copy`` speed up copies from an accelerator and mean nothing without one;
+    ``use_shared_memory`` puts the copies where other processes can map them.
+    """
+
+    use_pinned_memory: bool = True
+    use_shared_memory: bool = True
+    use_async_staging: bool = True
+    use_non_blocking_copy: bool = True
+
+
+class DefaultStager:
+    """Stages to the CPU. Close it when it is no longer needed; ``async_save`` closes only one that it made itself."""
+
+    #: ``stage`` without a future has finished when it returns; with one, ``async_save`` does not wait.
+    should_synchronize_after_execute = True
+
+    def __init__(self, config: StagingOptions | None = None) -> None:
+        self._config = config or StagingOptions()
+        self._executor = ThreadPoolExecutor(1, "staging") if self._config.use_async_staging else None
+        self._last: Future[StateDict] | None = None
+
+    def stage(self, state_dict: StateDict, **_: Any) -> Future[StateDict] | StateDict:
+        """Copy ``state_dict``. Raises what copying a value raises (in the future, with ``use_async_staging``)."""
+        if self._executor is None:
+            return self._copy(state_dict)
+        stream = torch.cuda.current_stream() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+        self._last = staged = self._executor.submit(self._copy_on, stream, state_dict)
+        staged.add_done_callback(self._forget)
+        return staged
+
+    def _forget(self, done: Future[StateDict]) -> None:
+        # The stager must not keep the copy alive once it is made.
+        if self._last is done and done.exception() is None:
+            self._last = None
+
+    def synchronize_staging(self) -> None:
+        """Wait for the last ``stage``."""
+        if self._last is not None:
+            self._last.result()
+
+    def close(self) -> None:
+        """End the staging thread, if there is one."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True)
+        self._last = None
+
+    def _copy_on(self, stream: Any, state_dict: StateDict) -> StateDict:
+        # On the caller's stream the copies come after the kernels that were queued before the call.
+        if stream is None:
+            return self._copy(state_dict)
+        with torch.cuda.stream(stream):
+            return self._copy(state_dict)
+
+    def _copy(self, state_dict: StateDict) -> StateDict:
+        non_blocking = self._config.use_non_blocking_copy and torch.cuda.is_available()
+        with torch.no_grad():
+            copied: StateDict = Snapshot(
+                pin=self._config.use_pinned_memory and torch.cuda.is_available(),
+                share=self._config.use_shared_memory,
+                non_blocking=non_blocking,
+            ).of(state_dict)
+        if non_blocking:
+            torch.cuda.current_stream().synchronize()
+        return copied
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Makes one copy. First all plain tensors are found, then each piece of memory is copied once."""
+
+    pin: bool = False
+    share: bool = False
+    non_blocking: bool = False
+
+    def of(self, value: Any) -> Any:
+        """A copy of ``value`` that shares nothing with it that can change."""
+        found: dict[int, torch.Tensor] = {}
+        _collect(value, found)
+        copies = self._copied(found)
+        # copy.deepcopy consults the memo first, so tensors inside unknown objects become their copies as well.
+        return _rebuild(value, copies, dict(copies))
+
+    def _copied(self, found: dict[int, torch.Tensor]) -> dict[int, Any]:
+        groups: dict[Any, list[tuple[int, torch.Tensor]]] = defaultdict(list)
+        for key, tensor in found.items():
+            groups[_memory_key(key, tensor)].append((key, tensor))
+        copies: dict[int, Any] = {}
+        for group in groups.values():
+            first, end = _hull([tensor for _, tensor in group])
+            used = sum(tensor.nbytes for _, tensor in group)
+            if len(group) > 1 and end - first <= 2 * used:
+                copies.update(self._share_copy(group, first, end))
+            else:
+                copies.update((key, self._single_copy(tensor)) for key, tensor in group)
+        return copies
+
+    def _single_copy(self, tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested or tensor.is_meta:
+            return tensor.detach().clone()
+        source = plain(tensor).resolve_conj().resolve_neg()
+        target = self._empty(source.nbytes).view(source.dtype).view(source.size())
+        return target.copy_(source, non_blocking=self.non_blocking)
+
+    def _share_copy(self, group: list[tuple[int, torch.Tensor]], first: int, end: int) -> dict[int, torch.Tensor]:
+        """One copy of the bytes from ``first`` to ``end`` of a storage, with all its tensors as views of that."""
+        storage = group[0][1].untyped_storage()
+        source = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)[first:end]
+        target = self._empty(end - first).copy_(source, non_blocking=self.non_blocking)
+        views: dict[int, torch.Tensor] = {}
+        for key, tensor in group:
+            start = (tensor.storage_offset() * tensor.element_size() - first) // tensor.element_size()
+            views[key] = target.view(tensor.dtype).as_strided(tensor.size(), tensor.stride(), start)
+        return views
+
+    def _empty(self, nbytes: int) -> torch.Tensor:
+        data = torch.empty(nbytes, dtype=torch.uint8, device="cpu", pin_memory=self.pin)
+        if self.share and not self.pin:
+            data.share_memory_()  # type: ignore[no-untyped-call]
+        return data
+
+
+def plain(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor without its autograd history and its subclass."""
+    tensor = tensor.detach()
+    return tensor if type(tensor) is torch.Tensor else tensor.as_subclass(torch.Tensor)
+
+
+def _memory_key(key: int, tensor: torch.Tensor) -> Any:
+    """Tensors with the same key may share one copy. Views that need their elements changed are copied singly."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested or tensor.is_meta:
+        return key
+    if tensor.is_conj() or tensor.is_neg() or tensor.numel() == 0:
+        return key
+    storage = tensor.untyped_storage()
+    return (storage.data_ptr(), tensor.device, tensor.element_size())
+
+
+def _hull(tensors: list[torch.Tensor]) -> tuple[int, int]:
+    """First byte and end, in their storage, of what these tensors use; whole elements."""
+    if any(tensor.layout != torch.strided or tensor.is_meta or tensor.numel() == 0 for tensor in tensors):
+        return (0, 0)
+    starts = [tensor.storage_offset() * tensor.element_size() for tensor in tensors]
+    ends = [
+        (tensor.storage_offset() + sum((n - 1) * s for n, s in zip(tensor.size(), tensor.stride(), strict=True)) + 1)
+        * tensor.element_size()
+        for tensor in tensors
+    ]
+    return int(min(starts)), int(max(ends))
+
+
+def _collect(value: Any, found: dict[int, torch.Tensor]) -> None:
+    """All plain tensors in containers, and the local ones of sharded tensors, by their id."""
+    stack = [value]
+    while stack:
+        current = stack.pop()
+        if isinstance(current, DTensor):
+            stack.append(current._local_tensor)
+        elif isinstance(current, ShardedTensor):
+            stack.extend(shard.tensor for shard in current.local_shards())
+        elif _is_copyable(current):
+            found[id(current)] = current
+        elif isinstance(current, Mapping):
+            stack.extend(current.values())
+        elif isinstance(current, (list, tuple)):
+            stack.extend(current)
+
+
+def _is_copyable(value: Any) -> bool:
+    # A wrapper subclass with hooks of its own is an object with parts, not memory.
+    return isinstance(value, torch.Tensor) and not hasattr(type(value), "__create_chunk_list__")
+
+
+def _rebuild(value: Any, copies: dict[int, Any], memo: dict[int, Any]) -> Any:
+    if id(value) in copies:
+        return copies[id(value)]
+    if isinstance(value, DTensor):
+        local = _rebuild(value._local_tensor, copies, memo)
+        return DTensor(local, value._spec, requires_grad=False)  # type: ignore[no-untyped-call]
+    if isinstance(value, ShardedTensor):
+        return _rebuild_sharded(value, copies, memo)
+    if type(value) in (dict, OrderedDict):
+        return type(value)((copy.deepcopy(k), _rebuild(v, copies, memo)) for k, v in value.items())
+    if type(value) is list:
+        return [_rebuild(item, copies, memo) for item in value]
+    if type(value) is tuple:
+        return tuple([_rebuild(item, copies, memo) for item in value])
+    return copy.deepcopy(value, memo)
+
+
+def _rebuild_sharded(value: ShardedTensor, copies: dict[int, Any], memo: dict[int, Any]) -> ShardedTensor:
+    """The same ShardedTensor with copied local shards; what is known of the other ranks' shards is shared."""
+    twin: ShardedTensor = ShardedTensor.__new__(
+        ShardedTensor,
+        value.sharding_spec(),
+        value.size(),
+        dtype=value.dtype,
+        layout=value.layout,
+        pin_memory=False,
+        requires_grad=False,
+    )
+    twin.__dict__.update(value.__dict__)
+    twin._sharded_tensor_id = None  # the id belongs to the original, which unregisters it when it dies
+    twin._local_shards = [Shard(_rebuild(shard.tensor, copies, memo), shard.metadata) for shard in value.local_shards()]
+    return twin
