@@ -101,7 +101,7 @@ class DefaultLoadPlanner(LoadPlanner):
         """Accept the plan; from here on the caller's values may change: meta tensors get memory."""
         wanted = {item.dest_index.fqn for item in central_plan.items}
         for name in wanted:
-            value = self.state_dict.get(name)
+            value: Any = self.state_dict.get(name)
             if on_meta(value):
                 self._put(name, materialised(name, value))
         for path in self._empties().values():

@@ -6,6 +6,8 @@ import os
 import time
 from typing import Any
 
+import torch
+
 from harness import control
 
 UNSUPPORTED = control.UNSUPPORTED
@@ -46,3 +48,14 @@ class Hanging(control.Writer):
     def write_data(self, plan: Any, planner: Any) -> Any:
         while True:
             time.sleep(60)
+
+
+class Hiding(control.Reader):
+    """Says that every tensor is stored in half precision, so that no engine can see what a load would lose."""
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Any:
+        metadata = super().read_metadata(*args, **kwargs)
+        for entry in metadata.state_dict_metadata.values():
+            if hasattr(entry, "properties"):
+                entry.properties.dtype = torch.float16
+        return metadata
