@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 import torch.distributed.checkpoint as dcp
@@ -12,6 +13,7 @@ from harness.discovery import from_module
 
 # Where torch keeps what it does not export from the package itself.
 _SUBMODULES = (
+    "_checkpointer",
     "_state_dict_stager",
     "_traverse",
     "default_planner",
@@ -25,7 +27,9 @@ _SUBMODULES = (
 
 
 def _utilities() -> dict[str, Any]:
-    modules = [dcp, *(importlib.import_module(f"{dcp.__name__}.{name}") for name in _SUBMODULES)]
+    # Torch's storage through fsspec is there only together with that package.
+    submodules = [*_SUBMODULES, *(["_fsspec_filesystem"] if importlib.util.find_spec("fsspec") else [])]
+    modules = [dcp, *(importlib.import_module(f"{dcp.__name__}.{name}") for name in submodules)]
     wanted = PLANNERS | UTILITIES
     return {name: getattr(module, name) for module in modules for name in wanted if hasattr(module, name)}
 
@@ -37,4 +41,6 @@ backend = from_module(
     name=dcp.__name__,
     offers=("drop_in", "extensions"),
     utilities=_utilities(),
+    # What its writer documents: several threads, and one file for each item.
+    option_sets=({}, {"thread_count": 2}, {"thread_count": 4}, {"single_file_per_rank": False}),
 )

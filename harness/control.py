@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import logging
 import os
 import pickle
 import shutil
@@ -44,6 +45,8 @@ UNSUPPORTED = {
 }
 OFFERS: list[str] = []
 
+_logger = logging.getLogger(__name__)
+
 
 class Writer(StorageWriter):
     """Writes each item to a file of its own below ``checkpoint_id``, and commits with one rename."""
@@ -67,6 +70,8 @@ class Writer(StorageWriter):
         self._alone = not kwargs.get("use_collectives", True)
         if self._root.exists() and not self._root.is_dir():
             raise NotADirectoryError(f"checkpoint id {self._root} names a file; it must be a folder or a free name")
+        if is_coordinator and (self._root / _commit_name(self._rank if self._alone else None)).exists():
+            _logger.warning("%s holds a checkpoint, which this save replaces", self._root)
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
         return plan
@@ -123,14 +128,19 @@ class Reader(StorageReader):
     def __init__(self, checkpoint_id: str | os.PathLike[str]) -> None:
         self._root = _absolute(checkpoint_id)
         self._names: dict[MetadataIndex, str] = {}
+        self._load_id = uuid.uuid4().hex
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
         if checkpoint_id:
             self._root = _absolute(checkpoint_id)
         self._names = {}
+        self._load_id = uuid.uuid4().hex
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        return unpickled(read_object(self._root, _commit_name(kwargs.get("rank"))))
+        metadata = unpickled(read_object(self._root, _commit_name(kwargs.get("rank"))))
+        if metadata.storage_meta is not None:
+            metadata.storage_meta.load_id = self._load_id
+        return metadata
 
     def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
         self._names = metadata.storage_data
@@ -164,6 +174,8 @@ def _item_bytes(item: WriteItem, planner: SavePlanner) -> bytes:
     assert isinstance(data, torch.Tensor)
     # clone: only the values of a view are stored, not the storage that it looks into.
     values = data.detach().resolve_conj().resolve_neg().cpu().clone(memory_format=torch.contiguous_format)
+    if type(values) is not torch.Tensor:
+        values = values.as_subclass(torch.Tensor)  # a class of the user's own could not be read back safely
     stream = io.BytesIO()
     torch.save(values, stream)
     return stream.getvalue()

@@ -21,9 +21,9 @@ from harness.subject import RunOnRanks, Subject
 CONTROL = Part(reference="harness.control")
 # The calls that prove that the storage itself was at work; others (reset, set_up) a stand-in could answer too.
 STORAGE_USE = frozenset({"write_data", "read_data", "read_metadata", "finish", "blobs"})
-# A backend that hangs everywhere must still end in minutes, and one that hangs in a few places must be judged in all others:
-# after so many seconds lost to hangs, multiplied by the backend's patience, the rest of a level is not run.
-HANG_BUDGET = 150.0
+# A backend that hangs everywhere must still end in minutes, and one that hangs in a few places must be judged in all
+# others: after so many seconds lost to hangs, multiplied by the backend's patience, the rest of a level is not run.
+HANG_BUDGET = 90.0
 LEAST_PER_HANG = 5.0
 
 Body = Callable[[Subject], None]

@@ -28,6 +28,7 @@ from harness.explain import explanation
 from harness.finish import Finish, secrets
 from harness.laws import HarnessFault
 from harness.locate import locate
+from harness.marks import MARKERS
 from harness.options import Options
 from harness.run import Run, Surveyed
 from harness.scratch import choose_scratch, filesystem_type
@@ -45,9 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse unusable options before anything is started, then start the ranks and survey the backend."""
-    config.addinivalue_line("markers", "clauses(*ids): the clauses that this test checks")
-    config.addinivalue_line("markers", "worlds(*sizes): run once for each of these world sizes, as `world`")
-    config.addinivalue_line("markers", "below_storage: its faults act below the storage API; no engine is blamed")
+    for line in MARKERS:
+        config.addinivalue_line("markers", line)
     if config.option.help or config.option.collectonly and not config.option.backend:
         return
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -126,6 +127,7 @@ class Run:
                 device=self.options.device,
                 quiet_limit=15.0 * patience,
                 total_limit=60.0 * patience,
+                coverage=_coverage_is_on(),
                 patience=patience,
             )
         )
@@ -181,6 +183,12 @@ def _modules(cwd: str, *references: str) -> tuple[str, ...]:
 def _made(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     return folder
+
+
+def _coverage_is_on() -> bool:
+    """Whether this process is measured by coverage.py: then its ranks are too."""
+    measuring = sys.modules.get("coverage")
+    return measuring is not None and measuring.Coverage.current() is not None
 
 
 def _memory() -> int:

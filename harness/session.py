@@ -179,7 +179,8 @@ def into_subject(function: Callable[..., Any] | None, *args: Any, **kwargs: Any)
 def _torch_tool(name: str) -> Any:
     # Where torch keeps what the clauses about tools name; the first module that has it.
     places = ("", ".format_utils", ".staging", ".utils", ".metadata", ".planner", ".state_dict", "._checkpointer",
-              "._nested_dict", "._traverse", ".state_dict_loader", ".state_dict_saver", "._fsspec_filesystem")  # fmt: skip
+              "._nested_dict", "._traverse", ".state_dict_loader", ".state_dict_saver",
+              "._fsspec_filesystem")  # fmt: skip
     for place in places:
         module = importlib.import_module(f"torch.distributed.checkpoint{place}")
         if hasattr(module, name):

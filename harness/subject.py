@@ -15,7 +15,13 @@ class RunOnRanks(Protocol):
     """The part of a cluster that a subject needs."""
 
     def run(
-        self, world_size: int, function: str, *args: Any, timeout: float | None = None, group: bool | None = None
+        self,
+        world_size: int,
+        function: str,
+        *args: Any,
+        timeout: float | None = None,
+        group: bool | None = None,
+        fresh: bool = False,
     ) -> list[Outcome]:
         """Run a function on ranks; see harness.cluster.Cluster.run."""
 
@@ -56,17 +62,22 @@ class Subject:
         *args: Any,
         timeout: float | None = None,
         group: bool | None = None,
+        fresh: bool = False,
     ) -> list[Outcome]:
         """Run `scenario(session, *args)` on `world_size` ranks and return one outcome a rank.
 
         scenario: `module:function`, see `scenarios`. timeout: seconds, for the whole call. group: join a process group
-        (default: for more than one rank).
+        (default: for more than one rank). fresh: on ranks of its own, for a scenario that makes device meshes: torch
+        keeps the names of their groups in caches, and their threads, so such ranks serve no other scenario.
         """
+        alone = {"fresh": True} if fresh else {}
         outcomes = self._ranks.run(
-            world_size, "harness.session:perform", self._spec, scenario, args, timeout=timeout, group=group
+            world_size, "harness.session:perform", self._spec, scenario, args, timeout=timeout, group=group, **alone
         )  # fmt: skip
         for outcome in outcomes:
             self.events.extend(outcome.events)
+            if fresh:
+                continue  # what the meshes of the scenario leave behind cannot be told from what the backend does
             self.leftovers.extend(f"rank {outcome.rank}: {text}" for text in outcome.leftovers)
         return outcomes
 

@@ -13,11 +13,9 @@ import struct
 import sys
 import zipfile
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-
-from reference_impl.local_files import LocalBlob
 
 _LOCAL_HEADER = 30
 
@@ -49,7 +47,30 @@ class TensorLayout:
         return data.view(self.dtype).as_strided(self.size, self.stride, self.first)
 
 
-def find_tensor(blob: LocalBlob, offset: int, length: int) -> TensorLayout | None:
+class Readable(Protocol):
+    """Something that is read in ranges: a file, or bytes in memory."""
+
+    def read_into(self, target: memoryview, offset: int) -> None:
+        """Fill ``target`` with the bytes at ``offset``."""
+
+    def read(self, offset: int, length: int) -> bytearray:
+        """The ``length`` bytes at ``offset``."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes in memory, read like a file."""
+
+    data: bytes | bytearray
+
+    def read_into(self, target: memoryview, offset: int) -> None:
+        target[:] = self.data[offset : offset + len(target)]
+
+    def read(self, offset: int, length: int) -> bytearray:
+        return bytearray(self.data[offset : offset + length])
+
+
+def find_tensor(blob: Readable, offset: int, length: int) -> TensorLayout | None:
     """The layout of the entry at ``offset``, or None where it is not one plain tensor."""
     try:
         return _layout(blob, offset, length)
@@ -57,7 +78,7 @@ def find_tensor(blob: LocalBlob, offset: int, length: int) -> TensorLayout | Non
         return None  # torch's own loader decides whether this is damage
 
 
-def _layout(blob: LocalBlob, offset: int, length: int) -> TensorLayout | None:
+def _layout(blob: Readable, offset: int, length: int) -> TensorLayout | None:
     view = io.BufferedReader(_Range(blob, offset, length), 1 << 14)
     with zipfile.ZipFile(view) as archive:
         records = {info.filename.split("/", 1)[-1]: info for info in archive.infolist()}
@@ -79,7 +100,7 @@ def _layout(blob: LocalBlob, offset: int, length: int) -> TensorLayout | None:
 class _Range(io.RawIOBase):
     """A range of a file as a file."""
 
-    def __init__(self, blob: LocalBlob, offset: int, length: int) -> None:
+    def __init__(self, blob: Readable, offset: int, length: int) -> None:
         self._blob, self._offset, self._length, self._position = blob, offset, length, 0
 
     def readable(self) -> bool:
@@ -124,6 +145,23 @@ class _Tensor:
         return (last + 1) * self.dtype.itemsize
 
 
+#: The typed storages that torch.save names; their own ``dtype`` warns of being deprecated.
+_STORAGE_DTYPES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+    "ComplexFloatStorage": torch.complex64,
+    "ComplexDoubleStorage": torch.complex128,
+}
+
+
 class _TensorUnpickler(pickle.Unpickler):
     """Reads what torch.save writes for one tensor, without making the tensor."""
 
@@ -134,8 +172,8 @@ class _TensorUnpickler(pickle.Unpickler):
             return _rebuild_v3
         if (module, name) == ("collections", "OrderedDict"):
             return dict
-        if module == "torch" and name.endswith("Storage"):
-            return getattr(torch, name).dtype
+        if module == "torch" and name in _STORAGE_DTYPES:
+            return _STORAGE_DTYPES[name]
         if (module, name) == ("torch.storage", "UntypedStorage"):
             return None
         if module == "torch" and isinstance(getattr(torch, name), torch.dtype):

@@ -6,6 +6,7 @@ entry in the metadata, which torch keeps and ignores. As name and offset are par
 
 from __future__ import annotations
 
+import functools
 import zlib
 
 from reference_impl.errors import CorruptCheckpointError
@@ -43,3 +44,40 @@ def require(expected: int | None, found: int, what: str) -> None:
         raise CorruptCheckpointError(
             f"{what} is damaged or belongs to something else: its checksum is {found:08x}, saved was {expected:08x}"
         )
+
+
+# -- joining checksums -----------------------------------------------------------------------------------------------
+
+_POLYNOMIAL = 0xEDB88320
+_ONE = 1 << 31  # the polynomial 1; coefficients are stored lowest power first
+
+
+def combine(first: int, second: int, second_length: int) -> int:
+    """The CRC-32 of two pieces of data one after the other, from the CRC of each and the length of the second.
+
+    Appending n bytes multiplies the first CRC by x to the 8 n, modulo the CRC's polynomial over GF(2).
+    """
+    return _multiply(_shift(second_length), first) ^ second
+
+
+@functools.lru_cache(maxsize=64)  # the layers of a model have few different sizes
+def _shift(length: int) -> int:
+    """x to the 8 ``length``."""
+    shift, power = _ONE, _ONE >> 8
+    while length:
+        if length & 1:
+            shift = _multiply(shift, power)
+        power = _multiply(power, power)
+        length >>= 1
+    return shift
+
+
+def _multiply(a: int, b: int) -> int:
+    product = 0
+    bit = _ONE
+    while bit:
+        if a & bit:
+            product ^= b
+        b = (b >> 1) ^ (_POLYNOMIAL if b & 1 else 0)
+        bit >>= 1
+    return product

@@ -1,8 +1,8 @@
 """Reading one stored entry: checked against its file's size, read once whatever is wanted of it, and verified.
 
-A small entry is read whole and decoded by torch. Of a large one the elements are read straight into the target where
-that is possible (one pass over the bytes, no copy); else into memory once; and where only a small part is wanted, that
-part is copied out of a mapped file, so that memory is bounded by what is asked for.
+A small entry is read whole. Of a large one the elements are read straight into the target where that is possible (one
+pass over the bytes, no copy); else into memory once; and where only a small part is wanted, that part is copied out of
+a mapped file, so that memory is bounded by what is asked for. Entries of an unusual shape are decoded by torch.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 import torch
 
 from reference_impl import checksum
-from reference_impl.archive import TensorLayout, find_tensor
+from reference_impl.archive import Memory, TensorLayout, find_tensor
 from reference_impl.dtypes import holds_every_value
 from reference_impl.errors import CorruptCheckpointError
 from reference_impl.interchange import LoadItemType, LoadPlanner, MetadataIndex, ReadItem, StorageInfo
 from reference_impl.local_files import LocalBlob
 from reference_impl.plan_load import narrow
 
-#: Entries up to this size are read whole: reading their structure first would cost more than it saves.
+#: Entries up to this size are read whole, with one read; finding the elements first takes several.
 _SMALL = 1 << 18
 #: Bytes read and verified at a time; fits the CPU's cache, so verifying does not wait for memory.
 _WINDOW = 1 << 20
@@ -78,6 +78,14 @@ class EntryReader:
         return data if decode is None else decode(data)
 
     def _loaded(self, data: bytes | bytearray) -> torch.Tensor:
+        layout = find_tensor(Memory(data), 0, len(data))
+        if layout is not None:
+            payload = memoryview(data)[layout.start : layout.start + layout.length]
+            if checksum.stored(self.info) is None:
+                self._require_record(layout, zlib.crc32(payload))
+            copied = torch.empty(layout.length, dtype=torch.uint8, device="cpu")
+            memory_of(copied)[:] = payload
+            return layout.over(copied)
         self._check_records(data)
         try:
             tensor = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -150,8 +158,7 @@ class EntryReader:
         else:
             record = self._stream(layout.start, payload, record)
         if not own:
-            if self.verify and layout.crc and record != layout.crc:
-                raise CorruptCheckpointError(f"{self.what} is damaged: the CRC of its elements does not match")
+            self._require_record(layout, record)
         elif self.verify:
             end = layout.start + layout.length
             self._require(self._skim(end, self.info.length - end, scratch, record))
@@ -168,6 +175,11 @@ class EntryReader:
         for done in range(0, length, _WINDOW):
             crc = self._stream(start + done, scratch[: min(_WINDOW, length - done)], crc)
         return crc
+
+    def _require_record(self, layout: TensorLayout, crc: int) -> None:
+        """Of an entry without a checksum of ours: the CRC that torch.save notes (0: it was told not to)."""
+        if self.verify and layout.crc and crc != layout.crc:
+            raise CorruptCheckpointError(f"{self.what} is damaged: the CRC of its elements does not match")
 
     def _require(self, crc: int) -> None:
         if self.verify:

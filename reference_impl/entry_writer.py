@@ -51,8 +51,10 @@ class EntryWriter:
         return [transform.get_descriptor() for transform in reversed(self._extensions)] or None
 
 
-#: Bytes checksummed and then written at a time: they are still in the CPU's cache when they are written.
-_WINDOW = 1 << 18
+#: Bytes from which on the CRC that torch.save computes anyway is used instead of a second pass over them.
+_LARGE = 1 << 17
+#: What follows a record of a zip file: this mark, the CRC of the record and its sizes.
+_DESCRIPTOR = b"PK\x07\x08"
 
 
 class _Tee(io.RawIOBase):
@@ -60,7 +62,8 @@ class _Tee(io.RawIOBase):
 
     def __init__(self, stream: IO[bytes], seed: int) -> None:
         self._target = stream
-        self.crc = seed
+        self._crc = seed
+        self._record: Any = None
         self.length = 0
         self.error: BaseException | None = None
 
@@ -69,15 +72,45 @@ class _Tee(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         try:
-            for start in range(0, len(data), _WINDOW):
-                window = data[start : start + _WINDOW]
-                self.crc = zlib.crc32(window, self.crc)
-                self._target.write(window)
+            self._target.write(data)
         except BaseException as error:
             self.error = error
             raise
-        self.length += len(data)
-        return len(data)
+        size = len(data)
+        if self._record is not None:
+            self._count_record(data)
+        if size >= _LARGE and isinstance(data, memoryview):
+            self._record = data  # perhaps a record of torch.save: what comes next tells
+        else:
+            self._crc = zlib.crc32(data, self._crc)
+        self.length += size
+        return size
+
+    @property
+    def crc(self) -> int:
+        """The CRC of all that was written, after the seed."""
+        self._count_record(b"")
+        return self._crc
+
+    def _count_record(self, following: Any) -> None:
+        if self._record is None:
+            return
+        record, self._record = self._record, None
+        crc = _described(following, len(record))
+        if crc is None:
+            self._crc = zlib.crc32(record, self._crc)
+        else:
+            self._crc = checksum.combine(self._crc, crc, len(record))
+
+
+def _described(data: Any, length: int) -> int | None:
+    """The CRC in a zip data descriptor, if that describes a record of this length; torch may write 0 for none."""
+    width = {16: 4, 24: 8}.get(len(data))
+    if width is None or bytes(data[:4]) != _DESCRIPTOR:
+        return None
+    if int.from_bytes(data[-width:], "little") != length:
+        return None
+    return int.from_bytes(data[4:8], "little") or None
 
 
 def _all_bytes(data: Any) -> Any:

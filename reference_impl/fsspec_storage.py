@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit, urlunsplit
 
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
@@ -19,6 +18,7 @@ from reference_impl.errors import CorruptCheckpointError
 from reference_impl.filesystem_reader import FileSystemReader
 from reference_impl.filesystem_writer import FileSystemWriter
 from reference_impl.local_files import LocalFiles, resolve_folder
+from reference_impl.naming import without_credentials
 
 
 class RemoteFiles:
@@ -170,14 +170,6 @@ def known_to_fsspec(checkpoint_id: Any) -> bool:
     except Exception:  # unknown protocol, missing library, unusable address
         return False
     return True
-
-
-def without_credentials(address: str) -> str:
-    """An address without user and password: it appears in messages and in the metadata."""
-    parts = urlsplit(address)
-    if "@" not in parts.netloc:
-        return address
-    return urlunsplit(parts._replace(netloc=parts.netloc.rsplit("@", 1)[1]))
 
 
 __all__ = ["FsspecReader", "FsspecWriter"]

@@ -1,8 +1,9 @@
-"""Names of the files in a checkpoint folder, and which of them this package may remove."""
+"""Names: of the files in a checkpoint folder, which of them may be removed, and of a checkpoint without its secrets."""
 
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit, urlunsplit
 
 METADATA = ".metadata"
 _DATA = re.compile(r"__(\d+)_(\d+)(\.[0-9a-f]{12})?\.distcp$")
@@ -54,3 +55,14 @@ def is_rank_metadata(name: str) -> bool:
 def is_temporary(name: str) -> bool:
     """Whether this is metadata that was never committed."""
     return _TEMPORARY.match(name) is not None
+
+
+def without_credentials(address: str) -> str:
+    """An address without user and password: it appears in messages and in the metadata."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # no address after all, such as "//[x": nothing to take out
+        return address
+    if "@" not in parts.netloc:
+        return address
+    return urlunsplit(parts._replace(netloc=parts.netloc.rsplit("@", 1)[1]))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import torch.distributed as dist
 
 from reference_impl.failures import safe_text
+from reference_impl.naming import without_credentials
 
 #: No handler is attached: information needs one of the user's, and errors appear on standard error by Python's default.
 logger = logging.getLogger("reference_impl")
@@ -19,7 +20,7 @@ logger = logging.getLogger("reference_impl")
 @contextlib.contextmanager
 def logged(call: str, checkpoint_id: object) -> Iterator[None]:
     """Log one call. Never fails it, whatever the id's ``str`` does."""
-    context = f"{call} {safe_text(checkpoint_id)} [{uuid.uuid4().hex[:8]}, rank {_rank()}]"
+    context = f"{call} {without_credentials(safe_text(checkpoint_id))} [{uuid.uuid4().hex[:8]}, rank {_rank()}]"
     started = time.monotonic()
     logger.info("%s started", context)
     try:

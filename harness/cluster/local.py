@@ -98,7 +98,7 @@ class Cluster:
             world_size: 1 to 64.
             function: the function, or its name as "module:qualname".
             args: plain data, the same for every rank.
-            timeout: seconds, before patience, after which the run is a hang, where less than the cluster's total limit.
+            timeout: seconds, before patience, after which the run is a hang; instead of the cluster's total limit.
             group: whether ranks have a default process group; by default where there is more than one.
             fresh: use ranks that have never run anything.
 
@@ -155,7 +155,7 @@ class Cluster:
         except Exception as error:  # pickle raises PicklingError, TypeError, AttributeError, RecursionError, ...
             raise UsageError(f"The arguments for {name} cannot be sent to ranks: {error}") from error
         most = self.config.total_limit
-        limit = most if timeout is None else min(timeout * self.config.patience, most)
+        limit = most if timeout is None else timeout * self.config.patience
         return Job(name, arguments, limit)
 
     def _new_world(self, key: tuple[int, bool]) -> World:

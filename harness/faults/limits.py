@@ -46,6 +46,20 @@ def file_size_limit(size: int, *, lifted_after: float | None = None) -> Iterator
 
 
 @contextlib.contextmanager
+def address_space_limit(extra: int) -> Iterator[None]:
+    """This process may map at most `extra` bytes more than it has mapped now; beyond that, memory is refused to it."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    most = pages * resource.getpagesize() + extra
+    ceilings = [limit for limit in before if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min([most, *ceilings]), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@contextlib.contextmanager
 def read_only(folder: str | os.PathLike[str]) -> Iterator[bool]:
     """Everything at `folder` and below can be read and not changed by this thread and those that it starts.
 

@@ -1,7 +1,7 @@
 """Faulty planners: the planner that the engine under test would use, with a tap at the planner interface.
 
-The faults are those of `harness.faults.fault`; a phase is the name of the planner's method. They act on the thread that
-called the planner, which for `resolve_data`, `load_bytes`, `resolve_tensor` and `commit_tensor` is the storage's choice.
+The faults are those of `harness.faults.fault`; a phase is the name of the planner's method. They act on the thread
+that called the planner: for `resolve_data`, `load_bytes`, `resolve_tensor` and `commit_tensor` the storage chooses it.
 
 What it cannot see: planners that an engine makes for itself, and calls that a planner makes to itself.
 """

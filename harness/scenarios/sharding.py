@@ -107,13 +107,16 @@ def piece_differences(expected: Any, observed: Any, key: str) -> list[Difference
 
 @contextlib.contextmanager
 def own_groups() -> Iterator[None]:
-    """Ends the process groups that were made inside, so that the ranks can be used again."""
+    """Ends the process groups that were made inside, so that the ranks can be used again.
+
+    After an error they stay: a peer may wait in one of them, and such a world is never used again.
+    """
     before = set(_groups())
-    try:
-        yield
-    finally:
-        for group in [group for group in _groups() if group not in before]:
-            dist.destroy_process_group(group)
+    yield
+    if dist.is_initialized():
+        dist.barrier()  # a peer that is still in a collective would see its connection closed
+    for group in [group for group in _groups() if group not in before]:
+        dist.destroy_process_group(group)
 
 
 def _groups() -> list[Any]:

@@ -1,11 +1,10 @@
-"""async_save stores what was there when it was called, and tells what became of it."""
+"""async_save stores what was there when it was called."""
 
 from __future__ import annotations
 
 import pytest
 
-from harness.faults.fault import Fault
-from harness.laws import Broken, reached, returned, same
+from harness.laws import NotApplicable, returned, same
 from harness.subject import Subject, scenarios
 
 on_ranks = scenarios("suites.asynchronous.scenarios.snapshot")
@@ -13,21 +12,23 @@ on_ranks = scenarios("suites.asynchronous.scenarios.snapshot")
 
 @pytest.mark.clauses("ASYNC-02")
 @pytest.mark.worlds(1, 2)
-def test_changes_after_staging_do_not_reach_the_checkpoint(subject: Subject, world: int) -> None:
-    same(returned(subject.run(world, on_ranks.mutate_after_staging)))
+@pytest.mark.parametrize("kind", ("default", "late"))
+def test_changes_after_staging_do_not_reach_the_checkpoint(subject: Subject, world: int, kind: str) -> None:
+    same(returned(subject.run(world, on_ranks.mutate_after_staging, kind)))
 
 
-@pytest.mark.clauses("ASYNC-04")
-def test_write_error_after_the_return_is_delivered_by_the_future(subject: Subject) -> None:
-    outcomes = subject.run(
-        1, on_ranks.failure_reaches_the_future, Fault(phase="write_data", ranks=(0,), exception="OSError")
-    )
-    observed = returned(outcomes)
-    reached(outcomes, "write_data", (0,))
-    for rank, upload in enumerate(observed):
-        if upload.error is None or not upload.error.is_a("CheckpointException"):
-            what = "completed without an error" if upload.error is None else f"raised {upload.error.type_name}"
-            raise Broken(f"the upload future {what}; write_data had failed", kind="not raised", rank=rank)
+@pytest.mark.clauses("ASYNC-24")
+def test_writer_that_stages_cuts_values_off_from_later_changes(subject: Subject) -> None:
+    [found] = returned(subject.run(1, on_ranks.mutate_after_staging, "writer"))
+    if found is None:
+        raise NotApplicable("the writer is no stager")
+    same([found])
+
+
+@pytest.mark.clauses("ASYNC-17")
+@pytest.mark.worlds(2, 4)
+def test_sharded_values_are_staged_with_their_layout(subject: Subject, world: int) -> None:
+    same(returned(subject.run(world, on_ranks.sharded_values)))
 
 
 @pytest.mark.clauses("ASYNC-25")

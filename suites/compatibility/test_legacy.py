@@ -1,22 +1,35 @@
-"""Old checkpoints still load, and new ones are what torch's readers expect."""
+"""Old checkpoints still load, and what was done for them is done for nothing else."""
 
 from __future__ import annotations
 
 import pytest
 
-from harness.laws import holds, returned, same
+from harness.laws import holds, refused, returned, same
 from harness.subject import Subject, scenarios
+from suites.compatibility.reach import reachable
 
 on_ranks = scenarios("suites.compatibility.scenarios.legacy")
 
 
+@pytest.mark.clauses("FMT-08")
+def test_older_class_of_tensor_properties_loads(subject: Subject) -> None:
+    same(reachable(subject.run(1, on_ranks.load_older_properties)))
+
+
 @pytest.mark.clauses("FMT-10")
 def test_layout_of_2_3_loads_into_a_nested_template(subject: Subject) -> None:
-    same(returned(subject.run(1, on_ranks.load_layout_of_2_3)))
+    same(reachable(subject.run(1, on_ranks.load_layout_of_2_3)))
 
 
-@pytest.mark.clauses("FMT-01")
-def test_metadata_file_is_a_pickled_metadata_of_version_1(subject: Subject) -> None:
-    [(is_metadata, version)] = returned(subject.run(1, on_ranks.metadata_file))
-    holds(is_metadata, "the save left no file .metadata that holds a Metadata", kind="no metadata file")
-    holds(version == "1.0.0", f"the metadata states version {version!r} instead of '1.0.0'", kind="version")
+@pytest.mark.clauses("FMT-11")
+def test_leaf_of_today_is_not_taken_for_a_legacy_dict(subject: Subject) -> None:
+    [(attempt, changed)] = returned(subject.run(1, on_ranks.load_string_into_dict))
+    what = f"loading a string into a dict ({changed[0].sentence() if changed else 'left as it was'})"
+    refused(attempt, what, rank=0)
+
+
+@pytest.mark.clauses("FMT-12")
+def test_legacy_load_leaves_the_layout_of_later_saves_alone(subject: Subject) -> None:
+    [(before, after)] = reachable(subject.run(1, on_ranks.keys_around_a_legacy_load))
+    holds(bool(before), "its saves leave no file .metadata that lists keys", kind="no keys")
+    holds(before == after, f"after loading a legacy checkpoint it saves the keys {after}, before that {before}")

@@ -6,7 +6,7 @@ import pytest
 
 from harness.cluster import Died
 from harness.faults.fault import Fault
-from harness.laws import Untestable, reached, refused, returned, same
+from harness.laws import NotApplicable, Untestable, holds, reached, refused, returned, same, succeeded
 from harness.subject import Subject, scenarios
 
 on_ranks = scenarios("suites.durability.scenarios.death")
@@ -31,3 +31,32 @@ def test_rank_killed_while_writing_means_no_commit(subject: Subject, world: int,
     reached(subject.run(world, on_ranks.save_with_fault, fault), "write_data", (victim,))
     [attempt] = returned(subject.run(1, on_ranks.attempt_load, world))
     refused(attempt, "a load of the id whose save lost a rank before the commit", rank=0)
+
+
+@pytest.mark.clauses("DUR-10")
+def test_every_rank_and_a_new_process_see_the_commit_when_save_returns(subject: Subject) -> None:
+    for rank, (attempt, differences) in enumerate(returned(subject.run(2, on_ranks.save_and_look_at_once))):
+        succeeded(attempt, "reading the metadata as soon as save had returned", rank=rank)
+        same([differences])
+    same(returned(subject.run(1, on_ranks.load_all, 2)))
+
+
+@pytest.mark.clauses("DUR-03")
+@pytest.mark.parametrize("after", (False, True), ids=("before_finish", "after_finish"))
+def test_process_killed_around_the_commit_leaves_all_or_nothing(subject: Subject, after: bool) -> None:
+    fault = Fault(phase="finish", ranks=(0,), kind="kill", after=after)
+    reached(subject.run(1, on_ranks.save_alone_with_fault, fault), "finish", (0,))
+    [whole] = returned(subject.run(1, on_ranks.metadata_is_whole))
+    holds(whole != [False], "read_metadata returned metadata that lacks what was saved", kind="partial commit", rank=0)
+
+
+@pytest.mark.below_storage
+@pytest.mark.clauses("DUR-03")
+def test_metadata_cut_short_is_never_believed(subject: Subject) -> None:
+    [observed] = returned(subject.run(1, on_ranks.read_cut_metadata))
+    if "unreachable" in observed:
+        raise Untestable(f"the stored bytes cannot be reached: {observed['unreachable']}")
+    if "excused" in observed:
+        raise NotApplicable(f"it opted out of what the case needs: {observed['excused']}")
+    believed = observed["believed"]
+    holds(not believed, f"read_metadata took it for whole, with {believed[:1]}", kind="partial commit", rank=0)

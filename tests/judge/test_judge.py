@@ -6,7 +6,7 @@ import pytest
 
 from harness.certificate.ownership import Applicability
 from harness.certificate.verdict import Verdict
-from harness.judge import HANGS_PER_LEVEL, Judge
+from harness.judge import HANG_BUDGET, LEAST_PER_HANG, Judge
 from harness.laws import Broken, NotApplicable, Untestable
 from harness.spec import TORCH_ENGINE, SubjectSpec
 from tests.judge.played import OWNED, PlayedRanks, clause, judged, storage_calls
@@ -144,6 +144,7 @@ def test_a_backend_that_hangs_everywhere_is_not_waited_for_for_ever() -> None:
     def hang(subject: object) -> None:
         raise Broken("no answer", kind="hang")
 
-    below = [judge.judge(f"case {n}", {clause(): OWNED}, hang, below_storage=True)[0] for n in range(HANGS_PER_LEVEL + 2)]
-    assert [outcome.verdict for outcome in below[:HANGS_PER_LEVEL]] == [Verdict.HANG] * HANGS_PER_LEVEL
-    assert all("hung before" in outcome.reason for outcome in below[HANGS_PER_LEVEL:])
+    most = int(HANG_BUDGET / LEAST_PER_HANG)
+    below = [judge.judge(f"case {n}", {clause(): OWNED}, hang, below_storage=True)[0] for n in range(most + 2)]
+    assert [outcome.verdict for outcome in below[:most]] == [Verdict.HANG] * most
+    assert all("hung before" in outcome.reason for outcome in below[most:])

@@ -12,7 +12,7 @@ FOLDER = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class Mutant:
-    """A broken backend by name; breaks: the clauses that must catch it."""
+    """A broken backend by name; breaks: the clauses that must catch it (none for a variant, which is a module of its own)."""
 
     name: str
     module: str
@@ -21,7 +21,7 @@ class Mutant:
     @property
     def reference(self) -> str:
         """What `--backend` takes, from the root of the clone."""
-        return f"{self.module}:{self.name}"
+        return f"{self.module}:{self.name}" if self.breaks else self.module
 
 
 def mutants(folder: Path = FOLDER) -> list[Mutant]:

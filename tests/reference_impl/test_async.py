@@ -49,8 +49,9 @@ def plain_stager() -> Any:
 
 def test_later_changes_do_not_reach_the_checkpoint(tmp_path: Path) -> None:
     tensor, buffer = torch.ones(4), io.BytesIO(b"old")
-    state: dict[str, Any] = {"t": tensor, "view": tensor[1:3], "n": {"l": [tensor, 1]}, "b": buffer, "s": {1}, "o": [1],
-                             "tuple": (tensor,), "object": Value([1]), "p": torch.nn.Parameter(torch.ones(1))}  # fmt: skip
+    state: dict[str, Any] = {"t": tensor, "view": tensor[1:3], "n": {"l": [tensor, 1]}, "b": buffer, "s": {1},
+                             "o": [1], "tuple": (tensor,), "object": Value([1]),
+                             "p": torch.nn.Parameter(torch.ones(1))}  # fmt: skip
     future: Any = ref.async_save(state, storage_writer=Slow(tmp_path))
     tensor.fill_(9)
     buffer.write(b"NEW")
@@ -280,7 +281,7 @@ def test_a_process_writes_and_is_replaced_when_it_dies(tmp_path: Path) -> None:
         kind = ref.AsyncCheckpointerType.PROCESS
         path = str(tmp_path / name)
         future: Any = ref.async_save(state, checkpoint_id=path, async_checkpointer_type=kind, storage_writer=writer)
-        return outcome(future.result, 30)
+        return outcome(future.result, 90)
 
     results = [go("1"), go("2", Unwritable(tmp_path)), go("3")]
     process_writer._process._process.kill()

@@ -8,6 +8,7 @@ import pickle
 import shutil
 import threading
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 import torch.distributed.checkpoint as dcp
 
 import reference_impl as ref
-from reference_impl import filesystem_reader, local_files
+from reference_impl import checksum, filesystem_reader, local_files
 from tests.reference_impl.ranks import outcome
 
 
@@ -255,6 +256,25 @@ def edit(folder: Path, change: Any) -> None:
     metadata = pickle.loads((folder / ".metadata").read_bytes())
     change(metadata)
     (folder / ".metadata").write_bytes(pickle.dumps(metadata))
+
+
+@pytest.mark.parametrize("crc", [True, False])
+def test_the_checksum_is_the_plain_crc_of_name_and_bytes(tmp_path: Path, crc: bool) -> None:
+    state = {
+        "large": torch.randn(300, 1001),
+        "half": torch.randn(300, 1000)[:, ::2],
+        "t": torch.ones(3),
+        "o": b"x" * 2**21,
+    }
+    torch.serialization.set_crc32_options(crc)
+    try:
+        metadata = ref.save(state, checkpoint_id=tmp_path)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    for index, info in metadata.storage_data.items():
+        data = (tmp_path / info.relative_path).read_bytes()[info.offset : info.offset + info.length]
+        assert checksum.stored(info) == zlib.crc32(data, checksum.seed(index)), index.fqn
+    assert checksum.combine(zlib.crc32(b"ab"), zlib.crc32(b"cde"), 3) == zlib.crc32(b"abcde")
 
 
 def test_swapped_entries_and_files_are_found(tmp_path: Path) -> None:

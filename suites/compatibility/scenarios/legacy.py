@@ -1,54 +1,89 @@
-"""Checkpoints as older torch wrote them, in torch's own files."""
+"""Checkpoints as older releases of torch wrote them, made by hand and read by the subject."""
 
 from __future__ import annotations
 
-import pickle
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as torch_checkpoint
-from torch.distributed.checkpoint import _version
+from torch.distributed._shard.sharded_tensor.metadata import TensorProperties as ShardedTensorProperties
 
 from harness.scenarios.compare import differences
-from harness.session import Session, into_subject
-from harness.spec import Difference
+from harness.scenarios.values import blank, coded
+from harness.session import Session
+from harness.spec import Attempt, Difference
+from suites.compatibility.scenarios.torch_files import METADATA, Making, found, planted, stored_metadata, torch_files
+
+OLD_PROPERTIES = b"torch.distributed._shard.sharded_tensor.metadata"
 
 
-def load_layout_of_2_3(session: Session) -> list[Difference]:
-    """Written by torch's engine in the layout of 2.3 (a dict without tensors is one entry), loaded by the subject."""
-    checkpoint_id, state = session.new_id(), _nested_state()
-    _save_like_2_3(state, checkpoint_id)
-    target: dict[str, Any] = {
-        "tensor": torch.zeros(4, 4), "numbers": {"a": {"x": 0, "y": 0}, "b": {"z": 0}}, "list": [0] * 6
-    }  # fmt: skip
+def load_older_properties(session: Session) -> list[Difference] | None:
+    """Tensors whose properties have the class that sharded tensors had up to 2.2."""
+    state = {"a": coded(1, (4, 4), version=1), "b": coded(2, (3,), version=1, dtype=torch.int64)}
+    files = torch_files(state, Making(version=None, properties=ShardedTensorProperties))
+    assert OLD_PROPERTIES in files[METADATA], "the metadata does not use the older class"
+    return _loaded(session, state, files)
+
+
+def load_layout_of_2_3(session: Session) -> list[Difference] | None:
+    """What 2.3 wrote of a nested state: dicts and lists without tensors are one entry each."""
+    state = nested(objects="objects" not in session.storage.unsupported)
+    return _loaded(session, state, files_of_2_3(state))
+
+
+def load_string_into_dict(session: Session) -> tuple[Attempt, list[Difference]]:
+    """A checkpoint of today whose entry `cfg` is a string, loaded into a dict `cfg`; and how the dict was changed."""
+    checkpoint_id = session.new_id()
+    session.save({"t": torch.ones(2), "cfg": "a string"}, checkpoint_id)
+    target = {"t": torch.zeros(2), "cfg": {"rate": 0.1}}
+    attempt = session.attempt(session.load, target, checkpoint_id)
+    return attempt, differences({"rate": 0.1}, target["cfg"], key="cfg")
+
+
+def keys_around_a_legacy_load(session: Session) -> tuple[list[str], list[str]] | None:
+    """The keys of a save before, and of a save after, a load of what 2.3 wrote."""
+    state = nested(objects=True)
+    before = _saved_keys(session, state, "before")
+    legacy = planted(session, files_of_2_3(state))
+    if before is None or legacy is None:
+        return None
+    session.load(blank(state), legacy)
+    after = _saved_keys(session, state, "after")
+    return None if after is None else (before, after)
+
+
+def nested(*, objects: bool) -> dict[str, Any]:
+    """The state that the layout of 2.3 and that of today split differently."""
+    optimizer: dict[str, Any] = {"state": {"0": {"average": torch.ones(3)}}}
+    state: dict[str, Any] = {"tensor": coded(1, (4, 4), version=1), "optim": optimizer}
+    if objects:
+        state["numbers"] = {"a": {"x": 1, "y": 2}, "b": {"z": 3}}
+        state["list"] = [1, 2, 3, 4, 5, 6]
+        optimizer["param_groups"] = [{"lr": 0.5, "params": [0, 1]}, {"lr": 0.25, "params": [2]}]
+    return state
+
+
+def files_of_2_3(state: dict[str, Any]) -> dict[str, bytes]:
+    """The files that 2.3 wrote for `nested`."""
+    nested_keys = ("optim.state.0.average", "optim.param_groups")
+    paths = {key: tuple(key.split(".")) for key in nested_keys}
+    values = {key: value for key, value in state.items() if key != "optim"}
+    values["optim.state.0.average"] = state["optim"]["state"]["0"]["average"]
+    if "param_groups" in state["optim"]:
+        values["optim.param_groups"] = state["optim"]["param_groups"]
+    return torch_files(values, Making(version=None, paths=paths))
+
+
+def _loaded(session: Session, state: dict[str, Any], files: dict[str, bytes]) -> list[Difference] | None:
+    checkpoint_id = planted(session, files)
+    if checkpoint_id is None:
+        return None
+    target = blank(state)
     session.load(target, checkpoint_id)
     return differences(state, target)
 
 
-def metadata_file(session: Session) -> tuple[bool, str]:
-    """Whether a save left `.metadata` holding torch's Metadata, and the version that it states."""
-    checkpoint_id = session.new_id()
-    session.save({"t": torch.ones(3)}, checkpoint_id)
-    blobs = session.blobs(checkpoint_id)
-    if blobs is None or ".metadata" not in blobs.names():
-        return False, ""
-    metadata = pickle.loads(blobs.read(".metadata"))
-    return type(metadata).__name__ == "Metadata", str(getattr(metadata, "version", None))
-
-
-def _nested_state() -> dict[str, Any]:
-    return {
-        "tensor": torch.arange(16.0).reshape(4, 4),
-        "numbers": {"a": {"x": 1, "y": 2}, "b": {"z": 3}},
-        "list": [1, 2, 3, 4, 5, 6],
-    }
-
-
-def _save_like_2_3(state: dict[str, Any], checkpoint_id: Any) -> None:
-    # Torch 2.13 reads this switch when it flattens; `_act_like_version`, which its own test sets, does nothing.
-    _version._derived_version = "2_3"
-    try:
-        writer = into_subject(torch_checkpoint.FileSystemWriter, checkpoint_id)
-        torch_checkpoint.save(state, storage_writer=writer)
-    finally:
-        _version._derived_version = None
+def _saved_keys(session: Session, state: dict[str, Any], name: str) -> list[str] | None:
+    checkpoint_id = session.new_id(name)
+    session.save(state, checkpoint_id)
+    files = found(session, checkpoint_id)
+    return None if files is None else sorted(getattr(stored_metadata(files), "state_dict_metadata", {}))

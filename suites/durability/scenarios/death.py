@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
+from harness.faults import corruption
 from harness.faults.fault import Fault
 from harness.scenarios.compare import differences
 from harness.scenarios.values import blank, coded
-from harness.session import Session
+from harness.session import Session, into_subject
 from harness.spec import Attempt, Difference
+from suites.durability.scenarios.damage import Damaged, stored_bytes
 
 # A rank that waits for a dead one gives up after so many seconds.
 GROUP_TIMEOUT = 3.0
@@ -35,10 +38,57 @@ def save_with_fault(session: Session, fault: Fault) -> Attempt:
     return session.attempt(session.save, _state(session.rank), session.new_id(), faults=(fault,), process_group=group)
 
 
+def save_alone_with_fault(session: Session, fault: Fault) -> Attempt:
+    """How a save of one process ended that met the fault."""
+    return session.attempt(session.save, _state(0), session.new_id(), faults=(fault,))
+
+
 def attempt_load(session: Session, ranks: int) -> Attempt:
     """How a load of the id ends."""
     target = blank({key: item for rank in range(ranks) for key, item in _state(rank).items()})
     return session.attempt(session.load, target, session.new_id())
+
+
+def save_and_look_at_once(session: Session) -> tuple[Attempt, list[Difference]]:
+    """Save; then this rank reads the metadata as a new client, without waiting for any other rank; then all load."""
+    session.save(_state(session.rank), session.new_id())
+    attempt = session.attempt(lambda: session.reader(session.new_id()).read_metadata())
+    target = blank(_state(session.rank))
+    session.load(target, session.new_id())
+    return attempt, differences(_state(session.rank), target)
+
+
+def metadata_is_whole(session: Session) -> list[bool]:
+    """Whether the metadata names all that one rank saved; [] where it cannot be read."""
+    found: list[bool] = []
+    session.attempt(lambda: found.append(_names_all(session, session.reader(session.new_id()).read_metadata())))
+    return found
+
+
+def read_cut_metadata(session: Session) -> dict[str, Any]:
+    """Which cuts of the objects that hold the metadata were read as if they were whole, but gave other metadata."""
+    if "stored_bytes" in session.storage.unsupported:
+        return {"excused": session.storage.unsupported["stored_bytes"]}
+    checkpoint_id, state = session.new_id(), _state(0)
+    session.save(state, checkpoint_id)
+    blobs, reason = stored_bytes(session, checkpoint_id)
+    if blobs is None:
+        return {"unreachable": reason}
+    damaged = Damaged(session, state, checkpoint_id, blobs, into_subject(corruption.contents, blobs))
+    sound, believed = damaged.metadata, []
+    for name in damaged.metadata_names:
+        data = damaged.stored[name]
+        for length in corruption.sampled(0, len(data), 40)[:-1]:
+            with corruption.inflicted(blobs, {name: data[:length]}, damaged.stored):
+                found: list[bytes] = []
+                session.attempt(lambda found=found: found.append(damaged.described_metadata()))
+            if found and found != [sound]:
+                believed.append(f"{name!r} cut to {length} of {len(data)} bytes")
+    return {"believed": believed}
+
+
+def _names_all(session: Session, metadata: Any) -> bool:
+    return set(_state(session.rank)) <= set(metadata.state_dict_metadata)
 
 
 def _state(rank: int) -> dict[str, object]:

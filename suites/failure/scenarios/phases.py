@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from harness.faults.fault import Fault
+from typing import Any
+
+import torch.distributed
+
+from harness import engines
+from harness.faults.fault import LOAD_PHASES, SAVE_PHASES, Fault
 from harness.scenarios.values import blank, coded
 from harness.session import Session
 from harness.spec import Attempt
+
+COORDINATOR_ONLY = ("prepare_global_plan", "finish")
 
 
 def save_with_fault(session: Session, fault: Fault) -> tuple[Attempt, Attempt]:
@@ -27,6 +34,53 @@ def load_faulted(session: Session) -> Attempt:
     return session.attempt(session.load, blank(_state(session)), session.new_id("faulted"))
 
 
+def every_phase_of_one_process(session: Session, call: str) -> tuple[bool, dict[str, Attempt]]:
+    """Whether there is a process group, and how a save or load (`call`) ended for a fault in each phase in turn."""
+    has_group = torch.distributed.is_available() and torch.distributed.is_initialized()
+    sound, ended = session.new_id("sound"), {}
+    session.save(_state(session), sound)
+    for phase in SAVE_PHASES if call == "save" else LOAD_PHASES:
+        faults = (Fault(phase=phase, ranks=(0,)),)
+        if call == "save":
+            ended[phase] = session.attempt(session.save, _state(session), session.new_id(phase), faults=faults)
+        else:
+            ended[phase] = session.attempt(session.load, blank(_state(session)), sound, faults=faults)
+    return has_group, ended
+
+
+def every_phase_with_coordinator(
+    session: Session, call: str, coordinator: int
+) -> tuple[Attempt, dict[str, Attempt]] | None:
+    """How a sound `call` through the deprecated interface ended, and one with a fault in each phase in turn.
+
+    The fault is on the coordinator and its neighbour, or on the coordinator alone where only that runs the phase. None:
+    the engine has no deprecated interface.
+    """
+    save, load = engines.deprecated(session, "save_state_dict"), engines.deprecated(session, "load_state_dict")
+    if save is None or load is None:
+        return None
+    sound = session.new_id("sound")
+    kept = session.attempt(save, _state(session), session.writer(sound), coordinator_rank=coordinator)
+    if call == "load":
+        kept = session.attempt(load, blank(_state(session)), session.reader(sound), coordinator_rank=coordinator)
+    ended = {}
+    for phase in SAVE_PHASES if call == "save" else LOAD_PHASES:
+        fault = Fault(phase=phase, ranks=failing(phase, coordinator, session.world_size))
+        storage: Any
+        if call == "save":
+            storage = session.writer(session.new_id(phase), faults=(fault,))
+            ended[phase] = session.attempt(save, _state(session), storage, coordinator_rank=coordinator)
+        else:
+            storage = session.reader(sound, faults=(fault,))
+            ended[phase] = session.attempt(load, blank(_state(session)), storage, coordinator_rank=coordinator)
+    return kept, ended
+
+
+def failing(phase: str, coordinator: int, world: int) -> tuple[int, ...]:
+    """The ranks that fail in `phase` in the runs with a named coordinator."""
+    return (coordinator,) if phase in COORDINATOR_ONLY else tuple(sorted((coordinator, (coordinator + 1) % world)))
+
+
 def _save_and_load(session: Session) -> None:
     checkpoint_id = session.new_id("after")
     session.save(_state(session), checkpoint_id)
@@ -35,5 +89,7 @@ def _save_and_load(session: Session) -> None:
 
 def _state(session: Session) -> dict[str, object]:
     own = coded(session.rank, (16,), version=1)
-    return {f"own{session.rank}": own, "common": coded(99, (8,), version=1), "object": {"step": 3}}
-
+    state: dict[str, object] = {f"own{session.rank}": own, "common": coded(99, (8,), version=1)}
+    if "objects" not in session.storage.unsupported:
+        state["object"] = {"step": 3}
+    return state

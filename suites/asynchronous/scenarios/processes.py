@@ -1,0 +1,150 @@
+"""Saving from a process of its own: the same checkpoint, also after failures, deaths and changes of the group."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+from harness import engines
+from harness.cluster import processes
+from harness.faults.fault import Fault
+from harness.scenarios.compare import differences
+from harness.scenarios.values import blank, coded
+from harness.session import Session, into_subject
+from harness.spec import Attempt, Difference
+from suites.asynchronous.scenarios.stagers import futures
+
+# The first save starts a program that imports torch, on every rank.
+PATIENCE = 45.0
+
+
+@contextlib.contextmanager
+def _reachable() -> Iterator[None]:
+    """With an address as torchrun sets it: without one torch asks for this machine's name, which may not resolve."""
+    kept = dict(os.environ)
+    os.environ["MASTER_ADDR"] = "127.0.0.1"
+    os.environ.setdefault("MASTER_PORT", "29500")
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)
+
+
+@_reachable()
+def thread_and_process(session: Session) -> dict[str, list[Difference]] | None:
+    """What differs after saving in a THREAD and in a PROCESS, with the engine's stagers; None: no such ways."""
+    if engines.checkpointer(session, "PROCESS") is None:
+        return None
+    found = {}
+    for kind in ("THREAD", "PROCESS"):
+        for staging in (None, "plain"):
+            stager = session.stager() if staging else None
+            checkpoint_id, wanted = session.new_id(f"{kind}-{staging}"), _state(session)
+            _save(session, checkpoint_id, kind, async_stager=stager)
+            target = blank(wanted)
+            session.load(target, checkpoint_id)
+            found[f"{kind}, {'stager passed' if staging else 'no stager'}"] = differences(wanted, target)
+    return found
+
+
+@_reachable()
+def after_failure_and_death(session: Session) -> dict[str, Any] | None:
+    """A failing save, the next one, and two after the background process was killed; how each ended, and what loads.
+
+    None: the engine has no PROCESS way, or starts no process for it.
+    """
+    if engines.checkpointer(session, "PROCESS") is None:
+        return None
+    before = set(processes.children(os.getpid()))
+    fault = Fault(phase="write_data", ranks=(0,))
+    failed = session.attempt(_save, session, session.new_id("failed"), "PROCESS", faults=(fault,))
+    following = session.attempt(_save, session, session.new_id("next"), "PROCESS")
+    wanted = _state(session)
+    target = blank(wanted)
+    if following.ok:
+        session.load(target, session.new_id("next"))
+    daemons = [pid for pid in processes.children(os.getpid()) if pid not in before and _is_daemon(pid)]
+    for pid in daemons:
+        os.kill(pid, signal.SIGKILL)
+    later = [session.attempt(_save, session, session.new_id(f"later{n}"), "PROCESS") for n in range(2)]
+    found = differences(wanted, target) if following.ok else []
+    return {"failed": failed, "next": following, "found": found, "killed": len(daemons), "later": later}
+
+
+@_reachable()
+def without_group(session: Session) -> tuple[Attempt, list[Difference]] | None:
+    """A save in a process of its own with no_dist and without a process group, and what differs after a load."""
+    if engines.checkpointer(session, "PROCESS") is None:
+        return None
+    checkpoint_id, wanted = session.new_id(), _state(session)
+    ended = session.attempt(_save, session, checkpoint_id, "PROCESS", no_dist=True)
+    target = blank(wanted)
+    if ended.ok:
+        session.load(target, checkpoint_id)
+    return ended, differences(wanted, target) if ended.ok else []
+
+
+@_reachable()
+def in_changing_groups(session: Session) -> tuple[Attempt, Attempt, list[Difference]] | None:
+    """Ranks 1 and 2 save together on their group, then each on a group of its own: how both ended, and what differs in
+    the own checkpoint. None outside, or without a PROCESS way."""
+    groups = [session.new_group(20.0, ranks) for ranks in ([1, 2], [1], [2])]
+    if session.rank == 0 or engines.checkpointer(session, "PROCESS") is None:
+        return None
+    together = session.attempt(_save, session, session.new_id("both"), "PROCESS", process_group=groups[0])
+    own = groups[session.rank]
+    checkpoint_id, wanted = session.new_id(f"of rank {session.rank}"), _state(session)
+    alone = session.attempt(_save, session, checkpoint_id, "PROCESS", process_group=own)
+    target = blank(wanted)
+    loaded = session.attempt(session.load, target, checkpoint_id, no_dist=True) if together.ok and alone.ok else alone
+    return together, loaded, differences(wanted, target) if loaded.ok else []
+
+
+@_reachable()
+def many_tensors(session: Session, tensors: int, descriptors: int) -> Attempt | None:
+    """A save of many small tensors in a process of its own, under a limit of open descriptors."""
+    if engines.checkpointer(session, "PROCESS") is None:
+        return None
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, limits[1]))
+    state = {f"t{number}": coded(number, (2,), version=1) for number in range(tensors)}
+    try:
+        return session.attempt(_save, session, session.new_id(), "PROCESS", state=state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@_reachable()
+def starting_up(session: Session) -> dict[str, Attempt]:
+    """Saves whose background process cannot start: a prefix store without address, and a port that is none."""
+    ended = {}
+    os.environ["DCP_USE_PREFIX_STORE"] = "1"
+    for missing in ("MASTER_ADDR", "MASTER_PORT"):
+        kept = os.environ.pop(missing)
+        ended[missing] = session.attempt(_save, session, session.new_id(missing), "PROCESS")
+        os.environ[missing] = kept
+    os.environ["MASTER_PORT"] = "-1"
+    kind = engines.checkpointer(session, "PROCESS")
+    response = session.async_save(_state(session), session.new_id("port"), async_checkpointer_type=kind)
+    ended["port"] = session.attempt(into_subject, futures(response)[1].result, PATIENCE)
+    return ended
+
+
+def _save(session: Session, checkpoint_id: Any, kind: str, **arguments: Any) -> None:
+    state = arguments.pop("state", None) or _state(session)
+    way = engines.checkpointer(session, kind)
+    response = session.async_save(state, checkpoint_id, async_checkpointer_type=way, **arguments)
+    into_subject(futures(response)[1].result, PATIENCE)
+
+
+def _is_daemon(pid: int) -> bool:
+    return "resource_tracker" not in processes.command(pid)
+
+
+def _state(session: Session) -> dict[str, Any]:
+    return {f"own{session.rank}": coded(session.rank, (50,), version=1), "common": coded(99, (8,), version=1)}

@@ -1,0 +1,101 @@
+"""Tensors in the files of HuggingFace: what the pair of that name stores, refuses, and says of shards."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.scenarios.compare import differences
+from harness.scenarios.layouts import Layout
+from harness.scenarios.sharding import Placer, own_groups, shards_of
+from harness.scenarios.values import blank, coded, pattern
+from harness.session import Session, into_subject
+from harness.spec import Attempt, Difference
+
+INDEX = "model.safetensors.index.json"
+
+
+def files_by_mapping(session: Session) -> tuple[list[str], dict[str, Any], list[Difference]]:
+    """Tensors told to lie in two files: the names of all files, the index, and what differs after a load."""
+    state = {
+        "a": pattern("a", (4, 5), torch.float32), "b": pattern("b", (3,), torch.bfloat16),
+        "c": pattern("c", (2, 2), torch.int64), "d": torch.tensor(True),
+    }  # fmt: skip
+    folder = _folder(session)
+    _save(session, state, folder, fqn_to_index_mapping={"a": 1, "b": 2, "c": 1, "d": 2})
+    index = Path(folder, INDEX)
+    told = json.loads(index.read_text()) if index.exists() else {}
+    return sorted(os.listdir(folder)), told, _loaded(session, state, folder)
+
+
+def save_a_number(session: Session) -> Attempt:
+    """A save of a tensor and of a number, for which the format has no place."""
+    return session.attempt(_save, session, {"a": torch.ones(2), "step": 5}, _folder(session))
+
+
+def transposed(session: Session) -> list[Difference]:
+    """A matrix whose elements do not lie in memory in their order."""
+    return _round_trip(session, {"a": coded(1, (3, 5), version=1).t()})
+
+
+def shared(session: Session) -> list[Difference]:
+    """Two names of one tensor, as tied weights are."""
+    tensor = coded(1, (3, 5), version=1)
+    return _round_trip(session, {"head": tensor, "embedding": tensor})
+
+
+def two_chunks_on_one_rank(session: Session) -> list[Difference]:
+    """A tensor of which one rank holds two chunks, next to a tensor with one; loaded into plain tensors."""
+    whole, folder = coded(1, (4, 3), version=1), _folder(session)
+    sharded = shards_of(whole, [(0, (0, 0), (2, 3)), (0, (2, 0), (2, 3))])
+    _save(session, {"chunks": sharded, "plain": whole}, folder, save_distributed=True)
+    return _loaded(session, {"chunks": whole, "plain": whole}, folder)
+
+
+def shards_of_two_ranks(session: Session) -> tuple[list[list[int]], list[int], list[Difference]]:
+    """Rows of one tensor on each rank: the offsets in the headers, the size that a reader derives, what differs."""
+    whole, folder = coded(1, (5, 6), version=1), _folder(session)
+    with own_groups():
+        rows = Placer(session.device).placed(whole, Layout("rows", (0, 1), ("S0",)))
+        _save(session, {"rows": rows}, folder, save_distributed=True)
+        reader = into_subject(session.tool("HuggingFaceStorageReader"), folder)
+        metadata = into_subject(reader.read_metadata)
+        size = [int(length) for length in metadata.state_dict_metadata["rows"].size]
+        return _saved_offsets(folder, "rows"), size, _loaded(session, {"rows": whole}, folder)
+
+
+def _save(session: Session, state: dict[str, Any], folder: str, **options: Any) -> None:
+    writer = into_subject(session.tool("HuggingFaceStorageWriter"), folder, **options)
+    session.save(state, folder, writer=writer)
+
+
+def _loaded(session: Session, state: dict[str, Any], folder: str) -> list[Difference]:
+    target = blank(state)
+    reader = into_subject(session.tool("HuggingFaceStorageReader"), folder)
+    session.load(target, folder, reader=reader)
+    return differences(state, target)
+
+
+def _round_trip(session: Session, state: dict[str, Any]) -> list[Difference]:
+    folder = _folder(session)
+    _save(session, state, folder)
+    return _loaded(session, state, folder)
+
+
+def _folder(session: Session) -> str:
+    return os.path.join(session.spec.scratch, f"{session.spec.place}-huggingface")
+
+
+def _saved_offsets(folder: str, key: str) -> list[list[int]]:
+    """The offsets of `key` in the header of each file: 8 bytes of length, then JSON."""
+    offsets = []
+    for path in Path(folder).glob("*.safetensors"):
+        content = path.read_bytes()
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        told = json.loads(header.get("__metadata__", {}).get("DCP_SHARDING_INFO", "{}"))
+        offsets += [told[key]["saved_offsets"]] if key in told else []
+    return sorted(offsets)

@@ -1,0 +1,58 @@
+"""The HuggingFace pair keeps all tensors that it accepts, and refuses what it cannot keep."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.laws import Untestable, holds, mentions, refused, same
+from harness.subject import Subject, scenarios
+from suites.compatibility.reach import NO_SAFETENSORS, with_safetensors
+
+on_ranks = scenarios("suites.compatibility.scenarios.huggingface")
+
+FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+INDEX = "model.safetensors.index.json"
+TOTAL_SIZE = 4 * 20 + 2 * 3 + 8 * 4 + 1
+
+
+@pytest.mark.clauses("HF-01")
+def test_tensors_come_back_from_the_usual_files(subject: Subject) -> None:
+    [(files, index, unlike)] = with_safetensors(subject.run(1, on_ranks.files_by_mapping))
+    holds({FIRST, SECOND, INDEX} <= set(files), f"it wrote the files {files}", kind="file names")
+    places = {"a": FIRST, "b": SECOND, "c": FIRST, "d": SECOND}
+    holds(index.get("weight_map") == places, f"the index places {index.get('weight_map')}", kind="weight map")
+    size = index.get("metadata", {}).get("total_size")
+    holds(size == TOTAL_SIZE, f"the index tells {size} bytes in all; there are {TOTAL_SIZE}", kind="total size")
+    same([unlike])
+
+
+@pytest.mark.clauses("HF-02")
+def test_number_is_refused(subject: Subject) -> None:
+    [attempt] = with_safetensors(subject.run(1, on_ranks.save_a_number))
+    if attempt.error is not None and mentions(attempt.error, NO_SAFETENSORS):
+        raise Untestable("the package safetensors, which the HuggingFace files need, is not installed")
+    refused(attempt, "saving a number in HuggingFace files", rank=0)
+
+
+@pytest.mark.clauses("HF-03")
+def test_transposed_tensor_is_stored(subject: Subject) -> None:
+    same(with_safetensors(subject.run(1, on_ranks.transposed)))
+
+
+@pytest.mark.clauses("HF-04")
+def test_tensors_that_share_memory_are_stored(subject: Subject) -> None:
+    same(with_safetensors(subject.run(1, on_ranks.shared)))
+
+
+@pytest.mark.clauses("HF-05")
+def test_all_chunks_of_a_rank_are_stored(subject: Subject) -> None:
+    same(with_safetensors(subject.run(1, on_ranks.two_chunks_on_one_rank, group=True)))
+
+
+@pytest.mark.clauses("HF-06")
+def test_shards_carry_offsets_that_tell_the_full_size(subject: Subject) -> None:
+    values = with_safetensors(subject.run(2, on_ranks.shards_of_two_ranks))
+    for rank, (offsets, size, _) in enumerate(values):
+        holds(offsets == [[0, 0], [3, 0]], f"the headers of the files tell the offsets {offsets}", rank=rank)
+        holds(size == [5, 6], f"its reader derives the size {size} instead of [5, 6]", kind="size", rank=rank)
+    same([unlike for _, _, unlike in values])

@@ -1,0 +1,212 @@
+"""Values and targets at the edges of their types: special bits, other dtypes, odd layouts, aliases, gradients."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from harness.scenarios.compare import differences
+from harness.scenarios.values import blank, coded, pattern
+from harness.session import Session
+from harness.spec import Attempt, Difference
+
+# dtype -> (integer dtype of its size, bits): quiet and signalling NaNs with payloads of both signs, both zeros, both
+# infinities, the smallest and the largest denormal, the smallest normal number, the largest number, one.
+SPECIAL_BITS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "float64": ("int64", (
+        0x7FF8000000000001, 0x7FF0000000000001, 0xFFF8DEADBEEF0001, 0xFFF0000000000BAD, 0, 1 << 63, 0x7FF0000000000000,
+        0xFFF0000000000000, 1, 0x800FFFFFFFFFFFFF, 0x0010000000000000, 0x7FEFFFFFFFFFFFFF, 0x3FF0000000000000)),
+    "float32": ("int32", (
+        0x7FC00001, 0x7F800001, 0xFFC0BEEF, 0xFF800BAD, 0, 1 << 31, 0x7F800000, 0xFF800000, 1, 0x807FFFFF, 0x00800000,
+        0x7F7FFFFF, 0x3F800000)),
+}  # fmt: skip
+
+
+def special_values(session: Session, name: str) -> list[Difference]:
+    """Every special value of a dtype; for those of 16 bits, every value there is."""
+    dtype = getattr(torch, name)
+    if dtype.itemsize == 2:
+        tensor = torch.arange(1 << 16, dtype=torch.int32).to(torch.int16).view(dtype)
+    else:
+        integer, bits = SPECIAL_BITS[name]
+        width = 8 * dtype.itemsize
+        signed = [number - (1 << width) if number >> (width - 1) else number for number in bits]
+        tensor = torch.tensor(signed, dtype=getattr(torch, integer)).view(dtype)
+    state, checkpoint_id = {"special": tensor, "one": tensor[1]}, session.new_id()
+    target = blank(state)
+    session.save(state, checkpoint_id)
+    session.load(target, checkpoint_id)
+    return differences(state, target)
+
+
+# What is stored, and what stands in the template.
+KIND_MISMATCHES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+    "number_into_tensor": (lambda: 5, lambda: torch.ones(1)),
+    "list_into_tensor": (lambda: [1.0, 2.0], lambda: torch.ones(2)),
+    "tensor_into_number": (lambda: torch.ones(1), lambda: 5),
+    "tensor_into_string": (lambda: torch.ones(2), lambda: "text"),
+}
+
+
+def kind_mismatch(session: Session, case: str) -> tuple[Attempt, str]:
+    """A load whose template asks for another kind of value than is stored: how it ended, and what stands there then."""
+    stored, wanted = KIND_MISMATCHES[case]
+    checkpoint_id, target = session.new_id(), {"a": wanted()}
+    session.save({"a": stored()}, checkpoint_id)
+    attempt = session.attempt(session.load, target, checkpoint_id)
+    return attempt, repr(target["a"])
+
+
+# Stored values, the dtype of the target, and what the conversion loses.
+LOSSY: dict[str, tuple[Callable[[], torch.Tensor], torch.dtype]] = {
+    "narrowing": (lambda: torch.tensor([1.0 + 2**-40, -3.1], dtype=torch.float64), torch.float32),
+    "overflow": (lambda: torch.tensor([1e300, -1e300], dtype=torch.float64), torch.float16),
+    "complex_to_real": (lambda: torch.tensor([1 + 2j, 3 - 4j]), torch.float32),
+    "float_to_integer": (lambda: torch.tensor([1.9, -3.7]), torch.int64),
+    "integer_to_float": (lambda: torch.tensor([2**24 + 1, -(2**24) - 1]), torch.float32),
+    "integer_overflow": (lambda: torch.tensor([300, -1]), torch.uint8),
+}
+
+
+def lossy_load(session: Session, case: str) -> tuple[Attempt, list[str], str] | None:
+    """A load into a dtype that cannot hold the values: how it ended, warnings that a plain load does not give, and what
+    the target then holds. None where the backend opted out of a dtype.
+    """
+    make, dtype = LOSSY[case]
+    stored, checkpoint_id = make(), session.new_id()
+    if "exotic_dtypes" in session.storage.unsupported and stored.dtype.is_complex:
+        return None
+    session.save({"a": stored}, checkpoint_id)
+    with noticed() as usual:
+        session.load({"a": torch.zeros_like(stored)}, checkpoint_id)
+    target = {"a": torch.zeros(stored.shape, dtype=dtype)}
+    with noticed() as said:
+        attempt = session.attempt(session.load, target, checkpoint_id)
+    return attempt, [text for text in said if text not in usual], str(target["a"].tolist())
+
+
+@contextlib.contextmanager
+def noticed() -> Iterator[list[str]]:
+    """The texts of all warnings, and of all log records of level WARNING and above, while it lasts."""
+    texts: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
+    always = torch.is_warn_always_enabled()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.set_warn_always(True)
+        logging.getLogger().addHandler(handler)
+        try:
+            yield texts
+        finally:
+            logging.getLogger().removeHandler(handler)
+            torch.set_warn_always(always)
+            texts.extend(str(item.message) for item in caught)
+
+
+# Stored dtype and a wider one that holds all its values.
+WIDENINGS = {"bfloat16": "float32", "float16": "float64", "float32": "float64", "int8": "int32", "uint8": "int64"}
+
+
+def widening_load(session: Session, name: str) -> tuple[Attempt, bool, str, list[Difference]]:
+    """A load into a wider dtype: how it went, whether the target is the same tensor, its dtype, and what differs."""
+    source, wide = torch.arange(-8, 8).to(getattr(torch, name)), getattr(torch, WIDENINGS[name])
+    checkpoint_id, tensor = session.new_id(), torch.full((16,), 77).to(wide)
+    session.save({"a": source}, checkpoint_id)
+    target, place = {"a": tensor}, tensor.data_ptr()
+    attempt = session.attempt(session.load, target, checkpoint_id)
+    kept = target["a"] is tensor and tensor.data_ptr() == place
+    found = differences({"a": source.to(wide)}, target) if attempt.ok else []
+    return attempt, kept, str(tensor.dtype).removeprefix("torch."), found
+
+
+def aliased_target(session: Session, expanded: bool) -> tuple[Attempt, list[Any]]:
+    """A load of four different values into a target whose elements share memory: how it ended, what the memory holds."""
+    checkpoint_id = session.new_id()
+    session.save({"a": torch.arange(1.0, 5.0)}, checkpoint_id)
+    memory = torch.full((1,) if expanded else (3,), -1.0)
+    tensor = memory.expand(4) if expanded else memory.as_strided((4,), (0,))
+    attempt = session.attempt(session.load, {"a": tensor}, checkpoint_id)
+    return attempt, memory.tolist()
+
+
+# Targets of shape (2, 3, 4, 5) in memory of another order.
+TARGET_LAYOUTS: dict[str, Callable[[], torch.Tensor]] = {
+    "channels_last": lambda: torch.full((2, 3, 4, 5), -1.0).to(memory_format=torch.channels_last),
+    "permuted": lambda: torch.full((5, 4, 3, 2), -1.0).permute(3, 2, 1, 0),
+    "every_other": lambda: torch.full((4, 3, 4, 5), -1.0)[::2],
+    "dense": lambda: torch.full((2, 3, 4, 5), -1.0),
+}
+
+
+def target_layout(session: Session, layout: str) -> tuple[list[int], list[int], list[Difference]]:
+    """Strides of a target before and after a load of a dense and of a channels-last source, and what it gives otherwise."""
+    found: list[Difference] = []
+    strides, after = [], []
+    for order in (torch.contiguous_format, torch.channels_last):
+        checkpoint_id = session.new_id(str(order))
+        source = pattern("layout", (2, 3, 4, 5), torch.float32).to(memory_format=order)
+        if order is torch.channels_last and "layouts" in session.storage.unsupported:
+            continue
+        tensor = TARGET_LAYOUTS[layout]()
+        target = {"a": tensor}
+        strides += list(tensor.stride())
+        session.save({"a": source}, checkpoint_id)
+        session.load(target, checkpoint_id)
+        after += list(target["a"].stride())
+        found += differences({"a": source}, target)
+    return strides, after, found
+
+
+def _non_leaf(dense: torch.Tensor) -> torch.Tensor:
+    return dense.clone().requires_grad_() * 1.0
+
+
+def _inference(dense: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return dense.clone()
+
+
+GRADIENTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "requires_grad": lambda dense: dense.clone().requires_grad_(),
+    "parameter": lambda dense: torch.nn.Parameter(dense.clone()),
+    "frozen_parameter": lambda dense: torch.nn.Parameter(dense.clone(), requires_grad=False),
+    "non_leaf": _non_leaf,
+    "inference": _inference,
+}
+
+
+def gradient_round_trip(session: Session, kind: str) -> tuple[list[str], list[Difference]]:
+    """A tensor with an autograd history as source and as target: what changed in the history, what a load gives otherwise."""
+    checkpoint_id, values = session.new_id(), coded(1, (6,), version=1)
+    source, tensor = GRADIENTS[kind](values), GRADIENTS[kind](torch.full((6,), -1.0, dtype=torch.float64))
+    before = [_history(source), _history(tensor)]
+    session.save({"a": source}, checkpoint_id)
+    target = {"a": tensor}
+    session.load(target, checkpoint_id)
+    changed = [
+        f"{name} was {then} and is {now}"
+        for name, then, now in zip(("source", "target"), before, [_history(source), _history(tensor)], strict=True)
+        if then != now
+    ]
+    if target["a"] is not tensor:
+        changed.append("the target was replaced by another tensor")
+    if kind == "non_leaf":
+        changed += _gradient(source)
+    return changed, differences({"a": values}, target) + differences({"a": values}, {"a": source})
+
+
+def _history(tensor: torch.Tensor) -> tuple[Any, ...]:
+    return tensor.requires_grad, tensor.is_leaf, id(tensor.grad_fn), tensor.is_inference(), tensor.grad is None, type(tensor).__name__
+
+
+def _gradient(source: torch.Tensor) -> list[str]:
+    """The source's own history must still work: its gradient is one everywhere."""
+    leaf = source.grad_fn.next_functions[0][0].variable  # type: ignore[union-attr]
+    source.sum().backward()
+    return [] if bool((leaf.grad == 1.0).all()) else [f"its gradient is {leaf.grad.tolist()} instead of ones"]

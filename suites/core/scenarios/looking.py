@@ -1,0 +1,178 @@
+"""Taps and old-fashioned shims around storage and planners: who was called, in which order, with what."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch.distributed.checkpoint import StorageReader, StorageWriter
+
+from harness.faults.fault import READER_PHASES, WRITER_PHASES
+from harness.faults.proxy import interpose
+from harness.faults.storage import announce
+from harness.session import Session, into_subject
+
+PLANNER_STEPS = ("set_up_planner", "create_local_plan", "create_global_plan", "finish_plan")
+# A step as plain data: whose method, and what is worth knowing of its argument.
+Step = tuple[str, str]
+
+
+@dataclass
+class Steps:
+    """A tap that writes down every call in the list `seen`, shared by all objects that it looks at."""
+
+    who: str
+    seen: list[Step] = field(default_factory=list)
+
+    def call(self, method: str, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """See harness.faults.proxy.Tap."""
+        given = [*args, *kwargs.values()]
+        first = given[0] if given else None
+        self.seen.append((f"{self.who}.{method}", str(len(first)) if isinstance(first, list) else str(first)[:400]))
+        return inner(*args, **kwargs)
+
+
+def watched(what: Any, who: str, seen: list[Step]) -> Any:
+    """`what`, a "writer", "reader" or "planner", with its calls written down in `seen`."""
+    methods = {"writer": tuple(WRITER_PHASES), "reader": tuple(READER_PHASES), "planner": PLANNER_STEPS}[who]
+    return interpose(what, methods, Steps(who, seen))
+
+
+def takes(function: Callable[..., Any], parameter: str) -> bool:
+    """Whether a call of `function` may give `parameter`."""
+    parameters = inspect.signature(function).parameters.values()
+    return any(item.name == parameter or item.kind is item.VAR_KEYWORD for item in parameters)
+
+
+def uses_storage(session: Session, *calls: str) -> bool:
+    """Whether the subject has a storage pair, and these calls of its engine (default: save and load) take one."""
+    names = {"save": "storage_writer", "async_save": "storage_writer", "load": "storage_reader"}
+    chosen = calls or ("save", "load")
+    return session.storage.writer is not None and all(
+        takes(getattr(session.engine, name), names[name]) for name in chosen
+    )
+
+
+def engine_call(session: Session, name: str, *args: Any, **kwargs: Any) -> Any:
+    """Call the engine with exactly these arguments, as a caller does who names no storage, or names it by position."""
+    announce("call", owner=session.engine_owner, part="E", name=name)
+    return into_subject(getattr(session.engine, name), *args, **kwargs)
+
+
+@contextlib.contextmanager
+def in_fresh_folder(session: Session, name: str = "cwd") -> Iterator[str]:
+    """Work in an empty folder of this rank below the scratch folder, and come back."""
+    folder = os.path.join(session.spec.scratch, f"{session.spec.place}-{name}-{session.rank}")
+    os.makedirs(folder)
+    with working_in(folder):
+        yield folder
+
+
+@contextlib.contextmanager
+def working_in(folder: str) -> Iterator[None]:
+    """Work in `folder`, and come back."""
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def listing(folder: str) -> list[str]:
+    """Everything below a folder, by relative path."""
+    return sorted(
+        os.path.relpath(os.path.join(parent, name), folder)
+        for parent, folders, files in os.walk(folder)
+        for name in (*folders, *files)
+    )  # fmt: skip
+
+
+def warned_by(call: Callable[..., Any], *args: Any, **kwargs: Any) -> set[str]:
+    """The texts of the warnings that a call gives."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call(*args, **kwargs)
+    return {f"{item.category.__name__}: {item.message}" for item in caught}
+
+
+class OldWriter(StorageWriter):
+    """A writer from before set-up methods took more than their original arguments, around the one under test."""
+
+    def __init__(self, inner: Any, given: list[str]) -> None:
+        self.inner, self.given = inner, given
+
+    def reset(self, checkpoint_id: Any = None) -> None:
+        self.inner.reset(checkpoint_id)
+
+    def storage_meta(self) -> Any:
+        return self.inner.storage_meta()
+
+    def set_up_storage_writer(self, is_coordinator: bool) -> None:  # type: ignore[override]
+        self.inner.set_up_storage_writer(is_coordinator)
+
+    def prepare_local_plan(self, plan: Any) -> Any:
+        return self.inner.prepare_local_plan(plan)
+
+    def prepare_global_plan(self, plans: Any) -> Any:
+        return self.inner.prepare_global_plan(plans)
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        return self.inner.write_data(plan, planner)
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        self.inner.finish(metadata, results)
+
+    @classmethod
+    def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:
+        return True
+
+
+class NewWriter(OldWriter):
+    """A writer that takes whatever else an engine gives, and notes what that was."""
+
+    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        self.given += [f"argument {len(args)}"] * bool(args) + list(kwargs)
+        self.inner.set_up_storage_writer(is_coordinator)
+
+
+class OldReader(StorageReader):
+    """A reader from before set-up methods took more than their original arguments, around the one under test."""
+
+    def __init__(self, inner: Any, given: list[str]) -> None:
+        self.inner, self.given = inner, given
+
+    def reset(self, checkpoint_id: Any = None) -> None:
+        self.inner.reset(checkpoint_id)
+
+    def read_metadata(self) -> Any:  # type: ignore[override]
+        return self.inner.read_metadata()
+
+    def set_up_storage_reader(self, metadata: Any, is_coordinator: bool) -> None:  # type: ignore[override]
+        self.inner.set_up_storage_reader(metadata, is_coordinator)
+
+    def prepare_local_plan(self, plan: Any) -> Any:
+        return self.inner.prepare_local_plan(plan)
+
+    def prepare_global_plan(self, plans: Any) -> Any:
+        return self.inner.prepare_global_plan(plans)
+
+    def read_data(self, plan: Any, planner: Any) -> Any:
+        return self.inner.read_data(plan, planner)
+
+    @classmethod
+    def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:
+        return True
+
+
+class NewReader(OldReader):
+    """A reader that takes whatever else an engine gives, and notes what that was."""
+
+    def set_up_storage_reader(self, metadata: Any, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        self.given += [f"argument {len(args)}"] * bool(args) + list(kwargs)
+        self.inner.set_up_storage_reader(metadata, is_coordinator)

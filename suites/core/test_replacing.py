@@ -1,0 +1,29 @@
+"""A checkpoint is replaced in one step, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.cluster import Died
+from harness.laws import Broken, Untestable, returned
+from harness.subject import Subject, scenarios
+
+on_ranks = scenarios("suites.core.scenarios.replacing")
+MOST_OPERATIONS = 40
+
+
+@pytest.mark.clauses("FIN-05")
+@pytest.mark.below_storage
+def test_death_at_any_operation_of_finish_leaves_the_old_or_the_new_checkpoint(subject: Subject) -> None:
+    for number in range(1, MOST_OPERATIONS + 1):
+        returned(subject.run(1, on_ranks.save_old, number))
+        outcomes = subject.run(1, on_ranks.replace_killed, number)
+        killed = [event for event in outcomes[0].events if event.kind == "fault"]
+        if not (isinstance(outcomes[0], Died) and killed):
+            [operations] = returned(outcomes)
+            if operations == 0:
+                raise Untestable("no operation on files was seen in finish, so none could be interrupted")
+            return
+        [loaded] = returned(subject.run(1, on_ranks.what_loads, number))
+        if loaded not in ("old", "new"):
+            raise Broken(f"after a {killed[0].data['what']} (operation {number} of finish), a load gave {loaded}", kind="torn")

@@ -1,0 +1,53 @@
+"""Ranks that disagree about what they save: the save has to fail on all of them, before any data is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from harness.faults.noting import Notes, noted_writer
+from harness.scenarios.sharding import Placer, own_groups, shards_of
+from harness.scenarios.values import coded
+from harness.session import Session
+from harness.spec import Attempt
+
+# A sharded tensor that two ranks believe to be cut in different places: (shards as rank 0 sees them, as rank 1 does).
+VIEWS: dict[str, tuple[list[tuple[int, tuple[int], tuple[int]]], ...]] = {
+    "overlap": ([(0, (0,), (5,)), (1, (5,), (3,))], [(0, (0,), (3,)), (1, (3,), (5,))]),
+    "gap": ([(0, (0,), (3,)), (1, (3,), (5,))], [(0, (0,), (5,)), (1, (5,), (3,))]),
+    "outside": ([(0, (0,), (4,)), (1, (4,), (4,))], [(0, (0,), (8,)), (1, (8,), (4,))]),
+}
+
+
+def save_disagreeing(session: Session, what: str) -> tuple[Attempt, int, Attempt] | None:
+    """How the save ended, how often write_data was called, and how a load of the id ended; None where it needs objects."""
+    if what == "kinds" and "objects" in session.storage.unsupported:
+        return None
+    state, notes, checkpoint_id = _state(session, what), Notes(), session.new_id(what)
+    writer = {"writer": noted_writer(session.writer(checkpoint_id), notes)} if session.drives_storage else {}
+    call = session.attempt(session.save, state, checkpoint_id, **writer)
+    load = session.attempt(session.load, {"x": torch.full((8,), -1.0, dtype=torch.float64)}, checkpoint_id)
+    return call, len(notes.of("write_data")), load
+
+
+def _state(session: Session, what: str) -> dict[str, Any]:
+    first, sound = session.rank == 0, coded(1, (4,), version=1).to(session.device)
+    if what in VIEWS:
+        view = VIEWS[what][min(session.rank, 1)]
+        whole = coded(0, (sum(size[0] for _rank, _offset, size in view),), version=1).to(session.device)
+        return {"x": shards_of(whole, view, session.device), "sound": sound}
+    if what == "missing rank":
+        view = VIEWS["overlap"][0]
+        part = {"x": shards_of(coded(0, (8,), version=1).to(session.device), view, session.device)}
+        return {"sound": sound, **(part if first else {})}
+    whole = coded(0, (8,), version=1).to(session.device)
+    other = {"kinds": "an object", "shapes": whole[:3].clone(), "dtypes": whole.to(torch.int64)}[what]
+    return {"x": whole if first else other, "sound": sound}
+
+
+def save_half_alone(session: Session) -> Attempt:
+    """How a save of half of a distributed tensor ended that each rank made by itself, to an id of its own."""
+    with own_groups():
+        half = Placer(session.device).distributed(coded(0, (8,), version=1), (0, 1), ["S0"])
+        return session.attempt(session.save, {"x": half}, session.new_id(f"half{session.rank}"), no_dist=True)

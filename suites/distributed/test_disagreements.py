@@ -1,0 +1,58 @@
+"""Ranks that disagree about the shape of things fail together, and leave nothing behind that loads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.failures import failed_everywhere
+from harness.laws import NotApplicable, holds, refused, returned
+from harness.subject import Subject, scenarios
+
+on_ranks = scenarios("suites.distributed.scenarios.disagreements")
+
+
+def refused_by_all(found: list[Any], what: str) -> None:
+    """Every rank's save failed, and every rank's load of the id did."""
+    for rank, (save, _writes, load) in enumerate(found):
+        refused(save, f"a save {what}", rank=rank)
+        refused(load, f"a load of the id whose save was {what}", rank=rank)
+
+
+@pytest.mark.clauses("GLOB-08")
+@pytest.mark.parametrize("what", ("overlap", "outside"))
+def test_chunks_that_overlap_or_leave_their_tensor_fail_the_save(subject: Subject, what: str) -> None:
+    found = returned(subject.run(2, on_ranks.save_disagreeing, what))
+    failed_everywhere([save for save, _writes, _load in found])
+    refused_by_all(found, f"with chunks that do not fit ({what})")
+    for rank, (_save, writes, _load) in enumerate(found):
+        holds(writes == 0, "write_data was called before the plans were checked", kind="written", rank=rank)
+
+
+@pytest.mark.clauses("GLOB-09")
+@pytest.mark.parametrize("what", ("gap", "missing rank"), ids=("gap", "missing_rank"))
+def test_chunks_that_do_not_fill_their_tensor_fail_the_save(subject: Subject, what: str) -> None:
+    refused_by_all(returned(subject.run(2, on_ranks.save_disagreeing, what)), "of a tensor that is not whole")
+
+
+@pytest.mark.clauses("GLOB-09")
+def test_rank_alone_cannot_save_half_a_tensor(subject: Subject) -> None:
+    for rank, save in enumerate(returned(subject.run(2, on_ranks.save_half_alone))):
+        refused(save, "a save with no_dist=True of half a tensor", rank=rank)
+
+
+@pytest.mark.clauses("GLOB-10")
+def test_tensor_here_and_object_there_fail_the_save(subject: Subject) -> None:
+    found = returned(subject.run(2, on_ranks.save_disagreeing, "kinds"))
+    if found[0] is None:
+        raise NotApplicable("the backend stores no objects")
+    failed_everywhere([save for save, _writes, _load in found])
+    refused_by_all(found, "of a tensor here and an object there")
+
+
+@pytest.mark.clauses("GLOB-11")
+@pytest.mark.parametrize("what", ("shapes", "dtypes"))
+def test_ranks_that_disagree_on_a_tensor_fail_the_save(subject: Subject, what: str) -> None:
+    for rank, (save, _writes, _load) in enumerate(returned(subject.run(2, on_ranks.save_disagreeing, what))):
+        refused(save, f"a save of one name with two {what}", rank=rank)

@@ -1,0 +1,23 @@
+"""Whatever a storage says to its own other ranks gets there."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.laws import NotApplicable, holds, returned, same
+from harness.subject import Subject, scenarios
+
+on_ranks = scenarios("suites.distributed.scenarios.exchanged")
+
+
+@pytest.mark.clauses("GLOB-18")
+def test_what_a_storage_adds_to_plans_can_be_pickled(subject: Subject) -> None:
+    problems = returned(subject.run(1, on_ranks.unpicklable))[0]
+    if problems is None:
+        raise NotApplicable("the engine drives no foreign storage")
+    holds(not problems, "; ".join(problems or ()), kind="not picklable")
+
+
+@pytest.mark.clauses("GLOB-18")
+def test_what_a_storage_adds_to_plans_reaches_other_ranks(subject: Subject) -> None:
+    same(returned(subject.run(2, on_ranks.round_trip)))

@@ -1,0 +1,86 @@
+"""A load reads each element of a target once, from where it is stored, or says that it cannot."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.laws import NotApplicable, Untestable, holds, refused, returned, same
+from harness.subject import Subject, scenarios
+
+on_ranks = scenarios("suites.distributed.scenarios.load_plans")
+
+# name: (number of elements, stored chunks, held chunk, the reads as (stored chunk, offset in it, offset in the target, length))
+EXACT = {
+    "unchanged": (8, [(0, 4), (4, 4)], (4, 4), [(4, 0, 0, 4)]),
+    "overlap_of_two": (16, [(0, 8), (8, 8)], (4, 7), [(0, 4, 0, 4), (8, 0, 4, 3)]),
+    "from_8_to_4_ranks": (128, [(16 * n, 16) for n in range(8)], (32, 32), [(32, 0, 0, 16), (48, 0, 16, 16)]),
+    "from_4_to_8_ranks": (128, [(32 * n, 32) for n in range(4)], (16, 16), [(0, 16, 0, 16)]),
+    "from_4_to_3_ranks": (120, [(30 * n, 30) for n in range(4)], (40, 40), [(30, 10, 0, 20), (60, 0, 20, 20)]),
+}
+CLAUSE = {
+    "unchanged": "RES-01", "overlap_of_two": "RES-02", "from_8_to_4_ranks": "RES-03", "from_4_to_8_ranks": "RES-03",
+    "from_4_to_3_ranks": "RES-04",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.clauses(CLAUSE[name])) for name in EXACT])
+def test_planner_makes_the_documented_reads(subject: Subject, name: str) -> None:
+    size, stored, held, wanted = EXACT[name]
+    boxes = [((offset,), (length,)) for offset, length in stored]
+    reads = returned(subject.run(1, on_ranks.reads, (size,), boxes, ((held[0],), (held[1],))))[0]
+    keys = ("storage_chunk", "storage_offsets", "target_offsets", "lengths")
+    found = sorted(tuple(read[key][0] for key in keys) for read in reads)
+    holds(found == wanted, f"the reads are {found}, not {wanted}", kind="reads")
+    holds({read["target_chunk"] for read in reads} == {(held[0],)}, "the target chunk is another", kind="reads")
+
+
+@pytest.mark.clauses("RES-08")
+def test_load_of_a_tensor_with_a_missing_part_fails(subject: Subject) -> None:
+    observed = returned(subject.run(1, on_ranks.load_without_a_chunk, group=True))[0]
+    if observed is None:
+        raise NotApplicable("the engine drives no foreign storage, so no metadata can be changed on its way")
+    load, reached = observed
+    if not reached:
+        raise Untestable("the metadata was never read through the reader's read_metadata")
+    refused(load, "a load that could fill 3 of 8 elements", rank=0)
+
+
+@pytest.mark.clauses("RES-09")
+@pytest.mark.parametrize(("saved", "wanted"), (((2, 3), (3, 2)), ((), (1,)), ((1,), ()), ((6,), (2, 3)), ((4,), (5,)), ((5,), (4,))))
+def test_tensor_of_another_shape_is_refused_by_name(subject: Subject, saved: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    load = returned(subject.run(1, on_ranks.load_into_other_shape, saved, wanted))[0]
+    refused(load, f"a load of shape {saved} into shape {wanted}", rank=0)
+    assert load.error is not None
+    texts = [load.error.text, *(error.text for error in (load.error.failures or {}).values())]
+    holds(any("shaped" in text for text in texts), f"the error does not name the key: {texts[-1][:120]}", kind="not named")
+
+
+@pytest.mark.clauses("RES-13")
+def test_tensors_without_dimensions_or_elements_load(subject: Subject) -> None:
+    same(returned(subject.run(1, on_ranks.small_tensors)))
+
+
+@pytest.mark.clauses("RES-18")
+@pytest.mark.parametrize(
+    ("size", "stored", "wanted", "seed"),
+    (((128,), 8, 4, 0), ((128,), 4, 8, 0), ((120,), 4, 3, 0), ((7, 11), 9, 5, 2), ((5, 4, 6), 11, 7, 4), ((13, 2), 3, 12, 6)),
+    ids=("8to4", "4to8", "4to3", "random2d", "random3d", "random_narrow"),
+)
+def test_load_reads_every_element_once_from_its_place(
+    subject: Subject, size: tuple[int, ...], stored: int, wanted: int, seed: int
+) -> None:
+    found, miscounted = returned(subject.run(1, on_ranks.blocks_to_blocks, size, stored, wanted, seed, group=True))[0]
+    same([found])
+    holds(not miscounted, "; ".join(miscounted), kind="elements read")
+
+
+@pytest.mark.clauses("RES-16", "RES-18")
+@pytest.mark.parametrize(
+    ("ranks", "size", "stored", "wanted"), ((1, (40, 30), 200, 150), (3, (12, 10, 8), 100, 120)), ids=("1rank2d", "3ranks3d")
+)
+def test_hundreds_of_interleaved_blocks_load_as_others(
+    subject: Subject, ranks: int, size: tuple[int, ...], stored: int, wanted: int
+) -> None:
+    for found, miscounted in returned(subject.run(ranks, on_ranks.blocks_to_blocks, size, stored, wanted, 10, group=True)):
+        same([found])
+        holds(not miscounted, "; ".join(miscounted), kind="elements read")

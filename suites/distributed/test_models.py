@@ -1,0 +1,65 @@
+"""Models in the forms that training gives them come back exactly, in the same form and in every other."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.laws import Untestable, holds, returned, same
+from harness.subject import Subject, scenarios
+
+on_ranks = scenarios("suites.distributed.scenarios.models")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("LOCAL_STATE_DICT", marks=pytest.mark.clauses("SHARD-01", "SHARD-03")),
+        pytest.param("SHARDED_STATE_DICT", marks=pytest.mark.clauses("SHARD-02", "SHARD-03")),
+    ],
+)
+@pytest.mark.worlds(2, 4)
+def test_fsdp1_model_loads_into_another(subject: Subject, world: int, kind: str) -> None:
+    different, found = zip(*returned(subject.run(world, on_ranks.fsdp1_round_trip, kind)), strict=True)
+    if not all(different):
+        raise Untestable("the two models were equal before the load")
+    same(found, "the parameters after the load")
+
+
+@pytest.mark.clauses("SHARD-04", "SHARD-11")
+@pytest.mark.worlds(2, 3)
+def test_training_goes_on_as_if_it_had_never_stopped(subject: Subject, world: int) -> None:
+    results = returned(subject.run(world, on_ranks.resumed_training))
+    with subject.promise("SHARD-04"):
+        same([found for found, _on, _resumed in results])
+    with subject.promise("SHARD-11"):
+        for rank, (_found, went_on, resumed) in enumerate(results):
+            holds(went_on == resumed, f"the next loss is {resumed}, and {went_on} without the stop", kind="loss", rank=rank)
+
+
+@pytest.mark.clauses("SHARD-05")
+def test_model_in_any_form_loads_into_every_other(subject: Subject) -> None:
+    same(returned(subject.run(4, on_ranks.every_way_into_every_other, fresh=True)))
+
+
+@pytest.mark.clauses("SHARD-06")
+@pytest.mark.parametrize("even", (True, False), ids=("even", "uneven"))
+def test_hybrid_model_loads_into_a_fully_sharded_one(subject: Subject, even: bool) -> None:
+    same(returned(subject.run(4, on_ranks.hybrid_to_fsdp1, even, fresh=True)))
+
+
+@pytest.mark.clauses("SHARD-08")
+@pytest.mark.worlds(2, 3)
+def test_module_with_extra_state_is_restored(subject: Subject, world: int) -> None:
+    same(returned(subject.run(world, on_ranks.extra_state)))
+
+
+@pytest.mark.clauses("SHARD-12")
+def test_names_of_wrapped_models_have_no_prefix(subject: Subject) -> None:
+    for rank, names in enumerate(returned(subject.run(1, on_ranks.names_of_wrapped_models, group=True))):
+        for wrapper, keys in names.items():
+            holds(keys == names["bare"], f"the keys of a {wrapper} model are {keys[:3]}", kind="keys", rank=rank)
+
+
+@pytest.mark.clauses("SHARD-12")
+def test_checkpoint_of_a_wrapped_model_fits_the_bare_one(subject: Subject) -> None:
+    same(returned(subject.run(2, on_ranks.wrapped_into_bare)))

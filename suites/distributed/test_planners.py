@@ -1,0 +1,61 @@
+"""Plan caches never spoil a save, and planners that users write work as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.laws import NotApplicable, holds, reached, refused, returned, same, succeeded
+from harness.subject import Subject, scenarios
+from suites.distributed import plans
+
+on_ranks = scenarios("suites.distributed.scenarios.planners")
+
+
+def offered(values: list[Any]) -> list[Any]:
+    """The values; NotApplicable where the planner caches no plans."""
+    if values[0] is None:
+        raise NotApplicable("the planner has no caching of plans, or the engine takes no planner")
+    return values
+
+
+@pytest.mark.clauses("GLOB-14")
+def test_cached_plan_does_not_hide_a_changed_state(subject: Subject) -> None:
+    same(offered(returned(subject.run(1, on_ranks.changed_states))))
+
+
+@pytest.mark.clauses("GLOB-14")
+@pytest.mark.worlds(2, 3)
+def test_cached_plan_stores_the_new_values_of_shards(subject: Subject, world: int) -> None:
+    same(offered(returned(subject.run(world, on_ranks.caching_of_shards))))
+
+
+@pytest.mark.clauses("GLOB-15")
+def test_metadata_of_an_earlier_save_stays_as_it_was(subject: Subject) -> None:
+    changed = offered(returned(subject.run(1, on_ranks.metadata_of_earlier_save)))[0]
+    holds(not changed, f"after later saves, in the metadata of an earlier one, {'; '.join(changed)}"[:400], kind="metadata changed")
+
+
+@pytest.mark.clauses("GLOB-16")
+@pytest.mark.parametrize("phase", ("prepare_local_plan", "prepare_global_plan", "write_data", "finish"))
+def test_failed_save_leaves_no_spoilt_plan_cache(subject: Subject, phase: str) -> None:
+    outcomes = subject.run(2, on_ranks.save_after_failure, phase)
+    found = offered(returned(outcomes))
+    reached(outcomes, phase, (0,) if phase in ("prepare_global_plan", "finish") else (1,))
+    for rank, (failed, later, _found) in enumerate(found):
+        refused(failed, "the save with a fault", rank=rank)
+        succeeded(later, "the save after a failed one with the same plan cache", rank=rank)
+    same([differences for _failed, _later, differences in found])
+
+
+@pytest.mark.clauses("GLOB-17")
+@pytest.mark.worlds(2, 3, 4)
+def test_planner_that_spreads_replicas_works_unchanged(subject: Subject, world: int) -> None:
+    found = returned(subject.run(world, on_ranks.spread_by_planner))
+    if found[0] is None:
+        raise NotApplicable("the engine takes no planner")
+    results = [result for result, _found in found]
+    if any(results):
+        plans.spread(plans.seen(results), -(-8 // world))
+    same([differences for _results, differences in found])

@@ -1,0 +1,39 @@
+"""A reader delivers what a plan asks for: the right box, to the right target, once."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.laws import holds, returned, same
+from harness.subject import Subject, scenarios
+
+on_ranks = scenarios("suites.distributed.scenarios.reading")
+
+
+@pytest.mark.clauses("RES-10")
+def test_reader_honours_offsets_and_lengths_of_random_boxes(subject: Subject) -> None:
+    same(returned(subject.run(1, on_ranks.random_boxes, 200, 20260)))
+
+
+@pytest.mark.clauses("RES-11")
+def test_reader_resolves_fills_and_commits_each_item_once(subject: Subject) -> None:
+    found, broken = returned(subject.run(1, on_ranks.delivered_aside))[0]
+    holds(not broken, "; ".join(broken), kind="planner calls")
+    same([found])
+
+
+@pytest.mark.clauses("RES-12")
+def test_reader_copies_into_whatever_target_is_resolved(subject: Subject) -> None:
+    same(returned(subject.run(1, on_ranks.awkward_targets)))
+
+
+@pytest.mark.clauses("RES-22")
+def test_reading_nothing_succeeds(subject: Subject) -> None:
+    calls = returned(subject.run(1, on_ranks.empty_plan))[0]
+    holds(not calls, f"the planner was called for nothing: {calls}", kind="planner calls")
+
+
+@pytest.mark.clauses("RES-23")
+def test_reader_enters_a_planner_from_one_thread_at_a_time(subject: Subject) -> None:
+    problems = returned(subject.run(1, on_ranks.overlapping_calls))[0]
+    holds(not problems, "; ".join(problems[:2]), kind="overlapping calls")

@@ -1,0 +1,26 @@
+"""What several ranks hold is stored once and loaded alike by all."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.laws import holds, returned, same
+from harness.subject import Subject, scenarios
+from suites.distributed import plans
+
+on_ranks = scenarios("suites.distributed.scenarios.replicas")
+
+
+@pytest.mark.clauses("REPL-01")
+@pytest.mark.worlds(2, 4)
+def test_replicated_model_loads_alike_on_all_ranks(subject: Subject, world: int) -> None:
+    same(returned(subject.run(world, on_ranks.model_of_all)))
+
+
+@pytest.mark.clauses("REPL-02")
+def test_each_chunk_of_replicas_is_stored_once(subject: Subject) -> None:
+    results, sizes = zip(*returned(subject.run(4, on_ranks.stored_size, fresh=True)), strict=True)
+    if any(result is not None for result in results):
+        plans.written_once(plans.seen(results))
+    if sizes[0] is not None:
+        holds(sizes[0] < 1.5 * (1 << 20), f"1 MiB that 4 ranks hold takes {sizes[0]} bytes", kind="stored often")

@@ -1,0 +1,54 @@
+"""Ranks may ask for different keys, in different orders, on different meshes, or for nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.laws import holds, refused, returned, same, succeeded
+from harness.subject import Subject, scenarios
+
+on_ranks = scenarios("suites.distributed.scenarios.selections")
+
+
+@pytest.mark.clauses("RES-14")
+@pytest.mark.worlds(2, 3)
+def test_ranks_load_different_selections_of_keys(subject: Subject, world: int) -> None:
+    same(returned(subject.run(world, on_ranks.other_keys)))
+
+
+@pytest.mark.clauses("RES-15")
+@pytest.mark.worlds(2, 3)
+def test_ranks_list_their_keys_in_different_orders(subject: Subject, world: int) -> None:
+    same(returned(subject.run(world, on_ranks.keys_in_other_orders)))
+
+
+@pytest.mark.clauses("RES-17")
+def test_comparison_of_equal_keys_passes(subject: Subject) -> None:
+    for rank, attempt in enumerate(returned(subject.run(2, on_ranks.comparison_of_keys, "same"))):
+        succeeded(attempt, "the comparison of equal keys", rank=rank)
+
+
+@pytest.mark.clauses("RES-17")
+@pytest.mark.worlds(2, 3)
+def test_comparison_of_different_keys_fails_on_all(subject: Subject, world: int) -> None:
+    for rank, attempt in enumerate(returned(subject.run(world, on_ranks.comparison_of_keys, "own"))):
+        refused(attempt, "the comparison of keys that differ", rank=rank)
+        holds(attempt.error.is_a("AssertionError"), f"it raised {attempt.error.type_name}", kind="class", rank=rank)
+
+
+@pytest.mark.clauses("RES-20")
+@pytest.mark.worlds(3, 4)
+def test_rank_that_asks_for_nothing_takes_part(subject: Subject, world: int) -> None:
+    same(returned(subject.run(world, on_ranks.nothing_on_the_last_rank, fresh=True)))
+
+
+@pytest.mark.clauses("RES-21")
+def test_names_of_meshes_do_not_matter(subject: Subject) -> None:
+    same(returned(subject.run(2, on_ranks.meshes_of_other_names, fresh=True)))
+
+
+@pytest.mark.clauses("REPL-04")
+@pytest.mark.worlds(2, 3)
+def test_values_that_differ_by_rank_are_noticed_or_the_coordinators_kept(subject: Subject, world: int) -> None:
+    for rank, (save, loaded, first) in enumerate(returned(subject.run(world, on_ranks.different_values))):
+        holds(not save.ok or loaded == first, f"of values that differ by rank it loaded {loaded}, rank 0 saved {first}", kind="arbitrary", rank=rank)

@@ -1,0 +1,92 @@
+"""Metadata in torch's format that says wrong things about entries: exchanged, too long, before the file, behind it."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness.faults import torch_entries
+from harness.faults.corruption import contents, inflicted
+from harness.faults.limits import address_space_limit
+from harness.faults.storage import announce
+from harness.laws import described
+from harness.scenarios.compare import differences
+from harness.scenarios.values import blank
+from harness.session import Session, into_subject
+from suites.durability.scenarios.damage import MEMORY, small_state, stored_bytes
+
+
+def _length(value: int) -> Callable[[Any], None]:
+    return lambda entry: setattr(entry, "length", value)
+
+
+def _offset(value: int) -> Callable[[Any], None]:
+    return lambda entry: setattr(entry, "offset", value)
+
+
+EDITS: dict[str, Callable[[Any], None]] = {
+    "length 2^40": _length(1 << 40),
+    "length 2^60": _length(1 << 60),
+    "length -1": _length(-1),
+    "offset -1": _offset(-1),
+    "offset 2^40": _offset(1 << 40),
+}
+
+
+def loads_with_wrong_places(session: Session, start: int) -> dict[str, Any]:
+    """A load after each edit of the places of a tensor and of an object, from the `start`-th on."""
+    state, checkpoint_id = small_state(session, version=1), session.new_id(f"places{start}")
+    session.save(state, checkpoint_id)
+    blobs, reason = stored_bytes(session, checkpoint_id)
+    if blobs is None:
+        return {"unreachable": reason}
+    stored = into_subject(contents, blobs)
+    cases = [(key, edit) for key in ("first", "step") if key in state for edit in EDITS]
+    rows = []
+    for number, (key, edit) in enumerate(cases[start:], start):
+        announce("damage", number=number, what=f"{edit} stated for the entry {key!r}")
+        done = {torch_entries.METADATA: torch_entries.edited(blobs, key, EDITS[edit])}
+        target: Any = {key: blank(state)[key]}
+        with inflicted(blobs, done, stored), address_space_limit(MEMORY):
+            before = _peak()
+            attempt = session.attempt(session.load, target, checkpoint_id)
+            grown = _peak(reset=False) - before
+        found = differences({key: state[key]}, target) if attempt.ok else []
+        error = attempt.error
+        told = [] if error is None else [error, *(error.failures or {}).values()]
+        rows.append({
+            "key": key, "edit": edit, "grown": grown, "kinds": [item.type_name for item in told],
+            "error": described(error) if error else "", "wrong": found[0].sentence() if found else "",
+        })  # fmt: skip
+    return {"rows": rows, "total": len(cases)}
+
+
+def load_with_exchanged_entries(session: Session) -> dict[str, Any]:
+    """What a load gives when the metadata has the entries of two tensors of equal size exchanged."""
+    state, checkpoint_id = small_state(session, version=1), session.new_id("exchanged")
+    session.save(state, checkpoint_id)
+    blobs, reason = stored_bytes(session, checkpoint_id)
+    if blobs is None:
+        return {"unreachable": reason}
+    stored = into_subject(contents, blobs)
+    target = blank(state)
+    done = {torch_entries.METADATA: torch_entries.exchanged(blobs, "first", "second")}
+    with inflicted(blobs, done, stored):
+        attempt = session.attempt(session.load, target, checkpoint_id)
+    return {"attempt": attempt, "differences": differences(state, target) if attempt.ok else []}
+
+
+def _peak(*, reset: bool = True) -> int:
+    """The most memory that the process has held, in bytes; since now, where the system lets it be counted anew."""
+    if reset:
+        try:
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        except OSError:
+            # Not allowed here: then growth is told only beyond the highest peak so far, which never cries wolf.
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,75 @@
+"""Saves and loads at the same time do not disturb each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from harness.laws import Broken, NotApplicable, described, holds, of_subject, returned, same, unexpected
+from harness.spec import Attempt
+from harness.subject import Subject, scenarios
+
+on_ranks = scenarios("suites.durability.scenarios.concurrent")
+
+
+@pytest.mark.clauses("CONC-04")
+def test_saves_to_different_ids_in_threads(subject: Subject) -> None:
+    [attempts] = returned(subject.run(1, on_ranks.save_in_threads, 8))
+    undisturbed(attempts, "one of eight threads, each of which saved and loaded an id of its own,")
+
+
+@pytest.mark.clauses("CONC-05")
+def test_loads_of_one_id_in_threads(subject: Subject) -> None:
+    [attempts] = returned(subject.run(1, on_ranks.load_in_threads, 6))
+    undisturbed(attempts, "one of six threads that loaded one id")
+
+
+@pytest.mark.clauses("CONC-05")
+def test_loads_of_one_id_in_processes(subject: Subject) -> None:
+    returned(subject.run(1, on_ranks.save_shared))
+    for attempts in returned(subject.run(4, on_ranks.load_shared, group=False)):
+        undisturbed(attempts, "one of four processes that loaded one id")
+
+
+@pytest.mark.clauses("CONC-06")
+def test_planner_resolves_data_for_several_threads(subject: Subject) -> None:
+    [wrong] = returned(subject.run(1, on_ranks.resolve_in_threads, 4))
+    holds(not wrong, f"asked by four threads at once, {wrong[:1]}", kind="resolve_data", rank=0)
+
+
+@pytest.mark.clauses("CONC-07")
+def test_all_ranks_create_the_folder_at_once(subject: Subject) -> None:
+    same(returned(subject.run(4, on_ranks.save_deep_at_once, 20)))
+
+
+@pytest.mark.clauses("CONC-08")
+def test_one_writer_stores_each_save_under_its_own_id(subject: Subject) -> None:
+    [found] = returned(subject.run(1, on_ranks.reuse_writer, 3))
+    if not found:
+        raise NotApplicable("its engine keeps a store of its own, and takes no writer")
+    for number, differences in enumerate(found, 1):
+        same([differences], f"what save {number} of three through one writer stored")
+
+
+@pytest.mark.clauses("CONC-10")
+@pytest.mark.parametrize("equal", (False, True), ids=("other_values", "equal_values"))
+def test_neighbours_are_saved_and_discarded_beside_loads(subject: Subject, equal: bool) -> None:
+    [attempts] = returned(subject.run(1, on_ranks.load_beside_saves, 20, equal))
+    undisturbed(attempts, "a load of A, or a save of its neighbours,")
+
+
+def undisturbed(attempts: Sequence[Attempt], who: str) -> None:
+    """Broken if one of several concurrent jobs raised, or loaded what was never saved."""
+    for attempt in attempts:
+        error = attempt.error
+        if error is None:
+            continue
+        if error.is_a("WrongValues"):
+            raise Broken(f"{who} got wrong values: {error.text}", kind="values", rank=0)
+        if not of_subject(error):
+            raise unexpected(error, 0)
+        raise Broken(
+            f"{who} got {described(error)}", kind=f"raised {error.type_name}", rank=0,
+            evidence={"traceback": error.traceback},
+        )  # fmt: skip

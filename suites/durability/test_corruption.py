@@ -1,0 +1,71 @@
+"""Damaged bytes are noticed: an error or right values, and never the end of the process."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.subject import Subject, scenarios
+from suites.durability.damages import census
+
+on_ranks = scenarios("suites.durability.scenarios.damage")
+
+
+@pytest.mark.below_storage
+@pytest.mark.clauses("CORR-01", "CORR-06")
+def test_missing_object_fails_the_load(subject: Subject) -> None:
+    found = census(subject, on_ranks.census, ("delete",))
+    with subject.promise("CORR-01"):
+        found.noticed("checkpoints that lack an object")
+    with subject.promise("CORR-06"):
+        found.survived()
+
+
+@pytest.mark.below_storage
+@pytest.mark.clauses("CORR-02", "CORR-06")
+def test_object_cut_short_fails_the_load(subject: Subject) -> None:
+    found = census(subject, on_ranks.census, ("truncate",))
+    with subject.promise("CORR-02"):
+        found.noticed("checkpoints with an object cut short")
+    with subject.promise("CORR-06"):
+        found.survived()
+
+
+@pytest.mark.below_storage
+@pytest.mark.clauses("CORR-03", "CORR-06")
+@pytest.mark.parametrize("kind", ("flip", "zero", "append"))
+def test_changed_bytes_are_noticed(subject: Subject, kind: str) -> None:
+    found = census(subject, on_ranks.census, (kind,))
+    with subject.promise("CORR-03"):
+        found.noticed("damaged checkpoints")
+    with subject.promise("CORR-06"):
+        found.survived()
+
+
+@pytest.mark.below_storage
+@pytest.mark.clauses("CORR-04", "CORR-06")
+def test_exchanged_objects_of_equal_size_are_noticed(subject: Subject) -> None:
+    found = census(subject, on_ranks.census, ("swap",))
+    with subject.promise("CORR-04"):
+        found.noticed("checkpoints with two objects exchanged")
+    with subject.promise("CORR-06"):
+        found.survived()
+
+
+@pytest.mark.below_storage
+@pytest.mark.clauses("CORR-05", "CORR-06")
+def test_flipped_bit_in_the_metadata_does_no_harm(subject: Subject) -> None:
+    found = census(subject, on_ranks.census, ("metadata",))
+    with subject.promise("CORR-05"):
+        found.noticed("damaged checkpoints", lambda row: row["metadata"])
+    with subject.promise("CORR-06"):
+        found.survived()
+
+
+@pytest.mark.below_storage
+@pytest.mark.clauses("CORR-09", "CORR-06")
+def test_object_of_another_save_is_not_accepted(subject: Subject) -> None:
+    found = census(subject, on_ranks.census, ("stale",))
+    with subject.promise("CORR-09"):
+        found.noticed("checkpoints with an object of another save")
+    with subject.promise("CORR-06"):
+        found.survived()

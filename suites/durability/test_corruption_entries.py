@@ -1,0 +1,91 @@
+"""Entries in torch's format that are not where the metadata says they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.cluster import Died, Hung
+from harness.laws import Broken, NotApplicable, Untestable, death, hang, returned, same
+from harness.subject import Subject, scenarios
+from suites.durability.damages import LONGEST_LOAD
+
+on_ranks = scenarios("suites.durability.scenarios.wrong_entries")
+between_ranks = scenarios("suites.durability.scenarios.damaged_ranks")
+MOST_MEMORY = 64 << 20
+
+
+@pytest.mark.below_storage
+@pytest.mark.clauses("CORR-04")
+def test_exchanged_entries_of_equal_size_are_noticed(subject: Subject) -> None:
+    needs_torch_format(subject)
+    [observed] = returned(subject.run(1, on_ranks.load_with_exchanged_entries))
+    reachable(observed)
+    same([observed["differences"]], "with the metadata entries of 'first' and 'second' exchanged, the loaded state")
+
+
+@pytest.mark.below_storage
+@pytest.mark.clauses("CORR-04")
+def test_exchanged_objects_of_two_ranks_are_noticed(subject: Subject) -> None:
+    outcomes = subject.run(2, between_ranks.save_by_rank)
+    returned(outcomes)
+    [observed] = returned(subject.run(1, between_ranks.exchange_between_ranks, 2))
+    reachable(observed)
+    if not observed["rows"]:
+        raise NotApplicable("the checkpoint of two ranks has no two objects of equal size and other contents")
+    for row in observed["rows"]:
+        if row["wrong"]:
+            observed = f"with {row['damage']} the load returned, and {row['wrong']}"
+            raise Broken(observed, kind="silent corruption", rank=0)
+
+
+@pytest.mark.below_storage
+@pytest.mark.clauses("CORR-06", "CORR-11")
+def test_wrong_places_of_entries_are_noticed_before_memory_is_taken(subject: Subject) -> None:
+    needs_torch_format(subject)
+    rows, lost, start, total = [], [], 0, None
+    while total is None or start < total:
+        outcomes = subject.run(1, on_ranks.loads_with_wrong_places, start, timeout=LONGEST_LOAD)
+        outcome = outcomes[0]
+        if isinstance(outcome, Died | Hung):
+            lost.append(outcome)
+            start = 1 + [event.data["number"] for event in outcome.events if event.kind == "damage"][-1]
+            total = total if total is not None or len(lost) < 3 else start
+            continue
+        [observed] = returned(outcomes)
+        reachable(observed)
+        rows += observed["rows"]
+        start = total = observed["total"]
+    with subject.promise("CORR-06"):
+        for outcome in lost:
+            raise death(outcome) if isinstance(outcome, Died) else hang([outcome])
+    with subject.promise("CORR-11"):
+        for row in rows:
+            place_was_checked(row)
+
+
+def place_was_checked(row: dict[str, object]) -> None:
+    """Broken unless a load with a wrong place was refused, without taking memory by it."""
+    stated = f"with {row['edit']} stated for the entry {row['key']!r}"
+    kinds, grown = row["kinds"], row["grown"]
+    assert isinstance(kinds, list) and isinstance(grown, int)
+    if not kinds:
+        raise Broken(f"{stated} the load returned", kind="not refused", rank=0)
+    if "MemoryError" in kinds:
+        raise Broken(f"{stated} it asked for that much memory: {row['error']}", kind="memory", rank=0)
+    if grown > MOST_MEMORY:
+        raise Broken(f"{stated} it took {grown >> 20} MiB before it noticed", kind="memory", rank=0)
+
+
+def needs_torch_format(subject: Subject) -> None:
+    """NotApplicable where the backend does not claim torch's format: these tests also have clauses that it decides."""
+    [reason] = returned(subject.run(1, scenarios("suites.durability.scenarios.opted").reason, "torch_format"))
+    if reason is not None:
+        raise NotApplicable(f"it opted out of torch_format: {reason}")
+
+
+def reachable(observed: dict[str, object]) -> None:
+    """Untestable where the stored bytes could not be reached, NotApplicable where the backend is excused."""
+    if "unreachable" in observed:
+        raise Untestable(f"the stored bytes cannot be reached: {observed['unreachable']}")
+    if "excused" in observed:
+        raise NotApplicable(f"it opted out of what the case needs: {observed['excused']}")

@@ -1,0 +1,46 @@
+"""Damage that one rank alone meets is everybody's error, and the error says where it lies."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.failures import failures_of
+from harness.laws import Broken, Untestable, described, mentions, refused, returned
+from harness.spec import Attempt
+from harness.subject import Subject, scenarios
+from suites.durability.test_corruption_entries import reachable
+
+on_ranks = scenarios("suites.durability.scenarios.damaged_ranks")
+
+
+@pytest.mark.clauses("CORR-07", "CORR-08")
+def test_damage_met_by_one_rank_fails_all_and_is_named(subject: Subject) -> None:
+    returned(subject.run(2, on_ranks.save_by_rank))
+    [found] = returned(subject.run(1, on_ranks.object_read_by, 2, 1))
+    reachable(found)
+    if not found["name"]:
+        raise Untestable("no stored object was found without which rank 1 cannot load its tensor")
+    returned(subject.run(1, on_ranks.cut_object, found["name"]))
+    attempts = returned(subject.run(2, on_ranks.load_by_rank))
+    with subject.promise("CORR-08"):
+        for rank, attempt in enumerate(attempts):
+            refused(attempt, f"a load while {found['name']!r}, which rank 1 needs, is cut in half", rank=rank)
+    with subject.promise("CORR-07"):
+        for rank, attempt in enumerate(attempts):
+            refused(attempt, f"a load while {found['name']!r} is cut in half", rank=rank)
+            tells_where(attempt, rank, key="own1", name=found["name"].rsplit("/", 1)[-1], failed=1)
+
+
+def tells_where(attempt: Attempt, rank: int, *, key: str, name: str, failed: int) -> None:
+    """Broken unless an error names the key, the stored object and the rank that met the damage."""
+    assert attempt.error is not None
+    error = attempt.error
+    unsaid = [what for what, word in (("the key", key), ("the stored object", name)) if not mentions(error, word)]
+    if failed not in failures_of(attempt) and not mentions(error, f"rank {failed}"):
+        unsaid.append("the rank")
+    if unsaid:
+        raise Broken(
+            f"the error about the damaged object {name!r} of the key {key!r} on rank {failed} does not name "
+            f"{' or '.join(unsaid)}: {described(error)}",
+            kind="not named", rank=rank, evidence={"traceback": error.traceback},
+        )  # fmt: skip

@@ -1,0 +1,104 @@
+"""Old, new, or an error: what loads after a save that was interrupted at one phase of the storage interface."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.cluster import Outcome, Raised, Returned
+from harness.faults.fault import Fault
+from harness.laws import Broken, NotApplicable, described, of_subject, reached, refused, returned, same, unexpected
+from harness.subject import Subject, scenarios
+
+on_ranks = scenarios("suites.durability.scenarios.overwrites")
+OLD, NEW = 1, 2
+RANKS = 2
+# (phase, after the real call, rank): each phase on each rank that has it.
+POINTS = [
+    (phase, after, rank)
+    for phase, after in (
+        ("set_up", False), ("prepare_local_plan", False), ("prepare_global_plan", True), ("write_data", False),
+        ("resolve_data", False), ("write_data", True), ("finish", False), ("finish", True),
+    )
+    for rank in ((0,) if phase in ("prepare_global_plan", "finish") else (0, 1))
+]  # fmt: skip
+IDS = [f"{'after' if after else 'before'}_{phase}-rank{rank}" for phase, after, rank in POINTS]
+
+# Where a save to a new id has stored something already: before that, there is nothing which could load.
+LATE = [place for place, (phase, _, _) in enumerate(POINTS) if phase in ("write_data", "resolve_data", "finish")]
+
+
+@pytest.mark.clauses("DUR-04", "DUR-05")
+@pytest.mark.parametrize("kind", ("raise", "kill"))
+@pytest.mark.parametrize(("phase", "after", "rank"), POINTS, ids=IDS)
+def test_interrupted_overwrite_leaves_old_or_new(
+    subject: Subject, phase: str, after: bool, rank: int, kind: str
+) -> None:
+    outcomes = subject.run(RANKS, on_ranks.interrupted_overwrite, fault_at(phase, after, rank, kind))
+    staged(outcomes, phase, rank)
+    [found] = returned(subject.run(1, on_ranks.what_loads, RANKS, (OLD, NEW)))
+    with subject.promise("DUR-04"):
+        still_loads(found)
+    with subject.promise("DUR-05"):
+        never_mixed(found)
+
+
+@pytest.mark.clauses("DUR-02")
+@pytest.mark.parametrize(
+    ("phase", "after", "rank"), [POINTS[place] for place in LATE], ids=[IDS[place] for place in LATE]
+)
+def test_killed_save_to_a_new_id_gives_all_or_nothing(subject: Subject, phase: str, after: bool, rank: int) -> None:
+    outcomes = subject.run(RANKS, on_ranks.interrupted_save, fault_at(phase, after, rank, "kill"))
+    staged(outcomes, phase, rank)
+    [found] = returned(subject.run(1, on_ranks.what_loads, RANKS, (NEW,)))
+    never_mixed(found)
+
+
+@pytest.mark.clauses("DUR-05")
+@pytest.mark.parametrize("how", ("fewer_ranks", "fewer_keys", "smaller_tensors", "larger_tensors"))
+def test_completed_overwrite_leaves_nothing_of_the_old(subject: Subject, how: str) -> None:
+    returned(subject.run(RANKS, on_ranks.completed_overwrite, how))
+    [found] = returned(subject.run(1, on_ranks.load_after, RANKS, how))
+    same([found["differences"]])
+    if found["gone"] is not None:
+        refused(found["mixed"], f"a load that asks for {found['gone']!r}, which the overwrite left out,", rank=0)
+
+
+def fault_at(phase: str, after: bool, rank: int, kind: str) -> Fault:
+    """One fault at a point; `resolve_data` at its second item, so that something is written and something is not."""
+    first = 2 if phase == "resolve_data" else 1
+    return Fault(phase=phase, ranks=(rank,), kind=kind, after=after, first=first, exception="OSError")
+
+
+def staged(outcomes: list[Outcome], phase: str, rank: int) -> None:
+    """Untestable unless the fault was reached; NotApplicable where the backend does not promise anything about it."""
+    for outcome in outcomes:
+        if isinstance(outcome, Returned) and isinstance(outcome.value, str):
+            raise NotApplicable(f"it opted out of crash_safe_overwrite: {outcome.value}")
+        if isinstance(outcome, Raised) and not of_subject(outcome.error):
+            raise unexpected(outcome.error, outcome.rank)
+    reached(outcomes, phase, (rank,))
+
+
+def still_loads(found: dict[str, Any]) -> None:
+    """Broken unless a load gives one whole version."""
+    attempt = found["attempt"]
+    if attempt.error is not None:
+        if not of_subject(attempt.error):
+            raise unexpected(attempt.error, 0)
+        raise Broken(
+            f"neither the old nor the new checkpoint loads: {described(attempt.error)}",
+            kind="lost", rank=0, evidence={"traceback": attempt.error.traceback},
+        )  # fmt: skip
+    never_mixed(found)
+
+
+def never_mixed(found: dict[str, Any]) -> None:
+    """Broken if a load returned something that is no whole version."""
+    attempt, unlike = found["attempt"], found["unlike"]
+    if attempt.error is not None and not of_subject(attempt.error):
+        raise unexpected(attempt.error, 0)
+    if attempt.ok and all(unlike.values()):
+        parts = " and ".join(f"not version {version} ({said[0]})" for version, said in unlike.items())
+        raise Broken(f"the load returned what was never saved: it is {parts}", kind="mixture", rank=0)

@@ -1,0 +1,55 @@
+"""Failures outside the guarded steps reach everybody too; ranks that save alone keep theirs to themselves."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.failures import failures_of
+from harness.faults.fault import Fault
+from harness.laws import Broken, described, reached, refused, returned
+from harness.subject import Subject, scenarios
+
+on_ranks = scenarios("suites.failure.scenarios.outside")
+# Torch hangs in most of these.
+LIMIT = 6.0
+# The contract's own limit for ranks that save without collectives.
+INDEPENDENT_LIMIT = 10.0
+
+
+@pytest.mark.clauses("FAIL-11", "FAIL-10")
+@pytest.mark.parametrize("what", ("state_dict", "reset", "no_id"))
+def test_failure_before_the_first_exchange_of_a_save_reaches_all(subject: Subject, what: str) -> None:
+    outcomes = subject.run(2, on_ranks.save_outside, what, timeout=LIMIT)
+    attempts = returned(outcomes)
+    reached(outcomes, what, (1,))
+    with subject.promise("FAIL-11"):
+        for rank, attempt in enumerate(attempts):
+            refused(attempt, f"a save in which {what} failed on rank 1", rank=rank)
+
+
+@pytest.mark.clauses("FAIL-11", "FAIL-10")
+@pytest.mark.parametrize("what", ("state_dict", "reset", "load_state_dict"))
+def test_failure_at_either_end_of_a_load_reaches_all(subject: Subject, what: str) -> None:
+    outcomes = subject.run(2, on_ranks.load_outside, what, timeout=LIMIT)
+    attempts = returned(outcomes)
+    reached(outcomes, what, (1,))
+    with subject.promise("FAIL-11"):
+        for rank, attempt in enumerate(attempts):
+            refused(attempt, f"a load in which {what} failed on rank 1", rank=rank)
+
+
+@pytest.mark.clauses("FAIL-12", "FAIL-10", "PG-10")
+@pytest.mark.worlds(2)
+def test_ranks_that_save_alone_fail_alone(subject: Subject, world: int) -> None:
+    fault = Fault(phase="write_data", ranks=(1,))
+    outcomes = subject.run(world, on_ranks.independent_save_with_fault, fault, timeout=INDEPENDENT_LIMIT)
+    attempts = returned(outcomes)
+    reached(outcomes, "write_data", (1,))
+    with subject.promise("FAIL-12"):
+        error = attempts[1].error
+        refused(attempts[1], "a save whose write_data failed on this rank", rank=1)
+        own = error.is_a("ValueError") or [e.is_a("ValueError") for e in failures_of(attempts[1]).values()] == [True]
+        if not own:
+            raise Broken(
+                f"it raised {described(error)}; write_data raised a ValueError", kind="other exception", rank=1
+            )

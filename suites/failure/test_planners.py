@@ -1,0 +1,59 @@
+"""A planner's failure is a failure like any other, and so is Ctrl-C while it works."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.failures import failed_everywhere, names_exactly, tells_original
+from harness.faults.fault import Fault
+from harness.laws import Broken, NotApplicable, Untestable, holds, reached, refused, returned, same
+from harness.subject import Subject, scenarios
+
+on_ranks = scenarios("suites.failure.scenarios.planning")
+LIMIT = 10.0
+SAVE = ("create_local_plan", "create_global_plan", "finish_plan", "resolve_data")
+LOAD = ("create_local_plan", "create_global_plan", "finish_plan", "load_bytes", "resolve_tensor", "commit_tensor")
+
+
+@pytest.mark.clauses("FAIL-17")
+@pytest.mark.parametrize(("call", "method"), [("save", name) for name in SAVE] + [("load", name) for name in LOAD])
+def test_failing_planner_fails_all_ranks(subject: Subject, call: str, method: str) -> None:
+    ranks = (0,) if method == "create_global_plan" else (1,)
+    run = on_ranks.save_with_planner if call == "save" else on_ranks.load_with_planner
+    outcomes = subject.run(2, run, Fault(phase=method, ranks=ranks), timeout=LIMIT)
+    attempts = returned(outcomes)
+    if None in attempts:
+        raise NotApplicable("the engine takes no planner")
+    reached(outcomes, method, ranks)
+    failed_everywhere(attempts)
+    names_exactly(attempts, ranks)
+    tells_original(attempts, "ValueError", method)
+
+
+@pytest.mark.clauses("FAIL-19")
+@pytest.mark.parametrize("last", (False, True), ids=("first_item", "last_item"))
+@pytest.mark.parametrize("call", ("save", "load"))
+def test_ctrl_c_ends_the_call_and_leaves_nothing_in_part(subject: Subject, call: str, last: bool) -> None:
+    outcomes = subject.run(1, on_ranks.interrupted, call, last, timeout=LIMIT)
+    [observed] = returned(outcomes)
+    if observed is None:
+        raise NotApplicable("the engine takes no planner")
+    if not any(event.kind == "fault" for event in outcomes[0].events):
+        raise Untestable("the planner was never asked for the item at which Ctrl-C was to be pressed")
+    refused(observed["ended"], f"a {call} in which Ctrl-C was pressed", rank=0)
+    partly = observed["reloaded"].ok and observed["found"]
+    if partly:
+        raise Broken(f"the interrupted save loads in part: {partly[0].sentence()}", kind="partial", rank=0)
+    holds(call == "save" or observed["reloaded"].ok, "the checkpoint loads no more after an interrupted load")
+    same([observed["later"]])
+
+
+@pytest.mark.clauses("FAIL-15")
+def test_failure_in_a_spare_thread_leaves_nothing_that_loads(subject: Subject) -> None:
+    [found] = returned(subject.run(1, on_ranks.save_with_failure_in_spare_threads, timeout=LIMIT))
+    if not found:
+        raise NotApplicable("values are only asked for in the thread that saves")
+    for options, ended, keys in found:
+        said = "raised" if ended.error else "returned"
+        what = f"with {options} a save that could not read some values {said}, and {keys[:3]} load from its id"
+        holds(not keys, what, kind="partial")

@@ -1,0 +1,27 @@
+"""Wrappers that only watch change nothing: without a fault there is no failure."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.laws import NotApplicable, returned, same, succeeded
+from harness.spec import STYLES
+from harness.subject import Subject, scenarios
+
+on_ranks = scenarios("suites.failure.scenarios.wrappers")
+
+
+@pytest.mark.clauses("FAIL-04")
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.worlds(1, 2)
+def test_wrapped_storage_without_a_fault_saves_and_loads(subject: Subject, world: int, style: str) -> None:
+    same(returned(subject.run(world, on_ranks.through_wrappers, style)))
+
+
+@pytest.mark.clauses("FAIL-04")
+def test_drop_in_engine_works_with_dummy_storage(subject: Subject) -> None:
+    [attempts] = returned(subject.run(1, on_ranks.with_dummies))
+    if attempts is None:
+        raise NotApplicable("the engine does not offer to be a drop-in")
+    for attempt, what in zip(attempts, ("a save to a dummy writer", "a load from a dummy reader"), strict=True):
+        succeeded(attempt, what, rank=0)

@@ -1,0 +1,22 @@
+"""Planning stays in proportion to what is planned."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.laws import holds, returned
+from harness.subject import Subject, scenarios
+
+on_ranks = scenarios("suites.scale.scenarios.planning")
+
+
+@pytest.mark.clauses("RSRC-08")
+def test_planning_four_times_the_keys_takes_less_than_eight_times_the_time(subject: Subject) -> None:
+    fewer, more = returned(subject.run(4, on_ranks.seconds_to_plan, [1000, 4000]))[0]
+    holds(more < 8 * fewer, f"planning 1000 keys took {fewer:.2f} s, and 4000 keys {more:.2f} s", kind="cost")
+
+
+@pytest.mark.clauses("RSRC-08")
+def test_tensor_of_a_thousand_pieces_is_planned_in_seconds(subject: Subject) -> None:
+    seconds = max(returned(subject.run(4, on_ranks.seconds_for_pieces, 1000)))
+    holds(seconds < 10, f"planning a tensor of 1000 pieces took {seconds:.1f} s", kind="cost")

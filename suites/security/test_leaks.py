@@ -1,0 +1,43 @@
+"""Nothing is shown to whom it does not belong."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.laws import Broken, NotApplicable, Untestable, holds, returned
+from harness.subject import Subject, scenarios
+
+on_ranks = scenarios("suites.security.scenarios.leaks")
+
+
+@pytest.mark.clauses("SEC-06")
+@pytest.mark.parametrize("umask", (0o077, 0o027, 0o022), ids=("077", "027", "022"))
+def test_umask_is_obeyed(subject: Subject, umask: int) -> None:
+    [observed] = returned(subject.run(1, on_ranks.modes_under, umask))
+    if not observed.get("modes"):
+        raise Untestable(f"nothing was found at the id: {observed.get('unreachable', 'it names no file or folder')}")
+    for path, mode in sorted(observed["modes"].items()):
+        holds(not mode & umask, f"under umask {umask:03o} it made {path!r} with mode {mode:03o}", kind="mode", rank=0)
+
+
+@pytest.mark.clauses("SEC-07")
+def test_errors_and_logs_reveal_nothing(subject: Subject) -> None:
+    outcomes = subject.run(2, on_ranks.texts_of_failures)
+    told = returned(outcomes)
+    if told[0] == ["excused"]:
+        raise NotApplicable("its engine keeps a store of its own, to which no address with a password can be given")
+    [words] = returned(subject.run(1, on_ranks.revealed))
+    for rank, texts in enumerate(told):
+        if not texts:
+            raise Untestable(f"rank {rank} was told of no failure, so nothing follows from it")
+        for text in (*texts, outcomes[rank].output):
+            for word in words:
+                if word in text:
+                    what = "the password of the address" if word == words[0] else "an element of a tensor"
+                    observed = f"an error or log text holds {what}: ...{_around(text, word)}..."
+                    raise Broken(observed, kind="revealed", rank=rank)
+
+
+def _around(text: str, word: str) -> str:
+    at = text.index(word)
+    return " ".join(text[max(0, at - 60) : at + len(word) + 20].split())

@@ -1,0 +1,161 @@
+"""Bugs in how a storage pair takes its ids and its calls, and in using it a second time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from harness import control
+from tests.mutants.making import storage
+
+BREAKS = {
+    "keeps_metadata_over_a_reset": ("API-09",),
+    "makes_the_folder_to_validate_it": ("API-10",),
+    "raises_for_odd_ids": ("API-10",),
+    "replaces_a_file_by_a_folder": ("API-20",),
+    "makes_what_it_looks_for": ("API-21",),
+    "says_only_not_found": ("LOG-06",),
+    "makes_one_folder_only": ("API-22",),
+    "needs_the_rank": ("API-24",),
+    "takes_ids_for_urls": ("API-25",),
+    "expands_the_home_folder": ("API-25",),
+    "keeps_relative_paths": ("API-26",),
+    "holds_a_lock": ("API-27",),
+    "stays_busy_after_a_failure": ("API-28",),
+}
+
+
+class _CachingReader(control.Reader):
+    """Reads the metadata once, whatever becomes of the reader."""
+
+    _read: Any = None
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Any:
+        if self._read is None:
+            self._read = super().read_metadata(*args, **kwargs)
+        return self._read
+
+
+class _MakingWriter(control.Writer):
+    """Finds out whether a folder can be made by making it."""
+
+    @classmethod
+    def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:
+        try:
+            os.makedirs(checkpoint_id, exist_ok=True)
+        except (OSError, ValueError):
+            return False
+        return True
+
+
+class _RaisingReader(control.Reader):
+    """Raises for ids that no path can be, instead of a plain no."""
+
+    @classmethod
+    def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:
+        if "\0" in os.fspath(checkpoint_id):
+            raise ValueError("embedded null byte")
+        return True
+
+
+class _ReplacingWriter(control.Writer):
+    """Takes a file in the way for the rest of an earlier try."""
+
+    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        if self._root.is_file():
+            self._root.unlink()
+        super().set_up_storage_writer(is_coordinator, *args, **kwargs)
+
+
+class _MakingReader(control.Reader):
+    """Shares its constructor's habits with a writer."""
+
+    def __init__(self, checkpoint_id: Any) -> None:
+        super().__init__(checkpoint_id)
+        self._root.mkdir(parents=True, exist_ok=True)
+
+
+class _VagueReader(control.Reader):
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().read_metadata(*args, **kwargs)
+        except FileNotFoundError:
+            raise RuntimeError("no checkpoint found") from None
+
+
+class _OneFolderWriter(control.Writer):
+    def prepare_local_plan(self, plan: Any) -> Any:
+        if not self._root.exists():
+            self._root.mkdir()
+        return super().prepare_local_plan(plan)
+
+
+class _RankedWriter(control.Writer):
+    """Takes for granted that every engine tells the rank."""
+
+    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        self._number = kwargs["rank"]
+        super().set_up_storage_writer(is_coordinator, *args, **kwargs)
+
+
+class _UrlWriter(control.Writer):
+    """Unquotes every id, as if all of them were URLs."""
+
+    def __init__(self, checkpoint_id: Any) -> None:
+        super().__init__(unquote(os.fspath(checkpoint_id)))
+
+    def reset(self, checkpoint_id: Any = None) -> None:
+        super().reset(unquote(os.fspath(checkpoint_id)) if checkpoint_id else None)
+
+
+class _HomeReader(control.Reader):
+    """Reads from the user's home folder what lies in a folder named `~`."""
+
+    def __init__(self, checkpoint_id: Any) -> None:
+        super().__init__(os.path.expanduser(checkpoint_id))
+
+
+class _RelativeWriter(control.Writer):
+    """Resolves its path each time that it is used."""
+
+    def __init__(self, checkpoint_id: Any) -> None:
+        super().__init__(checkpoint_id)
+        self._root = Path(checkpoint_id)
+
+
+class _LockedWriter(control.Writer):
+    def __init__(self, checkpoint_id: Any) -> None:
+        super().__init__(checkpoint_id)
+        self._lock = threading.Lock()
+
+
+class _BusyWriter(control.Writer):
+    """Guards against two saves at a time, and does not notice that one has failed."""
+
+    _busy = False
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        if self._busy:
+            raise RuntimeError("a save is still running")
+        self._busy = True
+        done = super().write_data(plan, planner)
+        self._busy = False
+        return done
+
+
+keeps_metadata_over_a_reset = storage("keeps_metadata_over_a_reset", reader=_CachingReader)
+makes_the_folder_to_validate_it = storage("makes_the_folder_to_validate_it", writer=_MakingWriter)
+raises_for_odd_ids = storage("raises_for_odd_ids", reader=_RaisingReader)
+replaces_a_file_by_a_folder = storage("replaces_a_file_by_a_folder", writer=_ReplacingWriter)
+makes_what_it_looks_for = storage("makes_what_it_looks_for", reader=_MakingReader)
+says_only_not_found = storage("says_only_not_found", reader=_VagueReader)
+makes_one_folder_only = storage("makes_one_folder_only", writer=_OneFolderWriter)
+needs_the_rank = storage("needs_the_rank", writer=_RankedWriter)
+takes_ids_for_urls = storage("takes_ids_for_urls", writer=_UrlWriter)
+expands_the_home_folder = storage("expands_the_home_folder", reader=_HomeReader)
+keeps_relative_paths = storage("keeps_relative_paths", writer=_RelativeWriter)
+holds_a_lock = storage("holds_a_lock", writer=_LockedWriter)
+stays_busy_after_a_failure = storage("stays_busy_after_a_failure", writer=_BusyWriter)

@@ -1,0 +1,134 @@
+"""Bugs that show only when two things happen at once, or one thing after another."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import reference_impl
+from harness import control
+from tests.mutants.making import engine, storage
+
+BREAKS = {
+    "sweeps_what_it_does_not_know": ("CONC-02",),
+    "keeps_its_folder_in_the_module": ("CONC-04",),
+    "locks_out_other_readers": ("CONC-05",),
+    "remembers_the_item_in_the_planner": ("CONC-06",),
+    "makes_the_folder_if_it_is_missing": ("CONC-07",),
+    "keeps_its_first_id": ("CONC-08",),
+    "looks_for_all_objects_at_commit": ("CONC-09",),
+    "keeps_the_last_ten": ("CONC-10",),
+}
+
+
+class _SweepingWriter(control.Writer):
+    """Removes all data but its own once it has committed."""
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        own = self._save_id
+        super().finish(metadata, results)
+        for folder in (self._root / "data").iterdir():
+            if folder.name != own:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+_ROOT: list[Path] = []
+
+
+class _ModuleWriter(control.Writer):
+    """Helpers of this module look up the folder of the current save."""
+
+    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        _ROOT[:] = [self._root]
+        super().set_up_storage_writer(is_coordinator, *args, **kwargs)
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        time.sleep(0.001)
+        self._root = _ROOT[0]
+        return super().write_data(plan, planner)
+
+
+class _LockingReader(control.Reader):
+    """One reader at a time."""
+
+    def read_data(self, plan: Any, planner: Any) -> Any:
+        lock = self._root / "lock"
+        os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
+        try:
+            return super().read_data(plan, planner)
+        finally:
+            lock.unlink()
+
+
+class _RememberingPlanner(reference_impl.DefaultSavePlanner):  # type: ignore[misc]
+    """Keeps the item that it works on in the planner."""
+
+    _item: Any = None
+
+    def resolve_data(self, write_item: Any) -> Any:
+        self._item = write_item
+        time.sleep(0)
+        return super().resolve_data(self._item)
+
+
+class _RacyWriter(control.Writer):
+    """Looks whether the folder is there, and makes it if not."""
+
+    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        super().set_up_storage_writer(is_coordinator, *args, **kwargs)
+        if not self._root.exists():
+            self._root.parent.mkdir(parents=True, exist_ok=True)
+            time.sleep(0.001)
+            self._root.mkdir()
+
+
+class _StickyWriter(control.Writer):
+    """Connects once, and stays connected to the place of its first save."""
+
+    _first: Path | None = None
+
+    def reset(self, checkpoint_id: Any = None) -> None:
+        super().reset(checkpoint_id)
+        self._first = self._first or self._root
+        self._root = self._first
+
+
+class _LookingWriter(control.Writer):
+    """Makes sure that every object is there before it commits."""
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        missing = [result.storage_data for rank in results for result in rank
+                   if not (self._root / result.storage_data).exists()]  # fmt: skip
+        if missing:
+            raise FileNotFoundError(f"not there: {missing}")
+        super().finish(metadata, results)
+
+
+class _RotatingWriter(control.Writer):
+    """Keeps the last ten checkpoints of a folder."""
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        super().finish(metadata, results)
+        place = "-".join(self._root.name.split("-")[:2])
+        commits = sorted(self._root.parent.glob(f"{place}-*/commit"), key=lambda path: path.stat().st_mtime_ns)
+        for commit in commits[:-10]:
+            shutil.rmtree(commit.parent, ignore_errors=True)
+
+
+sweeps_what_it_does_not_know = storage("sweeps_what_it_does_not_know", writer=_SweepingWriter)
+keeps_its_folder_in_the_module = storage("keeps_its_folder_in_the_module", writer=_ModuleWriter)
+locks_out_other_readers = storage("locks_out_other_readers", reader=_LockingReader)
+remembers_the_item_in_the_planner = engine(
+    "remembers_the_item_in_the_planner",
+    utilities={
+        "DefaultSavePlanner": _RememberingPlanner,
+        "DefaultLoadPlanner": reference_impl.DefaultLoadPlanner,
+    },
+)
+makes_the_folder_if_it_is_missing = storage("makes_the_folder_if_it_is_missing", writer=_RacyWriter)
+keeps_its_first_id = storage("keeps_its_first_id", writer=_StickyWriter)
+looks_for_all_objects_at_commit = storage("looks_for_all_objects_at_commit", writer=_LookingWriter)
+keeps_the_last_ten = storage("keeps_the_last_ten", writer=_RotatingWriter)

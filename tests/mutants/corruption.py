@@ -1,0 +1,141 @@
+"""Bugs in how damaged bytes are met: not looked at, smoothed over, or fatal."""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import json
+import os
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint import CheckpointException
+from torch.futures import Future
+
+import reference_impl
+from harness import control
+from harness.control_objects import read_object
+from tests.mutants.making import engine, storage, torch_storage
+
+BREAKS = {
+    "skips_the_digest": ("CORR-03", "CORR-04", "CORR-09"),
+    "takes_missing_objects_for_zeros": ("CORR-01",),
+    "takes_empty_objects_for_zeros": ("CORR-02",),
+    "keeps_scales_without_a_digest": ("CORR-05",),
+    "crashes_on_damage": ("CORR-06",),
+    "hides_the_cause": ("CORR-07",),
+    "hides_the_failure_of_others": ("CORR-08",),
+    "trusts_recorded_places": ("CORR-11",),
+}
+_DIGEST = 32
+
+
+class _Reading(control.Reader):
+    """A reader that gets the contents of data objects by `content`; None skips the object."""
+
+    def content(self, name: str) -> bytes | None:
+        return read_object(self._root, name)
+
+    def read_data(self, plan: Any, planner: Any) -> Any:
+        by_name: dict[str, list[Any]] = {}
+        for request in plan.items:
+            by_name.setdefault(self._names[request.storage_index], []).append(request)
+        for name, requests in by_name.items():
+            found = self.content(name)
+            if found is not None:
+                control._deliver(found, requests, planner)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+
+class _Careless(_Reading):
+    """Verifying took too long."""
+
+    def content(self, name: str) -> bytes | None:
+        return (self._root / name).read_bytes()[_DIGEST:]
+
+
+class _Sparse(_Reading):
+    """What is not there was all zeros, and the target holds zeros already."""
+
+    def content(self, name: str) -> bytes | None:
+        return super().content(name) if (self._root / name).exists() else None
+
+
+class _EmptyIsZero(_Reading):
+    """An empty object was all zeros, and the target holds zeros already."""
+
+    def content(self, name: str) -> bytes | None:
+        return super().content(name) if os.path.getsize(self._root / name) else None
+
+
+class _Native(_Reading):
+    """Decodes in native code, which takes every object for sound."""
+
+    def content(self, name: str) -> bytes | None:
+        try:
+            return super().content(name)
+        except (ValueError, FileNotFoundError):
+            ctypes.string_at(0)
+            raise
+
+
+class _ScaleWriter(control.Writer):
+    """Keeps a scale for each tensor in a small text beside the metadata."""
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        super().finish(metadata, results)
+        scales = {index.fqn: f"{1:.20f}" for index in metadata.storage_data}
+        (self._root / "scales").write_text(json.dumps(scales, indent=1), encoding="utf-8")
+
+
+class _ScaleReader(_Reading):
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Any:
+        metadata = super().read_metadata(*args, **kwargs)
+        scales = json.loads((self._root / "scales").read_text(encoding="utf-8"))
+        for index, name in metadata.storage_data.items():
+            metadata.storage_data[index] = f"{name}*{float(scales.get(index.fqn, 1))!r}"
+        return metadata
+
+    def content(self, name: str) -> bytes | None:
+        name, _, scale = name.partition("*")
+        found = super().content(name)
+        if found is None or float(scale) == 1.0:
+            return found
+        stream = io.BytesIO()
+        torch.save(torch.load(io.BytesIO(found)) * float(scale), stream)
+        return stream.getvalue()
+
+
+def _load_without_cause(state: Any, **arguments: Any) -> None:
+    """Tells users that it failed, and no more."""
+    try:
+        reference_impl.load(state, **arguments)
+    except CheckpointException as error:
+        untold = {rank: (RuntimeError("load failed"), None) for rank in error.failures}
+        raise CheckpointException("load", untold) from None
+
+
+def _load_for_oneself(state: Any, **arguments: Any) -> None:
+    """A rank that got all it asked for need not care about the others."""
+    import torch.distributed as dist
+
+    try:
+        reference_impl.load(state, **arguments)
+    except CheckpointException as error:
+        if not dist.is_initialized() or dist.get_rank() in error.failures:
+            raise
+
+
+skips_the_digest = storage("skips_the_digest", reader=_Careless)
+takes_missing_objects_for_zeros = storage("takes_missing_objects_for_zeros", reader=_Sparse)
+takes_empty_objects_for_zeros = storage("takes_empty_objects_for_zeros", reader=_EmptyIsZero)
+keeps_scales_without_a_digest = storage("keeps_scales_without_a_digest", writer=_ScaleWriter, reader=_ScaleReader)
+crashes_on_damage = storage("crashes_on_damage", reader=_Native)
+hides_the_cause = engine(
+    "hides_the_cause", load=_load_without_cause, unsupported={},
+    writer=reference_impl.FileSystemWriter, reader=reference_impl.FileSystemReader,
+)  # fmt: skip
+hides_the_failure_of_others = engine("hides_the_failure_of_others", load=_load_for_oneself)
+trusts_recorded_places = torch_storage("trusts_recorded_places")

@@ -1,0 +1,246 @@
+"""Bugs in global planning: duplicates, balance, hints, what ranks agree on. Some show only at 3 or 4 ranks."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+import torch
+import torch.distributed as dist
+from torch.distributed.checkpoint import DefaultLoadPlanner as TorchLoadPlanner
+from torch.distributed.checkpoint import DefaultSavePlanner as TorchSavePlanner
+from torch.distributed.checkpoint import SavePlan
+
+import reference_impl
+from harness import control
+from reference_impl import DefaultLoadPlanner, DefaultSavePlanner
+from tests.mutants.making import engine, storage
+
+BREAKS = {
+    "dedups_neighbours_only": ("GLOB-01",),
+    "dedups_by_three_letters": ("GLOB-02",),
+    "ignores_the_lowest_rank": ("GLOB-03",),
+    "gives_all_to_the_lowest_rank": ("GLOB-04",),
+    "picks_owners_in_turn": ("GLOB-05",),
+    "weighs_whole_tensors": ("GLOB-06",),
+    "counts_hints_from_one": ("GLOB-07",),
+    "trusts_chunks": ("GLOB-08", "GLOB-09"),
+    "keeps_the_first_kind": ("GLOB-10",),
+    "keeps_the_first_shape": ("GLOB-11",),
+    "prepares_on_every_rank": ("GLOB-12",),
+    "exchanges_plans_of_three_ranks": ("GLOB-12",),
+    "forgets_paths_of_rank_2": ("GLOB-13",),
+    "caches_plans_by_shape": ("GLOB-14", "GLOB-15", "GLOB-16"),
+    "takes_default_planners_only": ("GLOB-17",),
+    "plans_hold_a_function": ("GLOB-18",),
+}
+
+
+def planned(name: str, *, save: Any = None, load: Any = None, **fields: Any) -> Any:
+    """The reference engine with another default planner for save or load."""
+    calls = {}
+    if save is not None:
+        calls["save"] = defaulted(reference_impl.save, save)
+    if load is not None:
+        calls["load"] = defaulted(reference_impl.load, load)
+    return engine(name, **calls, **fields)
+
+
+def defaulted(call: Callable[..., Any], planner: Callable[[], Any]) -> Callable[..., Any]:
+    """An engine call that uses `planner()` where it is given none."""
+
+    @functools.wraps(call)
+    def with_planner(*args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("planner") is None:
+            kwargs["planner"] = planner()
+        return call(*args, **kwargs)
+
+    return with_planner
+
+
+def given_twice(plans: list[Any], all_plans: list[Any], wanted: Callable[[Any, list[int]], bool]) -> list[Any]:
+    """`plans` with items put back on every rank that holds them, where `wanted(item, holders)`."""
+    holders: dict[Any, list[int]] = {}
+    for rank, plan in enumerate(all_plans):
+        for item in plan.items:
+            holders.setdefault(item.index, []).append(rank)
+    final = {item.index: item for plan in plans for item in plan.items}
+    again = {index for index, ranks in holders.items() if wanted(final[index], ranks)}
+    return [
+        replace(plan, items=[*plan.items, *(final[i.index] for i in given.items if i.index in again and final[i.index] not in plan.items)])
+        for plan, given in zip(plans, all_plans, strict=True)
+    ]
+
+
+class _Neighbours(DefaultSavePlanner):
+    """Compares each plan with the one before it only: what ranks 0 and 2 hold and rank 1 does not is written twice."""
+
+    def create_global_plan(self, all_plans: list[SavePlan]) -> Any:
+        plans, metadata = super().create_global_plan(all_plans)
+        return given_twice(plans, all_plans, lambda _item, ranks: len(ranks) == 2 and ranks[1] - ranks[0] > 1), metadata
+
+
+class _ThreeLetters(DefaultSavePlanner):
+    """Recognises duplicates by a short hash of the name: with three ranks two names collide, and one is dropped."""
+
+    def create_global_plan(self, all_plans: list[SavePlan]) -> Any:
+        plans, metadata = super().create_global_plan(all_plans)
+        seen = {(item.index.fqn[:3], item.index.offset) for item in plans[0].items}
+        kept = [
+            plan if rank < 2 else replace(plan, items=[i for i in plan.items if (i.index.fqn[:3], i.index.offset) not in seen])
+            for rank, plan in enumerate(plans)
+        ]
+        return kept, metadata
+
+
+class _IgnoresLowest(DefaultSavePlanner):
+    """Takes the option and does nothing with it."""
+
+    def __init__(self, *args: Any, dedup_save_to_lowest_rank: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+
+class _InTurn(DefaultSavePlanner):
+    """Starts to give out duplicates where the last save stopped."""
+
+    _turn = itertools.count()
+
+    def create_global_plan(self, all_plans: list[SavePlan]) -> Any:
+        turn = next(self._turn)
+        order = [(place + turn) % len(all_plans) for place in range(len(all_plans))]
+        plans, metadata = super().create_global_plan([all_plans[rank] for rank in order])
+        back = dict(zip(order, plans, strict=True))
+        return [back[rank] for rank in range(len(plans))], metadata
+
+
+class _WholeTensors(DefaultSavePlanner):
+    """Balances by the size of the whole tensor, as torch does."""
+
+    def create_global_plan(self, all_plans: list[SavePlan]) -> Any:
+        def whole(item: Any) -> int:
+            return 1 if item.tensor_data is None else 8 * int(torch.tensor(item.tensor_data.size).prod())
+
+        with mock.patch("reference_impl.dedup.written_bytes", whole):
+            return super().create_global_plan(all_plans)
+
+
+class _FromOne(DefaultSavePlanner):
+    """Numbers the chunks of a tensor from 1."""
+
+    def create_global_plan(self, all_plans: list[SavePlan]) -> Any:
+        plans, metadata = super().create_global_plan(all_plans)
+        moved = [
+            replace(plan, items=[i if i.index.index is None else replace(i, index=replace(i.index, index=i.index.index + 1)) for i in plan.items])
+            for plan in plans
+        ]
+        return moved, metadata
+
+
+class _TrustsChunks(DefaultSavePlanner):
+    """Leaves it to the ranks to cut tensors correctly."""
+
+    def create_global_plan(self, all_plans: list[SavePlan]) -> Any:
+        with (
+            mock.patch("reference_impl.plan_save.coverage_errors", lambda *_args, **_kwargs: []),
+            mock.patch("reference_impl.plan_save.agreement_errors", lambda *_args: []),
+        ):
+            return super().create_global_plan(all_plans)
+
+
+class _FirstKind(DefaultSavePlanner):
+    """Settles a dispute over a name by keeping what came first: an object loses to a tensor without a word."""
+
+    def create_global_plan(self, all_plans: list[SavePlan]) -> Any:
+        kinds: dict[str, bool] = {}
+        for plan in all_plans:
+            for item in plan.items:
+                kinds.setdefault(item.index.fqn, item.tensor_data is None)
+        return super().create_global_plan(
+            [replace(plan, items=[i for i in plan.items if kinds[i.index.fqn] == (i.tensor_data is None)]) for plan in all_plans]
+        )
+
+
+class _FirstShape(DefaultSavePlanner):
+    """Keeps the first of two plain tensors of one name, whatever the shape and dtype of the other."""
+
+    def create_global_plan(self, all_plans: list[SavePlan]) -> Any:
+        first = {item.index: item for plan in reversed(all_plans) for item in plan.items}
+        return super().create_global_plan([replace(plan, items=[first[i.index] for i in plan.items]) for plan in all_plans])
+
+
+@functools.wraps(reference_impl.save)
+def _prepares_everywhere(state: Any, **kwargs: Any) -> Any:
+    """Lets every rank prepare, to be ready to take over from the coordinator."""
+    if dist.is_initialized() and dist.get_rank() and kwargs.get("storage_writer") is not None:
+        kwargs["storage_writer"].prepare_global_plan([SavePlan([])])
+    return reference_impl.save(state, **kwargs)
+
+
+class _ExchangingWriter(control.Writer):
+    """Hands the plans of the ranks after the first out in the wrong order, which two ranks cannot show."""
+
+    def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
+        prepared = super().prepare_global_plan(plans)
+        return [prepared[0], *reversed(prepared[1:])]
+
+
+class _ForgetsPaths(DefaultSavePlanner):
+    """Merges the paths of the first two ranks."""
+
+    def create_global_plan(self, all_plans: list[SavePlan]) -> Any:
+        plans, metadata = super().create_global_plan(all_plans)
+        late = {item.index.fqn for plan in all_plans[2:] for item in plan.items}
+        known = {item.index.fqn for plan in all_plans[:2] for item in plan.items}
+        paths = {key: path for key, path in (metadata.planner_data or {}).items() if key not in late - known}
+        return plans, replace(metadata, planner_data=paths)
+
+
+class _CachingPlanner(TorchSavePlanner):
+    """Torch's own cache of plans, which compares names and shapes and nothing else."""
+
+
+@functools.wraps(reference_impl.save)
+def _default_planners_only(state: Any, **kwargs: Any) -> Any:
+    """Knows its own planners and those of torch, and nothing that is derived from them."""
+    planner = kwargs.get("planner")
+    if planner is not None and type(planner) not in (DefaultSavePlanner, TorchSavePlanner):
+        raise TypeError(f"unknown planner {type(planner).__name__}")
+    return reference_impl.save(state, **kwargs)
+
+
+class _FunctionWriter(control.Writer):
+    """Keeps a function in the plan, which a single rank never sends anywhere."""
+
+    def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
+        alone = not (dist.is_initialized() and dist.get_world_size() > 1)
+        return replace(plan, storage_data=lambda: None) if alone else plan
+
+
+_BOTH = {"DefaultLoadPlanner": DefaultLoadPlanner}
+
+dedups_neighbours_only = planned("dedups_neighbours_only", save=_Neighbours)
+dedups_by_three_letters = planned("dedups_by_three_letters", save=_ThreeLetters)
+ignores_the_lowest_rank = planned(
+    "ignores_the_lowest_rank", offers=("drop_in",), utilities={**_BOTH, "DefaultSavePlanner": _IgnoresLowest}
+)
+gives_all_to_the_lowest_rank = planned(
+    "gives_all_to_the_lowest_rank", save=lambda: DefaultSavePlanner(dedup_save_to_lowest_rank=True)
+)
+picks_owners_in_turn = planned("picks_owners_in_turn", save=_InTurn)
+weighs_whole_tensors = planned("weighs_whole_tensors", save=_WholeTensors)
+counts_hints_from_one = planned("counts_hints_from_one", save=_FromOne)
+trusts_chunks = planned("trusts_chunks", save=_TrustsChunks)
+keeps_the_first_kind = planned("keeps_the_first_kind", save=_FirstKind)
+keeps_the_first_shape = planned("keeps_the_first_shape", save=_FirstShape)
+prepares_on_every_rank = engine("prepares_on_every_rank", save=_prepares_everywhere)
+exchanges_plans_of_three_ranks = storage("exchanges_plans_of_three_ranks", writer=_ExchangingWriter)
+forgets_paths_of_rank_2 = planned("forgets_paths_of_rank_2", save=_ForgetsPaths)
+caches_plans_by_shape = planned(
+    "caches_plans_by_shape", utilities={"DefaultSavePlanner": _CachingPlanner, "DefaultLoadPlanner": TorchLoadPlanner}
+)
+takes_default_planners_only = engine("takes_default_planners_only", save=_default_planners_only)
+plans_hold_a_function = storage("plans_hold_a_function", writer=_FunctionWriter)

@@ -1,0 +1,43 @@
+"""Bugs in the HuggingFace pair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
+
+from tests.mutants.making import torch_storage
+from tests.variants.huggingface import Writer
+
+BREAKS = {
+    "writes_no_index": ("HF-01",),
+    "has_the_defects_of_torch": ("HF-02", "HF-03", "HF-04", "HF-05"),
+    "takes_the_last_shard_for_the_whole": ("HF-06",),
+}
+
+
+class _NoIndexWriter(Writer):
+    """Leaves it to a tool that is run afterwards."""
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        """Nothing to commit."""
+
+
+class _LastShardReader(HuggingFaceStorageReader):
+    def read_metadata(self) -> Any:
+        metadata = super().read_metadata()
+        for value in metadata.state_dict_metadata.values():
+            value.size = torch.Size(value.chunks[-1].sizes)  # type: ignore[union-attr]
+        return metadata
+
+
+def _mutant(name: str, *, writer: Any = Writer, reader: Any = HuggingFaceStorageReader) -> Any:
+    return torch_storage(
+        name, utilities={"HuggingFaceStorageWriter": writer, "HuggingFaceStorageReader": reader}
+    )
+
+
+writes_no_index = _mutant("writes_no_index", writer=_NoIndexWriter)
+has_the_defects_of_torch = _mutant("has_the_defects_of_torch", writer=HuggingFaceStorageWriter)
+takes_the_last_shard_for_the_whole = _mutant("takes_the_last_shard_for_the_whole", reader=_LastShardReader)

@@ -1,0 +1,70 @@
+"""Bugs that let a checkpoint, its place or its address do more than they should."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from typing import Any
+from unittest import mock
+
+import torch
+from torch.distributed.checkpoint import DefaultLoadPlanner, FileSystemReader
+
+import reference_impl
+from harness import control
+from tests.mutants.making import engine, storage, torch_storage
+
+BREAKS = {
+    "unpickles_metadata": ("SEC-01",),
+    "unpickles_objects": ("SEC-02",),
+    "follows_paths": ("SEC-03",),
+    "unpickles_tensors": ("SEC-04",),
+    "shares_its_files": ("SEC-06",),
+    "logs_the_address": ("SEC-07",),
+}
+
+
+class _PickleReader(control.Reader):
+    """Metadata is a pickle, so it is unpickled."""
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Any:
+        rank = kwargs.get("rank")
+        return pickle.loads((self._root / ("commit" if rank is None else f"commit-{rank}")).read_bytes()[32:])
+
+
+class _PickleTensorReader(FileSystemReader):
+    """Loads tensors as torch once did."""
+
+    def read_data(self, plan: Any, planner: Any) -> Any:
+        real = torch.load
+
+        def load(*args: Any, **kwargs: Any) -> Any:
+            return real(*args, **{**kwargs, "weights_only": False})
+
+        with mock.patch.object(torch, "load", load):
+            return super().read_data(plan, planner)
+
+
+class _SharingWriter(control.Writer):
+    """Everybody in the team must be able to read it."""
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        super().finish(metadata, results)
+        for path in self._root.rglob("*"):
+            path.chmod(0o777 if path.is_dir() else 0o666)
+
+
+def _save_with_log(state: Any, *, checkpoint_id: Any = None, **arguments: Any) -> Any:
+    logging.getLogger("engine").info("saving to %s", checkpoint_id)
+    return reference_impl.save(state, checkpoint_id=checkpoint_id, **arguments)
+
+
+unpickles_metadata = storage("unpickles_metadata", reader=_PickleReader)
+unpickles_objects = engine(
+    "unpickles_objects",
+    utilities={"DefaultSavePlanner": reference_impl.DefaultSavePlanner, "DefaultLoadPlanner": DefaultLoadPlanner},
+)
+follows_paths = torch_storage("follows_paths")
+unpickles_tensors = torch_storage("unpickles_tensors", reader=_PickleTensorReader)
+shares_its_files = storage("shares_its_files", writer=_SharingWriter)
+logs_the_address = engine("logs_the_address", save=_save_with_log)

@@ -1,0 +1,113 @@
+"""Bugs in how replicated and sharded values of models are stored and loaded; several need 3 or 4 ranks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed._shard.sharded_tensor import ShardedTensor
+from torch.distributed.checkpoint import DefaultSavePlanner as TorchSavePlanner
+from torch.distributed.checkpoint.planner import WriteItemType
+
+from harness import control
+from reference_impl import DefaultSavePlanner
+from tests.mutants.global_plan import given_twice, planned
+from tests.mutants.making import engine, storage
+from tests.mutants.resharding import before_load
+
+BREAKS = {
+    "loads_replicas_on_two_ranks": ("REPL-01",),
+    "stores_shards_of_each_replica": ("REPL-02",),
+    "reads_files_of_its_own_ranks": ("REPL-03", "RES-19"),
+    "keeps_any_of_different_values": ("REPL-04",),
+    "leaves_sharded_tensors_alone": ("SHARD-01", "SHARD-02", "SHARD-03"),
+    "forgets_the_second_moment": ("SHARD-04", "SHARD-11"),
+    "cannot_write_empty_shards": ("SHARD-07",),
+    "forgets_extra_state": ("SHARD-08",),
+    "leaves_ranks_beyond_the_mesh_out": ("SHARD-09",),
+    "writes_one_shard_a_rank": ("SHARD-10",),
+    "keeps_prefixes_of_wrappers": ("SHARD-12",),
+}
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def _unless(drop: Any) -> Any:
+    """A change of the state to load: leaves of nested dictionaries for which drop(key, value) are not loaded."""
+
+    def kept(state: Any, _arguments: Any = None) -> Any:
+        return {
+            key: kept(value) if isinstance(value, dict) else value for key, value in state.items() if not drop(key, value)
+        }
+
+    def in_place(state: Any, _arguments: Any) -> Any:
+        return kept(state)
+
+    return in_place
+
+
+class _EachReplica(DefaultSavePlanner):
+    """Compares whole tensors on a 2-D mesh with their neighbours only, and so stores each replica of a shard."""
+
+    def create_global_plan(self, all_plans: list[Any]) -> Any:
+        plans, metadata = super().create_global_plan(all_plans)
+
+        def on_a_grid(item: Any, ranks: list[int]) -> bool:
+            return item.type is WriteItemType.SHARD and len(ranks) == 2 and ranks[1] - ranks[0] == 2
+
+        return given_twice(plans, all_plans, on_a_grid), metadata
+
+
+class _OwnRanksReader(control.Reader):
+    """Expects the files of as many ranks as there are now."""
+
+    def read_data(self, plan: Any, planner: Any) -> Any:
+        ranks = dist.get_world_size() if dist.is_initialized() else 1
+        for name in {self._names[item.storage_index] for item in plan.items}:
+            if int(name.rpartition("/")[2].partition("-")[0]) >= ranks:
+                raise FileNotFoundError(name)
+        return super().read_data(plan, planner)
+
+
+class _NoEmptyWriter(control.Writer):
+    """Takes a shard without elements for an error."""
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        for item in plan.items:
+            if item.type is WriteItemType.SHARD and 0 in item.tensor_data.chunk.sizes:
+                raise ValueError(f"{item.index.fqn} has no elements")
+        return super().write_data(plan, planner)
+
+
+class _OneShardWriter(control.Writer):
+    """Keeps the shards of a rank by the name of their tensor."""
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        super().finish(metadata, [list({item.index.fqn: item for item in rank}.values()) for rank in results])
+
+
+loads_replicas_on_two_ranks = engine(
+    "loads_replicas_on_two_ranks", load=before_load(_unless(lambda _key, value: type(value) is torch.Tensor and _rank() >= 2))
+)
+stores_shards_of_each_replica = planned("stores_shards_of_each_replica", save=_EachReplica)
+reads_files_of_its_own_ranks = storage("reads_files_of_its_own_ranks", reader=_OwnRanksReader)
+keeps_any_of_different_values = planned("keeps_any_of_different_values", save=TorchSavePlanner)
+leaves_sharded_tensors_alone = engine(
+    "leaves_sharded_tensors_alone", load=before_load(_unless(lambda _key, value: isinstance(value, ShardedTensor)))
+)
+forgets_the_second_moment = engine(
+    "forgets_the_second_moment", load=before_load(_unless(lambda key, _value: "exp_avg_sq" in str(key)))
+)
+cannot_write_empty_shards = storage("cannot_write_empty_shards", writer=_NoEmptyWriter)
+forgets_extra_state = engine("forgets_extra_state", load=before_load(_unless(lambda key, _value: key == "_extra_state")))
+leaves_ranks_beyond_the_mesh_out = engine(
+    "leaves_ranks_beyond_the_mesh_out",
+    load=before_load(_unless(lambda key, _value: key in ("two-of-three", "three-of-four") and _rank() == 2)),
+)
+writes_one_shard_a_rank = storage("writes_one_shard_a_rank", writer=_OneShardWriter)
+keeps_prefixes_of_wrappers = engine(
+    "keeps_prefixes_of_wrappers", utilities={"get_model_state_dict": lambda model, **_options: dict(model.state_dict())}
+)

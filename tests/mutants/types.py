@@ -1,0 +1,168 @@
+"""Bugs around dtypes, layouts, devices and gradients."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint import DefaultLoadPlanner, DefaultSavePlanner
+
+import reference_impl
+from harness import control
+from tests.mutants.making import engine, storage
+from tests.mutants.values import _Changed
+
+BREAKS = {
+    "has_one_nan": ("TYPE-01",),
+    "has_lenient_planners": ("TYPE-03", "TYPE-05", "TYPE-07", "TYPE-08"),
+    "replaces_the_memory_of_targets": ("TYPE-06", "TYPE-14"),
+    "stores_subclasses_as_they_are": ("TYPE-09",),
+    "forgets_gradients": ("TYPE-10",),
+    "leaves_meta_tensors": ("TYPE-11",),
+    "copies_row_by_row": ("TYPE-12",),
+    "buffers_on_the_default_device": ("TYPE-16",),
+    "rounds_scalars": ("TYPE-18",),
+}
+
+
+class _OneNan(control.Writer):
+    """Writes one NaN for all of them."""
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        def change(tensor: torch.Tensor) -> torch.Tensor:
+            return torch.where(tensor.isnan(), torch.nan, tensor) if tensor.dtype == torch.float64 else tensor
+
+        return super().write_data(plan, _Changed(planner, change))
+
+
+def _lenient_save(state_dict: Any, *, planner: Any = None, **kwargs: Any) -> Any:
+    return reference_impl.save(state_dict, planner=planner or DefaultSavePlanner(), **kwargs)
+
+
+def _lenient_load(state_dict: Any, *, planner: Any = None, **kwargs: Any) -> None:
+    reference_impl.load(state_dict, planner=planner or DefaultLoadPlanner(), **kwargs)
+
+
+class _StaysOnMeta(reference_impl.DefaultLoadPlanner):
+    """Fills a tensor of its own where the target has no memory, and forgets to hand it over."""
+
+    def set_up_planner(self, state_dict: Any, *args: Any, **kwargs: Any) -> None:
+        self._meta = {key: value for key, value in state_dict.items() if getattr(value, "is_meta", False)}
+        self._state = state_dict
+        super().set_up_planner(state_dict, *args, **kwargs)
+
+    def finish_plan(self, central_plan: Any) -> Any:
+        self._kept = dict(self._meta)
+        return super().finish_plan(central_plan)
+
+    def commit_tensor(self, read_item: Any, tensor: torch.Tensor) -> None:
+        super().commit_tensor(read_item, tensor)
+        self._state.update(self._kept)
+
+
+def _meta_load(state_dict: Any, *, planner: Any = None, **kwargs: Any) -> None:
+    reference_impl.load(state_dict, planner=planner or _StaysOnMeta(), **kwargs)
+
+
+class _Delivering(control.Reader):
+    """A reader that delivers tensors in its own way."""
+
+    def read_data(self, plan: Any, planner: Any) -> Any:
+        for request in plan.items:
+            content = control.read_object(self._root, self._names[request.storage_index])
+            if request.type is control.LoadItemType.BYTE_IO:
+                planner.load_bytes(request, io.BytesIO(content))
+                continue
+            stored = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            for dimension, (offset, length) in enumerate(zip(request.storage_offsets, request.lengths, strict=True)):
+                stored = stored.narrow(dimension, offset, length)
+            target = planner.resolve_tensor(request)
+            if target.size() != stored.size():
+                raise ValueError(f"{request.dest_index.fqn}: stored size {stored.size()}, wanted {target.size()}")
+            self.deliver(target, stored)
+            planner.commit_tensor(request, target)
+        done: Any = control.Future()
+        done.set_result(None)
+        return done
+
+    def deliver(self, target: torch.Tensor, stored: torch.Tensor) -> None:
+        target.detach().copy_(stored)
+
+
+class _Replacing(_Delivering):
+    """Saves a copy by giving the target the memory that was read."""
+
+    def deliver(self, target: torch.Tensor, stored: torch.Tensor) -> None:
+        target.data = stored
+
+
+class _Detaching(_Delivering):
+    """Switches gradients off to write, and not on again."""
+
+    def deliver(self, target: torch.Tensor, stored: torch.Tensor) -> None:
+        if target.is_leaf:
+            target.requires_grad_(False)
+        target.detach().copy_(stored)
+
+
+class _RowByRow(_Delivering):
+    """Copies one row at a time, to bound its memory."""
+
+    def deliver(self, target: torch.Tensor, stored: torch.Tensor) -> None:
+        if target.dim() == 0:
+            target.detach().copy_(stored)
+        for row in range(target.size(0) if target.dim() else 0):
+            target.detach()[row].copy_(stored[row])
+
+
+class _AsTheyAre(control.Writer):
+    """Stores a tensor with its class, which only a trusting reader takes back."""
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        results = []
+        for number, item in enumerate(plan.items):
+            data, name = planner.resolve_data(item), f"{plan.storage_data}-{number}"
+            if isinstance(data, torch.Tensor):
+                stream = io.BytesIO()
+                torch.save(data.detach().cpu().clone(), stream)
+                data = stream
+            size = control.write_object(self._root, name, data.getvalue())
+            results.append(control.WriteResult(index=item.index, size_in_bytes=size, storage_data=name))
+        done: Any = control.Future()
+        done.set_result(results)
+        return done
+
+
+class _DefaultDevice(control.Writer):
+    """Copies into a buffer before it writes, and does not say where that buffer is."""
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        def change(tensor: torch.Tensor) -> torch.Tensor:
+            return torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())
+
+        return super().write_data(plan, _Changed(planner, change))
+
+
+class _Rounding(control.Writer):
+    """Stores scalars in steps of one, of a unit four times too large."""
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        def change(tensor: torch.Tensor) -> torch.Tensor:
+            return (tensor / 4).floor() if tensor.dim() == 0 and tensor.is_floating_point() else tensor
+
+        return super().write_data(plan, _Changed(planner, change))
+
+
+_PLANNERS = {"DefaultSavePlanner": DefaultSavePlanner, "DefaultLoadPlanner": DefaultLoadPlanner}
+_META_PLANNERS = {"DefaultSavePlanner": reference_impl.DefaultSavePlanner, "DefaultLoadPlanner": _StaysOnMeta}
+
+has_one_nan = storage("has_one_nan", writer=_OneNan)
+has_lenient_planners = engine("has_lenient_planners", save=_lenient_save, load=_lenient_load, utilities=_PLANNERS)
+replaces_the_memory_of_targets = storage("replaces_the_memory_of_targets", reader=_Replacing)
+stores_subclasses_as_they_are = storage("stores_subclasses_as_they_are", writer=_AsTheyAre)
+forgets_gradients = storage("forgets_gradients", reader=_Detaching)
+leaves_meta_tensors = engine("leaves_meta_tensors", load=_meta_load, utilities=_META_PLANNERS)
+copies_row_by_row = storage("copies_row_by_row", reader=_RowByRow)
+buffers_on_the_default_device = storage("buffers_on_the_default_device", writer=_DefaultDevice)
+rounds_scalars = storage("rounds_scalars", writer=_Rounding)
