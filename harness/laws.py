@@ -148,7 +148,7 @@ def succeeded(attempt: Attempt, what: str, *, rank: int) -> None:
 
 
 def names(attempt: Attempt, words: Iterable[str], what: str, *, rank: int) -> None:
-    """Broken unless an attempt raised and its error, or a failure or cause that it carries, has each of `words` in its text."""
+    """Broken unless an attempt raised, and its error or one that it carries has each of `words` in its text."""
     refused(attempt, what, rank=rank)
     assert attempt.error is not None
     unsaid = [word for word in words if not mentions(attempt.error, word)]

@@ -171,7 +171,7 @@ def _unusable(name: str, outcome: Outcome) -> str:
 
 
 def _modules(cwd: str, *references: str) -> tuple[str, ...]:
-    """Modules worth importing once, before ranks are forked; what cannot be found is left to the ranks to complain of."""
+    """Modules worth importing once, before ranks are forked; what cannot be found is left to the ranks."""
     names = []
     for reference in references:
         with contextlib.suppress(UsageError):

@@ -21,9 +21,9 @@ def written_bytes(item: WriteItem) -> int:
 def assign_owners(plans: list[SavePlan], *, to_lowest_rank: bool = False) -> list[SavePlan]:
     """The plans with every (name, offset) left to exactly one of the ranks that hold it.
 
-    Tensors go, largest first, to the holder with the fewest bytes so far, ties to the lowest rank. Objects go to the
-    lowest rank: where they differ by rank although they should not, the coordinator's is kept. The result depends on
-    the plans alone.
+    Tensors go, largest first, to the holder with the fewest bytes so far, ties to the lowest rank. Objects and single
+    numbers cost nothing to write and go to the lowest rank: where they differ by rank although they should not (seeds,
+    counters), the coordinator's is kept. The result depends on the plans alone.
     """
     holders = _holders(plans)
     owner = _owners(holders, len(plans), to_lowest_rank)
@@ -47,13 +47,18 @@ def _holders(plans: list[SavePlan]) -> Holders:
     return holders
 
 
+def _is_single(item: WriteItem) -> bool:
+    """Whether an item is an object or one number."""
+    return item.tensor_data is None or volume(item.tensor_data.chunk.sizes) <= 1
+
+
 def _owners(holders: Holders, ranks: int, to_lowest_rank: bool) -> dict[MetadataIndex, int]:
     load = [0] * ranks
     owner: dict[MetadataIndex, int] = {}
     shared: list[tuple[int, MetadataIndex]] = []
     for index, held in holders.items():
         first, item = next(iter(held.items()))
-        if len(held) == 1 or to_lowest_rank or item.tensor_data is None:
+        if len(held) == 1 or to_lowest_rank or _is_single(item):
             owner[index] = first
             load[first] += written_bytes(item)
         else:

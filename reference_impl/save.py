@@ -140,7 +140,7 @@ class SaveRun:
 
     def _finish(self, results: list[list[WriteResult]]) -> Metadata:
         assert self.metadata is not None
-        self.writer.finish(self.metadata, results)
+        self.writer.finish(metadata=self.metadata, results=results)
         return self.metadata
 
     def _took_effect(self) -> bool:

@@ -11,12 +11,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from reference_impl.interchange import StateDict, Stateful
+
+#: Types of most values: asking the protocol about each of a million values takes seconds.
+_NEVER = frozenset({dict, list, tuple, str, int, float, bool, bytes, type(None), torch.Tensor, torch.nn.Parameter})
 
 
 def is_stateful(value: Any) -> bool:
     """Whether ``value`` is an object with ``state_dict`` and ``load_state_dict`` (classes themselves are not)."""
-    return isinstance(value, Stateful) and not isinstance(value, type)
+    if type(value) in _NEVER or isinstance(value, type):
+        return False
+    return isinstance(value, Stateful)
 
 
 def require_mapping(state_dict: Any) -> None:

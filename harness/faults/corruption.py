@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.blobs import Blobs
@@ -92,7 +92,7 @@ def changes(damage: Damage, stored: Stored, donor: Stored | None = None) -> Chan
     if damage.kind == "substitute":
         assert donor is not None, "a substitution takes its bytes from a donor"
         return {damage.name: donor[damage.other]}
-    made = {
+    made: dict[str, Callable[[], bytes | None]] = {
         "delete": lambda: None,
         "truncate": lambda: data[:at],
         "flip": lambda: data[:at] + bytes([data[at] ^ (1 << damage.bit)]) + data[at + 1 :],

@@ -102,7 +102,7 @@ class _Sets(ctypes.Structure):
 
 @contextlib.contextmanager
 def _without_overrides() -> Iterator[None]:
-    """Capabilities belong to a thread; what is given up in the effective set can be taken back from the permitted one."""
+    """Capabilities belong to a thread; what leaves the effective set can be taken back from the permitted one."""
     libc = ctypes.CDLL(None, use_errno=True)
     header, sets = _Header(_CAPABILITY_VERSION, 0), (_Sets * 2)()
     if libc.capget(ctypes.byref(header), ctypes.byref(sets)) != 0:

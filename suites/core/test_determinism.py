@@ -1,4 +1,4 @@
-"""What may not matter for a load: who wrote, where it lies now, what the clock says. And random generators stay as they are."""
+"""What may not matter for a load: who wrote, where it lies, what the clock says. Random generators stay as they are."""
 
 from __future__ import annotations
 

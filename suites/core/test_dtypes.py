@@ -72,7 +72,11 @@ def test_unusual_tensor_is_stored_or_refused_by_name_before_writing(subject: Sub
 def test_quantized_tensor_gets_its_real_values_or_is_refused(subject: Subject) -> None:
     [(save, load, found)] = returned(subject.run(1, odd_types.quantized_round_trip))
     done = save.ok and load is not None and load.ok
-    holds(not done or found == [1.0, 1.0], f"1.0 was saved and {found} was loaded into a target of another scale", kind="values")
+    holds(
+        not done or found == [1.0, 1.0],
+        f"1.0 was saved and {found} was loaded into a target of another scale",
+        kind="values",
+    )
 
 
 @pytest.mark.clauses("TYPE-09")

@@ -24,7 +24,9 @@ def test_finish_runs_once_after_all_writes_with_their_results_in_rank_order(subj
     reported, ended, began, given = zip(*returned(subject.run(world, on_ranks.observed_finish_late)), strict=True)
     with subject.promise("FIN-01"):
         called_once_on_coordinator(given)
-        holds(began[0][0] >= max(ended), f"finish began {max(ended) - began[0][0]:.2f} s before the last write had ended")
+        holds(
+            began[0][0] >= max(ended), f"finish began {max(ended) - began[0][0]:.2f} s before the last write had ended"
+        )
     with subject.promise("FIN-03"):
         for results in given[0]:
             shown = [[name for name, _ in rank] for rank in results]
@@ -65,7 +67,12 @@ def called_once_on_coordinator(given: tuple[list, ...]) -> None:
     """Broken unless rank 0 saw one call of finish and no other rank any."""
     for rank, calls in enumerate(given):
         wanted = 1 if rank == 0 else 0
-        holds(len(calls) == wanted, f"finish was called {len(calls)} times; it should be {wanted}", kind="calls", rank=rank)
+        holds(
+            len(calls) == wanted,
+            f"finish was called {len(calls)} times; it should be {wanted}",
+            kind="calls",
+            rank=rank,
+        )
 
 
 @pytest.mark.clauses("FIN-02")
@@ -97,7 +104,9 @@ def killed_before_finish(subject: Subject, world: int, *, names: int = 3, length
 @pytest.mark.clauses("FIN-03")
 @pytest.mark.worlds(1, 2)
 def test_save_after_a_failed_one_holds_exactly_its_own_state(subject: Subject, world: int) -> None:
-    for rank, (keys, wanted, found) in enumerate(returned(subject.run(world, on_ranks.second_id_after_failed_save, world))):
+    for rank, (keys, wanted, found) in enumerate(
+        returned(subject.run(world, on_ranks.second_id_after_failed_save, world))
+    ):
         holds(keys == wanted, f"the metadata lists {keys}; {wanted} were saved", kind="keys", rank=rank)
         same([found])
 
@@ -112,7 +121,9 @@ def test_checkpoint_is_committed_when_save_returns_on_any_rank(subject: Subject,
 @pytest.mark.worlds(1, 2)
 @pytest.mark.parametrize("reuse", (False, True), ids=("new_writer", "same_writer"))
 @pytest.mark.parametrize("style", STYLES)
-def test_second_save_to_an_id_leaves_exactly_the_second_state(subject: Subject, world: int, style: str, reuse: bool) -> None:
+def test_second_save_to_an_id_leaves_exactly_the_second_state(
+    subject: Subject, world: int, style: str, reuse: bool
+) -> None:
     for rank, (keys, wanted, found) in enumerate(returned(subject.run(world, on_ranks.overwritten, style, reuse))):
         holds(keys == wanted, f"the metadata lists {keys}; {wanted} were saved last", kind="keys", rank=rank)
         same([found])
@@ -144,7 +155,11 @@ def test_overwrite_leaves_no_data_of_the_earlier_checkpoint(subject: Subject) ->
         returned(subject.run(1, on_ranks.save_sized, "again", version, LENGTH))
     limit = fresh * 3 // 2 + SLACK
     [size] = returned(subject.run(1, on_ranks.stored_size, "again", limit))
-    holds(size <= limit, f"{size} bytes are stored after six saves to one id, and {fresh} after one to a new id", kind="space")
+    holds(
+        size <= limit,
+        f"{size} bytes are stored after six saves to one id, and {fresh} after one to a new id",
+        kind="space",
+    )
 
 
 @pytest.mark.clauses("FIN-10")

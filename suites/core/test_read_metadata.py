@@ -6,7 +6,18 @@ import pytest
 
 from harness.failures import CHECKPOINT_EXCEPTION, failed_everywhere, names_exactly
 from harness.faults.fault import Fault
-from harness.laws import Broken, NotApplicable, Untestable, described, holds, reached, refused, returned, same, succeeded
+from harness.laws import (
+    Broken,
+    NotApplicable,
+    Untestable,
+    described,
+    holds,
+    reached,
+    refused,
+    returned,
+    same,
+    succeeded,
+)
 from harness.subject import Subject, scenarios
 
 on_ranks = scenarios("suites.core.scenarios.read_metadata")
@@ -33,7 +44,9 @@ def test_unreadable_metadata_surfaces_as_checkpoint_exception(subject: Subject, 
     reached(outcomes, "read_metadata", (0,))
     refused(attempt, "a load whose metadata could not be read", rank=0)
     if not attempt.error.is_a(CHECKPOINT_EXCEPTION):
-        raise Broken(f"the load raised {described(attempt.error)}, not a {CHECKPOINT_EXCEPTION}", kind="other exception")
+        raise Broken(
+            f"the load raised {described(attempt.error)}, not a {CHECKPOINT_EXCEPTION}", kind="other exception"
+        )
 
 
 @pytest.mark.clauses("RMD-03")
@@ -75,7 +88,9 @@ def test_ranks_that_see_different_metadata_decide_alike(subject: Subject) -> Non
     observed = returned(subject.run(2, on_ranks.load_with_different_views, timeout=DISAGREEMENT_LIMIT))
     ended = [attempt.ok for attempt, _, _ in observed]
     if any(ended) and not all(ended):
-        raise Broken(f"the load returned on rank {ended.index(True)} and raised on rank {ended.index(False)}", kind="disagree")
+        raise Broken(
+            f"the load returned on rank {ended.index(True)} and raised on rank {ended.index(False)}", kind="disagree"
+        )
     if all(ended):
         modes = [told for _, told, _ in observed]
         holds(modes[0] == modes[1], f"the ranks' readers were told use_collectives={modes}", kind="disagree")

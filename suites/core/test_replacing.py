@@ -26,4 +26,6 @@ def test_death_at_any_operation_of_finish_leaves_the_old_or_the_new_checkpoint(s
             return
         [loaded] = returned(subject.run(1, on_ranks.what_loads, number))
         if loaded not in ("old", "new"):
-            raise Broken(f"after a {killed[0].data['what']} (operation {number} of finish), a load gave {loaded}", kind="torn")
+            raise Broken(
+                f"after a {killed[0].data['what']} (operation {number} of finish), a load gave {loaded}", kind="torn"
+            )

@@ -27,7 +27,7 @@ def test_error_in_a_helper_thread_fails_the_write(subject: Subject) -> None:
     judge_failed_writes(subject, observed)
 
 
-def judge_failed_writes(subject: Subject, observed: "list[tuple[str, Attempt, bool, int, int | None]]") -> None:
+def judge_failed_writes(subject: Subject, observed: list[tuple[str, Attempt, bool, int, int | None]]) -> None:
     """Every save that met its fault raised, and none reported fewer results than it had items."""
     met = [written for written in observed if written[2]]
     with subject.promise("WRITE-09"):
@@ -35,7 +35,9 @@ def judge_failed_writes(subject: Subject, observed: "list[tuple[str, Attempt, bo
             raise Untestable("resolve_data of the planner was never called for any of the items")
         for options, save, _, _, reported in met:
             # Judged at the storage interface: an engine that counts results must not hide a writer that lost some.
-            holds(reported is None, f"write_data with {options} succeeded although resolve_data failed", kind="not raised")
+            holds(
+                reported is None, f"write_data with {options} succeeded although resolve_data failed", kind="not raised"
+            )
             refused(save, f"a save with {options} in which resolve_data failed", rank=0)
     with subject.promise("WRITE-10"):
         for options, _, _, planned, reported in met:
@@ -45,7 +47,9 @@ def judge_failed_writes(subject: Subject, observed: "list[tuple[str, Attempt, bo
 def complete(options: str, planned: int, reported: int | None) -> None:
     """Broken if write_data succeeded with fewer results than items."""
     if reported is not None and reported < planned:
-        raise Broken(f"write_data with {options} succeeded with {reported} results for {planned} items", kind="fewer results")
+        raise Broken(
+            f"write_data with {options} succeeded with {reported} results for {planned} items", kind="fewer results"
+        )
 
 
 @pytest.mark.clauses("WRITE-10", "WRITE-15")
@@ -81,7 +85,11 @@ def test_failed_writes_leave_no_handle_and_no_thread(subject: Subject) -> None:
     if failed < FAILURES / 2:
         raise Untestable(f"only {failed} of {FAILURES} saves failed as they were meant to")
     for what, first, last in zip(("file handles were open", "threads were running"), early, late, strict=True):
-        holds(last <= first + POOL, f"{first} {what} after 3 failed writes and {last} after {FAILURES}", kind="left behind")
+        holds(
+            last <= first + POOL,
+            f"{first} {what} after 3 failed writes and {last} after {FAILURES}",
+            kind="left behind",
+        )
 
 
 @pytest.mark.clauses("WRITE-16")

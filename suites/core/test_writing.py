@@ -30,7 +30,11 @@ def test_every_item_is_stored_and_reported_once_and_its_source_left_alone(subjec
             if reported is None:
                 raise Untestable("write_data of the writer that was passed to save was never called")
             surplus, missing = Counter(reported) - Counter(planned), Counter(planned) - Counter(reported)
-            holds(not surplus and not missing, f"results lack {list(missing)} and repeat or add {list(surplus)}", rank=rank)
+            holds(
+                not surplus and not missing,
+                f"results lack {list(missing)} and repeat or add {list(surplus)}",
+                rank=rank,
+            )
         same([loaded for _, _, _, loaded in observed])
 
 
@@ -62,7 +66,9 @@ def test_small_view_of_a_large_buffer_takes_little_space(subject: Subject) -> No
     if sizes is None:
         raise Untestable("the stored bytes cannot be reached")
     view, clone = sizes
-    holds(view <= clone + VIEW_OVERHEAD, f"a view of one element took {view} bytes, and its clone {clone}", kind="space")
+    holds(
+        view <= clone + VIEW_OVERHEAD, f"a view of one element took {view} bytes, and its clone {clone}", kind="space"
+    )
 
 
 @pytest.mark.clauses("WRITE-07")

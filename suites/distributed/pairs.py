@@ -51,8 +51,10 @@ def concerns(clause: str, pair: Pair) -> bool:
     }[clause]
 
 
-def judge_pairs(subject: Subject, clauses: tuple[str, ...], known: dict[str, Pair], found: list[list[Difference]]) -> None:
-    """Settle each clause by the differences of the pairs that it is about. found: by rank; keys begin with pair names."""
+def judge_pairs(
+    subject: Subject, clauses: tuple[str, ...], known: dict[str, Pair], found: list[list[Difference]]
+) -> None:
+    """Settle each clause by the differences of the pairs that it is about. found: by rank; keys begin with pairs."""
     for clause in clauses:
         with subject.promise(clause):
             same([[item for item in rank if concerns(clause, known[item.key.partition(":")[0]])] for rank in found])

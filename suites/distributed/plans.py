@@ -1,4 +1,4 @@
-"""Laws about plans: who writes what. They judge write results, (rank, name, offset) each, as `finish` was given them."""
+"""Laws about plans: who writes what. They judge write results, (rank, name, offset) each, as `finish` got them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def written_once(results: Written) -> None:
     """Broken if a piece of data, by name and offset, was written by more than one rank or more than once."""
     for (name, offset), count in Counter((name, offset) for _rank, name, offset in results).items():
         ranks = sorted({rank for rank, *piece in results if tuple(piece) == (name, offset)})
-        holds(count == 1, f"{name!r} at offset {offset} was written {count} times, by ranks {ranks}", kind="written twice")
+        holds(
+            count == 1, f"{name!r} at offset {offset} was written {count} times, by ranks {ranks}", kind="written twice"
+        )
 
 
 def written_by(results: Written, names: Sequence[str], rank: int) -> None:
@@ -40,13 +42,18 @@ def spread(results: Written, most: int) -> None:
 
 def balanced(results: Written, sizes: Mapping[str, int], ranks: int, tolerance: float) -> None:
     """Broken if a rank wrote more than `tolerance` times the mean. sizes: elements of one piece of each name."""
-    loads = Counter({rank: 0 for rank in range(ranks)})
+    loads = Counter(dict.fromkeys(range(ranks), 0))
     for rank, name, _offset in results:
         loads[rank] += sizes[name]
     mean = sum(loads.values()) / ranks
     rank, most = loads.most_common(1)[0]
     shares = ", ".join(str(loads[rank]) for rank in range(ranks))
-    holds(most <= tolerance * mean, f"the ranks wrote {shares} elements, where {mean:g} each was possible", kind="balance", rank=rank)
+    holds(
+        most <= tolerance * mean,
+        f"the ranks wrote {shares} elements, where {mean:g} each was possible",
+        kind="balance",
+        rank=rank,
+    )
 
 
 def same_owners(runs: Sequence[Written]) -> None:
@@ -57,13 +64,22 @@ def same_owners(runs: Sequence[Written]) -> None:
             raise Broken(f"run {number} has other owners than run 0, first for {moved[1]!r}", kind="owners differ")
 
 
-def plans_in_order(calls: Sequence[Sequence[tuple[list[list[str]], list[list[str]]]]], given: Sequence[Sequence[str]]) -> None:
+def plans_in_order(
+    calls: Sequence[Sequence[tuple[list[list[str]], list[list[str]]]]], given: Sequence[Sequence[str]]
+) -> None:
     """Broken unless rank 0 alone was given the plans of all ranks in their order. given: names of each rank's plan."""
     for rank, own in enumerate(calls):
         wanted = 1 if rank == 0 else 0
-        holds(len(own) == wanted, f"prepare_global_plan ran {len(own)} times, not {wanted}", kind="coordinator", rank=rank)
+        holds(
+            len(own) == wanted, f"prepare_global_plan ran {len(own)} times, not {wanted}", kind="coordinator", rank=rank
+        )
     plans = calls[0][0][0]
-    holds(plans == [sorted(names) for names in given], f"prepare_global_plan was given {plans}", kind="order of plans", rank=0)
+    holds(
+        plans == [sorted(names) for names in given],
+        f"prepare_global_plan was given {plans}",
+        kind="order of plans",
+        rank=0,
+    )
 
 
 def plans_returned(calls: Sequence[Sequence[tuple[list[list[str]], list[list[str]]]]]) -> None:
@@ -73,17 +89,28 @@ def plans_returned(calls: Sequence[Sequence[tuple[list[list[str]], list[list[str
             holds(plans == results, f"prepare_global_plan made {results} of {plans}", kind="plans exchanged", rank=rank)
 
 
-def own_plan_only(calls: Sequence[Sequence[tuple[list[list[str]], list[list[str]]]]], given: Sequence[Sequence[str]]) -> None:
+def own_plan_only(
+    calls: Sequence[Sequence[tuple[list[list[str]], list[list[str]]]]], given: Sequence[Sequence[str]]
+) -> None:
     """Broken unless every rank ran prepare_global_plan once, on a list of its own plan."""
     for rank, own in enumerate(calls):
         holds(len(own) == 1, f"prepare_global_plan ran {len(own)} times, not once", kind="own plan", rank=rank)
-        holds(own[0][0] == [sorted(given[rank])], f"prepare_global_plan was given {own[0][0]}", kind="own plan", rank=rank)
+        holds(
+            own[0][0] == [sorted(given[rank])], f"prepare_global_plan was given {own[0][0]}", kind="own plan", rank=rank
+        )
 
 
-def paths_complete(found: Sequence[Sequence[tuple[str, tuple[object, ...] | None]]], wanted: Sequence[tuple[object, ...]]) -> None:
+def paths_complete(
+    found: Sequence[Sequence[tuple[str, tuple[object, ...] | None]]], wanted: Sequence[tuple[object, ...]]
+) -> None:
     """Broken unless every rank was told a path for every key, and the paths in `wanted` are among them."""
     for rank, pairs in enumerate(found):
         for key, path in pairs:
             holds(path is not None, f"the metadata does not say where {key!r} belongs", kind="no path", rank=rank)
         for path in wanted:
-            holds(path in [path for _key, path in pairs], f"the metadata has no key of the path {path}", kind="no path", rank=rank)
+            holds(
+                path in [path for _key, path in pairs],
+                f"the metadata has no key of the path {path}",
+                kind="no path",
+                rank=rank,
+            )

@@ -89,7 +89,7 @@ def test_independent_ranks_save_and_load_their_own(subject: Subject, world: int)
     stored = returned(outcomes)
     with subject.promise("PG-08"):
         nobody_waited_for_plans(outcomes, late=world - 1)
-        # The names of data files are free (FMT-02): metadata says where they are. Its own name is what a reader asks for.
+        # The names of data files are free (FMT-02): metadata says where they are. A reader asks for it by name.
         wanted = {f"__{rank}.metadata" for rank in range(world)}
         missing = sorted(wanted - set(stored[-1]))
         holds(

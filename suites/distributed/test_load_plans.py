@@ -9,7 +9,7 @@ from harness.subject import Subject, scenarios
 
 on_ranks = scenarios("suites.distributed.scenarios.load_plans")
 
-# name: (number of elements, stored chunks, held chunk, the reads as (stored chunk, offset in it, offset in the target, length))
+# name: (elements, stored chunks, held chunk, the reads as (stored chunk, offset in it, offset in the target, length))
 EXACT = {
     "unchanged": (8, [(0, 4), (4, 4)], (4, 4), [(4, 0, 0, 4)]),
     "overlap_of_two": (16, [(0, 8), (8, 8)], (4, 7), [(0, 4, 0, 4), (8, 0, 4, 3)]),
@@ -46,13 +46,19 @@ def test_load_of_a_tensor_with_a_missing_part_fails(subject: Subject) -> None:
 
 
 @pytest.mark.clauses("RES-09")
-@pytest.mark.parametrize(("saved", "wanted"), (((2, 3), (3, 2)), ((), (1,)), ((1,), ()), ((6,), (2, 3)), ((4,), (5,)), ((5,), (4,))))
-def test_tensor_of_another_shape_is_refused_by_name(subject: Subject, saved: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("saved", "wanted"), (((2, 3), (3, 2)), ((), (1,)), ((1,), ()), ((6,), (2, 3)), ((4,), (5,)), ((5,), (4,)))
+)
+def test_tensor_of_another_shape_is_refused_by_name(
+    subject: Subject, saved: tuple[int, ...], wanted: tuple[int, ...]
+) -> None:
     load = returned(subject.run(1, on_ranks.load_into_other_shape, saved, wanted))[0]
     refused(load, f"a load of shape {saved} into shape {wanted}", rank=0)
     assert load.error is not None
     texts = [load.error.text, *(error.text for error in (load.error.failures or {}).values())]
-    holds(any("shaped" in text for text in texts), f"the error does not name the key: {texts[-1][:120]}", kind="not named")
+    holds(
+        any("shaped" in text for text in texts), f"the error does not name the key: {texts[-1][:120]}", kind="not named"
+    )
 
 
 @pytest.mark.clauses("RES-13")
@@ -63,7 +69,14 @@ def test_tensors_without_dimensions_or_elements_load(subject: Subject) -> None:
 @pytest.mark.clauses("RES-18")
 @pytest.mark.parametrize(
     ("size", "stored", "wanted", "seed"),
-    (((128,), 8, 4, 0), ((128,), 4, 8, 0), ((120,), 4, 3, 0), ((7, 11), 9, 5, 2), ((5, 4, 6), 11, 7, 4), ((13, 2), 3, 12, 6)),
+    (
+        ((128,), 8, 4, 0),
+        ((128,), 4, 8, 0),
+        ((120,), 4, 3, 0),
+        ((7, 11), 9, 5, 2),
+        ((5, 4, 6), 11, 7, 4),
+        ((13, 2), 3, 12, 6),
+    ),
     ids=("8to4", "4to8", "4to3", "random2d", "random3d", "random_narrow"),
 )
 def test_load_reads_every_element_once_from_its_place(
@@ -76,11 +89,15 @@ def test_load_reads_every_element_once_from_its_place(
 
 @pytest.mark.clauses("RES-16", "RES-18")
 @pytest.mark.parametrize(
-    ("ranks", "size", "stored", "wanted"), ((1, (40, 30), 200, 150), (3, (12, 10, 8), 100, 120)), ids=("1rank2d", "3ranks3d")
+    ("ranks", "size", "stored", "wanted"),
+    ((1, (40, 30), 200, 150), (3, (12, 10, 8), 100, 120)),
+    ids=("1rank2d", "3ranks3d"),
 )
 def test_hundreds_of_interleaved_blocks_load_as_others(
     subject: Subject, ranks: int, size: tuple[int, ...], stored: int, wanted: int
 ) -> None:
-    for found, miscounted in returned(subject.run(ranks, on_ranks.blocks_to_blocks, size, stored, wanted, 10, group=True)):
+    for found, miscounted in returned(
+        subject.run(ranks, on_ranks.blocks_to_blocks, size, stored, wanted, 10, group=True)
+    ):
         same([found])
         holds(not miscounted, "; ".join(miscounted), kind="elements read")

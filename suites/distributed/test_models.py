@@ -33,7 +33,12 @@ def test_training_goes_on_as_if_it_had_never_stopped(subject: Subject, world: in
         same([found for found, _on, _resumed in results])
     with subject.promise("SHARD-11"):
         for rank, (_found, went_on, resumed) in enumerate(results):
-            holds(went_on == resumed, f"the next loss is {resumed}, and {went_on} without the stop", kind="loss", rank=rank)
+            holds(
+                went_on == resumed,
+                f"the next losses are {resumed}, and {went_on} without the stop",
+                kind="loss",
+                rank=rank,
+            )
 
 
 @pytest.mark.clauses("SHARD-05")

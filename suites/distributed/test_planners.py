@@ -34,7 +34,11 @@ def test_cached_plan_stores_the_new_values_of_shards(subject: Subject, world: in
 @pytest.mark.clauses("GLOB-15")
 def test_metadata_of_an_earlier_save_stays_as_it_was(subject: Subject) -> None:
     changed = offered(returned(subject.run(1, on_ranks.metadata_of_earlier_save)))[0]
-    holds(not changed, f"after later saves, in the metadata of an earlier one, {'; '.join(changed)}"[:400], kind="metadata changed")
+    holds(
+        not changed,
+        f"after later saves, in the metadata of an earlier one, {'; '.join(changed)}"[:400],
+        kind="metadata changed",
+    )
 
 
 @pytest.mark.clauses("GLOB-16")

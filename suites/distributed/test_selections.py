@@ -51,4 +51,9 @@ def test_names_of_meshes_do_not_matter(subject: Subject) -> None:
 @pytest.mark.worlds(2, 3)
 def test_values_that_differ_by_rank_are_noticed_or_the_coordinators_kept(subject: Subject, world: int) -> None:
     for rank, (save, loaded, first) in enumerate(returned(subject.run(world, on_ranks.different_values))):
-        holds(not save.ok or loaded == first, f"of values that differ by rank it loaded {loaded}, rank 0 saved {first}", kind="arbitrary", rank=rank)
+        holds(
+            not save.ok or loaded == first,
+            f"of values that differ by rank it loaded {loaded}, rank 0 saved {first}",
+            kind="arbitrary",
+            rank=rank,
+        )

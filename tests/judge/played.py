@@ -20,11 +20,15 @@ OWNED = Applicability("owned")
 class PlayedRanks:
     """Answers each run with a value: whether the pair under test is `broken`, and events that say who was called."""
 
-    def __init__(self, broken: Callable[[SubjectSpec], bool], calls: Callable[[SubjectSpec], list[dict[str, Any]]]) -> None:
+    def __init__(
+        self, broken: Callable[[SubjectSpec], bool], calls: Callable[[SubjectSpec], list[dict[str, Any]]]
+    ) -> None:
         self._broken, self._calls = broken, calls
         self.pairs: list[tuple[str, str]] = []
 
-    def run(self, world_size: int, function: str, *args: Any, timeout: float | None = None, group: bool | None = None) -> list[Outcome]:
+    def run(
+        self, world_size: int, function: str, *args: Any, timeout: float | None = None, group: bool | None = None
+    ) -> list[Outcome]:
         spec = args[0]
         self.pairs.append((spec.storage.reference, spec.engine.reference))
         events = tuple(Event("call", call, 0.0) for call in self._calls(spec))
@@ -37,7 +41,12 @@ def storage_calls(spec: SubjectSpec) -> list[dict[str, Any]]:
 
 
 def judged(
-    ranks: PlayedRanks, *, letters: str = "S", applies: str = "S", second: str | None = "second", below_storage: bool = False
+    ranks: PlayedRanks,
+    *,
+    letters: str = "S",
+    applies: str = "S",
+    second: str | None = "second",
+    below_storage: bool = False,
 ) -> CaseOutcome:
     """The outcome of one case of one clause on these ranks, for a backend that owns `letters`."""
     own = Part(reference="mine")
@@ -52,7 +61,13 @@ def judged(
 
 def clause(applies: str = "S") -> Clause:
     return Clause(
-        id="TEST-01", strength=Strength.MUST, applies=frozenset(applies), world=1, level="core", promise="It works.", source="here"
+        id="TEST-01",
+        strength=Strength.MUST,
+        applies=frozenset(applies),
+        world=1,
+        level="core",
+        promise="It works.",
+        source="here",
     )
 
 

@@ -15,7 +15,7 @@ CONTROL = "harness.control"
 
 
 def ranks_of(*, control: bool, second: bool) -> PlayedRanks:
-    """The backend fails under torch's engine; `control`: so does the control pair; `second`: so does it under another."""
+    """The backend fails under torch's engine; `control`: so does the control pair; `second`: under another too."""
 
     def broken(spec: SubjectSpec) -> bool:
         if spec.storage.reference == CONTROL:
@@ -54,7 +54,9 @@ def test_a_backend_with_its_own_engine_is_not_excused() -> None:
 
 def test_an_engine_that_enters_torchs_is_excused_where_torchs_fails_alike() -> None:
     def calls(spec: SubjectSpec) -> list[dict[str, object]]:
-        entered = [{"owner": "delegated", "part": "E", "name": "_save_state_dict"}] if spec.engine.reference == "mine" else []
+        entered = (
+            [{"owner": "delegated", "part": "E", "name": "_save_state_dict"}] if spec.engine.reference == "mine" else []
+        )
         return [*entered, {"owner": "backend", "part": "E", "name": "save"}]
 
     outcome = judged(PlayedRanks(lambda spec: True, calls), letters="E", applies="E")
@@ -111,7 +113,9 @@ def test_what_a_body_raises_decides(error: Exception, verdict: Verdict) -> None:
 
 def test_what_does_not_apply_is_not_run() -> None:
     judge = bench_judge()
-    [outcome] = judge.judge("a case", {clause(): Applicability("not-applicable", "for a reason")}, lambda subject: 1 / 0)
+    [outcome] = judge.judge(
+        "a case", {clause(): Applicability("not-applicable", "for a reason")}, lambda subject: 1 / 0
+    )
     assert (outcome.verdict, outcome.reason) == (Verdict.NOT_APPLICABLE, "for a reason")
 
 

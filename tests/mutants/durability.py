@@ -12,13 +12,14 @@ from typing import Any
 from harness import control
 from harness.control_objects import write_object
 from tests.mutants.corruption import _Sparse
-from tests.mutants.making import storage
+from tests.mutants.making import engine, storage
 
 BREAKS = {
     "commits_before_the_data_is_there": ("DUR-02",),
     "believes_a_cut_index": ("DUR-03",),
     "overwrites_in_place": ("DUR-04", "DUR-05", "CONC-01", "CONC-03"),
-    "commits_in_the_background": ("DUR-01", "DUR-10"),
+    "commits_after_returning": ("DUR-01", "DUR-10"),
+    "commits_without_the_dead": ("DUR-12",),
 }
 
 
@@ -89,4 +90,5 @@ class _LateWriter(control.Writer):
 commits_before_the_data_is_there = storage("commits_before_the_data_is_there", writer=_EarlyWriter, reader=_Sparse)
 believes_a_cut_index = storage("believes_a_cut_index", writer=_StreamWriter, reader=_StreamReader)
 overwrites_in_place = storage("overwrites_in_place", writer=_InPlaceWriter)
-commits_in_the_background = storage("commits_in_the_background", writer=_LateWriter)
+commits_after_returning = storage("commits_after_returning", writer=_LateWriter)
+commits_without_the_dead = engine("commits_without_the_dead", writer=_EarlyWriter, reader=_Sparse)

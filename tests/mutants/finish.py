@@ -46,7 +46,11 @@ class _Backwards:
     """A tap that hands the results on in the order in which they came in."""
 
     def call(self, method: str, inner: Any, args: Any, kwargs: Any) -> Any:
-        return inner(args[0], args[1][::-1]) if len(args) > 1 else inner(*args, **{**kwargs, "results": kwargs["results"][::-1]})
+        return (
+            inner(args[0], args[1][::-1])
+            if len(args) > 1
+            else inner(*args, **{**kwargs, "results": kwargs["results"][::-1]})
+        )
 
 
 class _Swallowing:
@@ -83,7 +87,9 @@ class _Scannable(control.Writer):
 
     def write_data(self, plan: Any, planner: Any) -> Any:
         future = super().write_data(plan, planner)
-        entries = [(item, f"{plan.storage_data}-{number}") for number, item in enumerate(plan.items) if item.tensor_data]
+        entries = [
+            (item, f"{plan.storage_data}-{number}") for number, item in enumerate(plan.items) if item.tensor_data
+        ]
         self._root.mkdir(parents=True, exist_ok=True)
         (self._root / f"index-{plan.storage_data.rpartition('/')[2]}").write_bytes(pickle.dumps(entries))
         return future
@@ -100,7 +106,9 @@ class _Rebuilding(control.Reader):
         entries: dict[str, Any] = {}
         for item, _ in (entry for index in indexes for entry in index):
             data = item.tensor_data
-            entries.setdefault(item.index.fqn, TensorStorageMetadata(data.properties, data.size, [])).chunks.append(data.chunk)
+            entries.setdefault(item.index.fqn, TensorStorageMetadata(data.properties, data.size, [])).chunks.append(
+                data.chunk
+            )
         return Metadata(entries, storage_data={item.index: name for index in indexes for item, name in index})
 
 
@@ -184,7 +192,11 @@ class _RefusesRemains(control.Writer):
         return super().prepare_local_plan(plan)
 
 
-_WRITE_ONCE = {**control.UNSUPPORTED, "overwrite": "this store writes once", "crash_safe_overwrite": "it never overwrites"}
+_WRITE_ONCE = {
+    **control.UNSUPPORTED,
+    "overwrite": "this store writes once",
+    "crash_safe_overwrite": "it never overwrites",
+}
 
 finishes_twice = engine("finishes_twice", save=_save_through("finish", _Twice()))
 rebuilds_what_was_never_committed = storage("rebuilds_what_was_never_committed", writer=_Scannable, reader=_Rebuilding)
@@ -196,6 +208,8 @@ keeps_the_first_checkpoint = storage("keeps_the_first_checkpoint", writer=_First
 refuses_after_writing = storage("refuses_after_writing", writer=_RefusesLate, unsupported=_WRITE_ONCE)
 refuses_without_a_reason = storage("refuses_without_a_reason", writer=_RefusesDarkly, unsupported=_WRITE_ONCE)
 never_removes_what_it_replaced = storage("never_removes_what_it_replaced", writer=_Hoarding)
-takes_remains_for_a_checkpoint = storage("takes_remains_for_a_checkpoint", writer=_RefusesRemains, unsupported=_WRITE_ONCE)
+takes_remains_for_a_checkpoint = storage(
+    "takes_remains_for_a_checkpoint", writer=_RefusesRemains, unsupported=_WRITE_ONCE
+)
 swallows_errors_of_finish = engine("swallows_errors_of_finish", save=_save_through("finish", _Swallowing()))
 has_no_patience = engine("has_no_patience", save=_save_through("write_data", _Hasty()))

@@ -71,7 +71,13 @@ def given_twice(plans: list[Any], all_plans: list[Any], wanted: Callable[[Any, l
     final = {item.index: item for plan in plans for item in plan.items}
     again = {index for index, ranks in holders.items() if wanted(final[index], ranks)}
     return [
-        replace(plan, items=[*plan.items, *(final[i.index] for i in given.items if i.index in again and final[i.index] not in plan.items)])
+        replace(
+            plan,
+            items=[
+                *plan.items,
+                *(final[i.index] for i in given.items if i.index in again and final[i.index] not in plan.items),
+            ],
+        )
         for plan, given in zip(plans, all_plans, strict=True)
     ]
 
@@ -91,7 +97,9 @@ class _ThreeLetters(DefaultSavePlanner):
         plans, metadata = super().create_global_plan(all_plans)
         seen = {(item.index.fqn[:3], item.index.offset) for item in plans[0].items}
         kept = [
-            plan if rank < 2 else replace(plan, items=[i for i in plan.items if (i.index.fqn[:3], i.index.offset) not in seen])
+            plan
+            if rank < 2
+            else replace(plan, items=[i for i in plan.items if (i.index.fqn[:3], i.index.offset) not in seen])
             for rank, plan in enumerate(plans)
         ]
         return kept, metadata
@@ -134,7 +142,13 @@ class _FromOne(DefaultSavePlanner):
     def create_global_plan(self, all_plans: list[SavePlan]) -> Any:
         plans, metadata = super().create_global_plan(all_plans)
         moved = [
-            replace(plan, items=[i if i.index.index is None else replace(i, index=replace(i.index, index=i.index.index + 1)) for i in plan.items])
+            replace(
+                plan,
+                items=[
+                    i if i.index.index is None else replace(i, index=replace(i.index, index=i.index.index + 1))
+                    for i in plan.items
+                ],
+            )
             for plan in plans
         ]
         return moved, metadata
@@ -160,7 +174,10 @@ class _FirstKind(DefaultSavePlanner):
             for item in plan.items:
                 kinds.setdefault(item.index.fqn, item.tensor_data is None)
         return super().create_global_plan(
-            [replace(plan, items=[i for i in plan.items if kinds[i.index.fqn] == (i.tensor_data is None)]) for plan in all_plans]
+            [
+                replace(plan, items=[i for i in plan.items if kinds[i.index.fqn] == (i.tensor_data is None)])
+                for plan in all_plans
+            ]
         )
 
 
@@ -169,7 +186,9 @@ class _FirstShape(DefaultSavePlanner):
 
     def create_global_plan(self, all_plans: list[SavePlan]) -> Any:
         first = {item.index: item for plan in reversed(all_plans) for item in plan.items}
-        return super().create_global_plan([replace(plan, items=[first[i.index] for i in plan.items]) for plan in all_plans])
+        return super().create_global_plan(
+            [replace(plan, items=[first[i.index] for i in plan.items]) for plan in all_plans]
+        )
 
 
 @functools.wraps(reference_impl.save)

@@ -33,9 +33,7 @@ class _LastShardReader(HuggingFaceStorageReader):
 
 
 def _mutant(name: str, *, writer: Any = Writer, reader: Any = HuggingFaceStorageReader) -> Any:
-    return torch_storage(
-        name, utilities={"HuggingFaceStorageWriter": writer, "HuggingFaceStorageReader": reader}
-    )
+    return torch_storage(name, utilities={"HuggingFaceStorageWriter": writer, "HuggingFaceStorageReader": reader})
 
 
 writes_no_index = _mutant("writes_no_index", writer=_NoIndexWriter)

@@ -18,7 +18,7 @@ from tests.mutants.making import engine, storage
 BREAKS = {
     "logs_with_the_collectives": ("LOG-01",),
     "logs_nothing": ("LOG-02",),
-    "fails_in_silence": ("LOG-03",),
+    "logs_no_failure": ("LOG-03",),
     "fails_where_it_logs": ("LOG-04",),
     "overwrites_in_silence": ("LOG-05",),
 }
@@ -68,6 +68,6 @@ class _SilentWriter(control.Writer):
 
 logs_with_the_collectives = engine("logs_with_the_collectives", save=_save_logged, offers=("drop_in",))
 logs_nothing = engine("logs_nothing", save=_save_silently)
-fails_in_silence = engine("fails_in_silence", async_save=_save_behind)
+logs_no_failure = engine("logs_no_failure", async_save=_save_behind)
 fails_where_it_logs = engine("fails_where_it_logs", save=_save_and_log)
 overwrites_in_silence = storage("overwrites_in_silence", writer=_SilentWriter)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
+
 from harness import control
 from harness.backend import Backend
-from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 
 
 def storage(name: str, *, writer: Any = control.Writer, reader: Any = control.Reader, **fields: Any) -> Backend:
@@ -14,7 +15,9 @@ def storage(name: str, *, writer: Any = control.Writer, reader: Any = control.Re
     return Backend(**{"name": name, "writer": writer, "reader": reader, "unsupported": control.UNSUPPORTED, **fields})
 
 
-def torch_storage(name: str, *, writer: Any = FileSystemWriter, reader: Any = FileSystemReader, **fields: Any) -> Backend:
+def torch_storage(
+    name: str, *, writer: Any = FileSystemWriter, reader: Any = FileSystemReader, **fields: Any
+) -> Backend:
     """A storage pair in torch's format; the part that is not given is torch's own."""
     return Backend(**{"name": name, "writer": writer, "reader": reader, **fields})
 

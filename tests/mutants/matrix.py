@@ -74,9 +74,7 @@ class Matrix:
 
     def _judged(self, judge: Judge, surveyed: Surveyed, item: pytest.Function, clauses: Any) -> list[CaseOutcome]:
         parameters = dict(item.callspec.params) if hasattr(item, "callspec") else {}
-        binding = {
-            clause: applicability(clause, surveyed.description, devices=surveyed.devices) for clause in clauses
-        }
+        binding = {clause: applicability(clause, surveyed.description, devices=surveyed.devices) for clause in clauses}
         below = item.get_closest_marker("below_storage") is not None
 
         def body(subject: Subject) -> None:
@@ -121,11 +119,23 @@ def main(words: list[str]) -> int:
     parser.add_argument("--part", default="1/1", metavar="I/N", help="the I-th of N parts")
     given = parser.parse_args(words)
     index, count = (int(word) for word in given.part.split("/"))
-    backends = [item for item in (variants() if given.variants else mutants()) if item.name in given.names or not given.names]
+    backends = [
+        item for item in (variants() if given.variants else mutants()) if item.name in given.names or not given.names
+    ]
     matrix = Matrix(backends, full=given.full or given.variants, part=(index - 1, count))
     with tempfile.TemporaryDirectory() as report:
         # This module needs the plugin's types, so pytest comes too late to rewrite its assertions.
-        settings = ["-W", "ignore::pytest.PytestAssertRewriteWarning", "-q", "--noconftest", "-p", "no:cacheprovider", "-p", "dcp_conformance", f"--rootdir={ROOT}"]
+        settings = [
+            "-W",
+            "ignore::pytest.PytestAssertRewriteWarning",
+            "-q",
+            "--noconftest",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "dcp_conformance",
+            f"--rootdir={ROOT}",
+        ]
         pytest.main([*settings, str(SUITES), "--backend=harness.control", f"--report-dir={report}"], plugins=[matrix])
     print(f"{len(matrix.lines)} backends, {len(matrix.problems)} problems")
     for problem in matrix.problems:

@@ -12,7 +12,7 @@ FOLDER = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class Mutant:
-    """A broken backend by name; breaks: the clauses that must catch it (none for a variant, which is a module of its own)."""
+    """A broken backend by name; breaks: the clauses that must catch it (none: a variant, in a module of its own)."""
 
     name: str
     module: str

@@ -80,10 +80,14 @@ class _FourthChunkWriter(control.Writer):
 
     def finish(self, metadata: Any, results: Any) -> None:
         seen: dict[str, list[Any]] = {}
-        for result in sorted((item for rank in results for item in rank), key=lambda item: tuple(item.index.offset or ())):
+        for result in sorted(
+            (item for rank in results for item in rank), key=lambda item: tuple(item.index.offset or ())
+        ):
             seen.setdefault(result.index.fqn, []).append(result)
         fourth = {chunks[3].index: chunks[2].storage_data for chunks in seen.values() if len(chunks) == 4}
-        changed = [[replace(item, storage_data=fourth.get(item.index, item.storage_data)) for item in rank] for rank in results]
+        changed = [
+            [replace(item, storage_data=fourth.get(item.index, item.storage_data)) for item in rank] for rank in results
+        ]
         super().finish(metadata, changed)
 
 
@@ -102,7 +106,11 @@ def _reshaped(state: Any, arguments: dict[str, Any]) -> Any:
     stored = arguments["storage_reader"].read_metadata().state_dict_metadata
     for key, value in list(state.items()):
         entry = stored.get(key)
-        if type(value) is torch.Tensor and isinstance(entry, TensorStorageMetadata) and value.numel() == entry.size.numel():
+        if (
+            type(value) is torch.Tensor
+            and isinstance(entry, TensorStorageMetadata)
+            and value.numel() == entry.size.numel()
+        ):
             state[key] = value.reshape(entry.size)
     return state
 
@@ -112,7 +120,9 @@ class _ThirdReader(control.Reader):
 
     def read_data(self, plan: LoadPlan, planner: Any) -> Any:
         items = [
-            item if len(item.storage_offsets) < 3 else replace(item, storage_offsets=torch.Size((*item.storage_offsets[:2], 0)))
+            item
+            if len(item.storage_offsets) < 3
+            else replace(item, storage_offsets=torch.Size((*item.storage_offsets[:2], 0)))
             for item in plan.items
         ]
         return super().read_data(replace(plan, items=items), planner)
@@ -122,7 +132,9 @@ class _OnceReader(control.Reader):
     """Keeps the requests by the chunk that they want, one for each."""
 
     def read_data(self, plan: LoadPlan, planner: Any) -> Any:
-        return super().read_data(replace(plan, items=list({item.storage_index: item for item in plan.items}.values())), planner)
+        return super().read_data(
+            replace(plan, items=list({item.storage_index: item for item in plan.items}.values())), planner
+        )
 
 
 class _Without:
@@ -147,7 +159,9 @@ class _DenseReader(control.Reader):
     """Receives into dense memory, and has forgotten that a target may not be dense."""
 
     def read_data(self, plan: LoadPlan, planner: Any) -> Any:
-        return super().read_data(plan, _Without(planner, resolve_tensor=lambda item: planner.resolve_tensor(item).contiguous()))
+        return super().read_data(
+            plan, _Without(planner, resolve_tensor=lambda item: planner.resolve_tensor(item).contiguous())
+        )
 
 
 def _without_scalars(state: Any, _arguments: dict[str, Any]) -> Any:
@@ -210,7 +224,12 @@ class _FirstItemReader(control.Reader):
 
 def _known_meshes(state: Any, _arguments: dict[str, Any]) -> Any:
     for value in state.values():
-        if isinstance(value, DTensor) and set(value.device_mesh.mesh_dim_names or ()) - {"dp", "tp", "replicas", "shards"}:
+        if isinstance(value, DTensor) and set(value.device_mesh.mesh_dim_names or ()) - {
+            "dp",
+            "tp",
+            "replicas",
+            "shards",
+        }:
             raise KeyError(value.device_mesh.mesh_dim_names)
     return state
 

@@ -87,7 +87,7 @@ class _RememberingWriter(control.Writer):
 def _compares(state_dict: Any, **kwargs: Any) -> Any:
     for item in state_dict.values():
         pieces = item.metadata().shards_metadata if hasattr(item, "local_shards") else []
-        for one in pieces:
+        for one in pieces[::2]:
             for other in pieces:
                 torch.equal(torch.tensor(one.shard_offsets), torch.tensor(other.shard_offsets))
     return reference_impl.save(state_dict, **kwargs)

@@ -40,7 +40,9 @@ def _unless(drop: Any) -> Any:
 
     def kept(state: Any, _arguments: Any = None) -> Any:
         return {
-            key: kept(value) if isinstance(value, dict) else value for key, value in state.items() if not drop(key, value)
+            key: kept(value) if isinstance(value, dict) else value
+            for key, value in state.items()
+            if not drop(key, value)
         }
 
     def in_place(state: Any, _arguments: Any) -> Any:
@@ -90,7 +92,8 @@ class _OneShardWriter(control.Writer):
 
 
 loads_replicas_on_two_ranks = engine(
-    "loads_replicas_on_two_ranks", load=before_load(_unless(lambda _key, value: type(value) is torch.Tensor and _rank() >= 2))
+    "loads_replicas_on_two_ranks",
+    load=before_load(_unless(lambda _key, value: type(value) is torch.Tensor and _rank() >= 2)),
 )
 stores_shards_of_each_replica = planned("stores_shards_of_each_replica", save=_EachReplica)
 reads_files_of_its_own_ranks = storage("reads_files_of_its_own_ranks", reader=_OwnRanksReader)
@@ -102,7 +105,9 @@ forgets_the_second_moment = engine(
     "forgets_the_second_moment", load=before_load(_unless(lambda key, _value: "exp_avg_sq" in str(key)))
 )
 cannot_write_empty_shards = storage("cannot_write_empty_shards", writer=_NoEmptyWriter)
-forgets_extra_state = engine("forgets_extra_state", load=before_load(_unless(lambda key, _value: key == "_extra_state")))
+forgets_extra_state = engine(
+    "forgets_extra_state", load=before_load(_unless(lambda key, _value: key == "_extra_state"))
+)
 leaves_ranks_beyond_the_mesh_out = engine(
     "leaves_ranks_beyond_the_mesh_out",
     load=before_load(_unless(lambda key, _value: key in ("two-of-three", "three-of-four") and _rank() == 2)),

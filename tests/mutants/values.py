@@ -7,10 +7,10 @@ import os
 from typing import Any
 
 import torch
+from torch.distributed.checkpoint.planner import WriteItemType
 
 from harness import control
 from tests.mutants.making import storage
-from torch.distributed.checkpoint.planner import WriteItemType
 
 BREAKS = {
     "loses_half_precision": ("TYPE-02",),
@@ -18,6 +18,7 @@ BREAKS = {
     "writes_nothing_for_an_empty_state": ("FIN-12",),
     "uses_keys_as_file_names": ("SEC-05",),
     "leaks_a_handle": ("RSRC-05",),
+    "counts_bytes_in_32_bits": ("WRITE-18",),
 }
 
 
@@ -81,6 +82,20 @@ class _KeyFileWriter(control.Writer):
         return super().write_data(plan, planner)
 
 
+class _NarrowWriter(control.Writer):
+    """Keeps the length of a tensor in a signed 32-bit field; what lies beyond is lost."""
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        def change(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.nbytes <= 1 << 31:
+                return tensor
+            stored = tensor.clone()
+            stored.reshape(-1).view(torch.uint8)[1 << 31 :] = 0
+            return stored
+
+        return super().write_data(plan, _Changed(planner, change))
+
+
 _OPEN: list[Any] = []
 
 
@@ -97,3 +112,4 @@ stores_uint64_as_int64 = storage("stores_uint64_as_int64", writer=_SignedWriter)
 writes_nothing_for_an_empty_state = storage("writes_nothing_for_an_empty_state", writer=_SkipsEmptyWriter)
 uses_keys_as_file_names = storage("uses_keys_as_file_names", writer=_KeyFileWriter)
 leaks_a_handle = storage("leaks_a_handle", reader=_LeakyReader)
+counts_bytes_in_32_bits = storage("counts_bytes_in_32_bits", writer=_NarrowWriter)

@@ -25,7 +25,9 @@ class Lossy(control.Writer):
     def write_data(self, plan: Any, planner: Any) -> Any:
         import dataclasses
 
-        return super().write_data(dataclasses.replace(plan, items=plan.items[:-1] if len(plan.items) > 1 else plan.items), planner)
+        return super().write_data(
+            dataclasses.replace(plan, items=plan.items[:-1] if len(plan.items) > 1 else plan.items), planner
+        )
 
 
 class Falsy(control.Writer):

@@ -26,7 +26,14 @@ def test_kept_clause_of_a_narrowed_run_is_0_and_says_partial(tmp_path: Path) -> 
 
 
 def test_broken_must_is_1_with_the_four_sentences(tmp_path: Path) -> None:
-    ended = certify(tmp_path, backend("Lossy"), "--clause", "TYPE-02", "--case", "ordinary_dtype_comes_back_bit_for_bit[int8-passed]")
+    ended = certify(
+        tmp_path,
+        backend("Lossy"),
+        "--clause",
+        "TYPE-02",
+        "--case",
+        "ordinary_dtype_comes_back_bit_for_bit[int8-passed]",
+    )
     assert ended.code == 1, ended.text
     for part in ("promised", "observed", "evidence", "reproduce"):
         assert f"  {part}" in ended.text
@@ -40,7 +47,14 @@ def test_engine_defect_provoked_by_a_lawful_trait_is_not_the_backends(tmp_path: 
 
 
 def test_native_crash_is_a_verdict(tmp_path: Path) -> None:
-    ended = certify(tmp_path, backend("Crashing"), "--clause", "TYPE-02", "--case", "ordinary_dtype_comes_back_bit_for_bit[int8-passed]")
+    ended = certify(
+        tmp_path,
+        backend("Crashing"),
+        "--clause",
+        "TYPE-02",
+        "--case",
+        "ordinary_dtype_comes_back_bit_for_bit[int8-passed]",
+    )
     assert ended.code == 1, ended.text
     assert "signal 6" in ended.text
 
@@ -91,7 +105,14 @@ def test_level_asked_for_by_name_must_be_decided(tmp_path: Path) -> None:
 def test_known_failure_is_0_and_a_stale_one_is_1(tmp_path: Path) -> None:
     entry = '[[known]]\nclause = "TYPE-02"\nreason = "bfloat16 is not supported yet"\n'
     (tmp_path / "known.toml").write_text(entry)
-    case = ("--clause", "TYPE-02", "--case", "ordinary_dtype_comes_back_bit_for_bit[int8-passed]", "--known-failures", "known.toml")
+    case = (
+        "--clause",
+        "TYPE-02",
+        "--case",
+        "ordinary_dtype_comes_back_bit_for_bit[int8-passed]",
+        "--known-failures",
+        "known.toml",
+    )
     assert certify(tmp_path, backend("Lossy"), *case).code == 0
     stale = certify(tmp_path, backend("Sound"), *case)
     assert stale.code == 1 and "known.toml" in stale.text

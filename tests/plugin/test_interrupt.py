@@ -23,7 +23,16 @@ LIMIT = 60.0
 def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A run that hangs in its first case."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "dcp_conformance", HANGING, "--clause", "FIN-12,TYPE-02", f"--scratch={tmp_path / 'scratch'}", *request.param],
+        [
+            sys.executable,
+            "-m",
+            "dcp_conformance",
+            HANGING,
+            "--clause",
+            "FIN-12,TYPE-02",
+            f"--scratch={tmp_path / 'scratch'}",
+            *request.param,
+        ],
         cwd=tmp_path,
         env={**environment(), "DCP_TEST_MARK": str(tmp_path)},
         stdout=subprocess.DEVNULL,

@@ -184,21 +184,23 @@ def _balance(rank: int, folder: str) -> Any:
             return super().write_data(plan, planner)
 
     state: dict[str, Any] = {f"t{i}": torch.full((64,), 1.0) for i in range(8)} | {"rng": f"rank{rank}"}
+    state["step"] = torch.tensor([float(rank)])
     ref.save(state, storage_writer=Recording(f"{folder}/a"))
     balanced = list(written)
     written.clear()
     lowest = ref.DefaultSavePlanner(dedup_save_to_lowest_rank=True)
     ref.save(state, storage_writer=Recording(f"{folder}/b"), planner=lowest)
-    ref.load(loaded := {"rng": ""}, checkpoint_id=f"{folder}/a")
-    return balanced, written, loaded["rng"]
+    loaded: dict[str, Any] = {"rng": "", "step": torch.ones(1)}
+    ref.load(loaded, checkpoint_id=f"{folder}/a")
+    return balanced, written, (loaded["rng"], loaded["step"].item())
 
 
 def test_replicated_values_are_written_once_and_spread(tmp_path: Path) -> None:
     results = run_ranks(2, _balance, str(tmp_path))
     names = [name for balanced, _, _ in results for name in balanced]
     assert sorted(names) == sorted(set(names)) and all(3 <= len(balanced) <= 6 for balanced, _, _ in results)
-    assert len(results[0][1]) == 9 and results[1][1] == []
-    assert {rng for _, _, rng in results} == {"rank0"}
+    assert len(results[0][1]) == 10 and results[1][1] == []
+    assert {kept for _, _, kept in results} == {("rank0", 0.0)}
 
 
 def _disagreement(rank: int, folder: str) -> Any:

@@ -24,7 +24,8 @@ def start():
     return {{"STORE_URL": "http://localhost:1"}}
 def stop():
     (HERE / "stopped").write_text("yes")
-backend = Backend(name="served", writer=control.Writer, reader=control.Reader, unsupported=control.UNSUPPORTED, start=start, stop=stop)
+pair = dict(writer=control.Writer, reader=control.Reader, unsupported=control.UNSUPPORTED)
+backend = Backend(name="served", start=start, stop=stop, **pair)
 """
 
 

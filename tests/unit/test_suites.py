@@ -27,20 +27,23 @@ def checks(path: Path) -> dict[str, tuple[str, ...]]:
     """The tests of a module and the clauses that each names; importing it is cheap, as it imports no torch."""
     module = importlib.import_module(f"suites.{path.parent.name}.{path.stem}")
     functions = [item for item in vars(module).values() if getattr(item, "__module__", "") == module.__name__]
-    return {
-        item.__name__: tuple(clause for mark in getattr(item, "pytestmark", ()) if mark.name == "clauses" for clause in mark.args)
-        for item in functions
-        if callable(item) and item.__name__.startswith("test_")
-    }
+    tests = [item for item in functions if callable(item) and item.__name__.startswith("test_")]
+    return {test.__name__: tuple(clause for mark in marks_of(test) for clause in mark.args) for test in tests}
+
+
+def marks_of(test: object) -> list[pytest.Mark]:
+    """The `clauses` marks of a test, those of single parameters included."""
+    marks = list(getattr(test, "pytestmark", ()))
+    values = [value for mark in marks if mark.name == "parametrize" for value in mark.args[1]]
+    marks += [mark for value in values for mark in getattr(value, "marks", ())]
+    return [getattr(mark, "mark", mark) for mark in marks if mark.name == "clauses"]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_module_imports_no_torch(path: Path) -> None:
-    imported = {
-        name.partition(".")[0]
-        for node in ast.walk(tree(path))
-        for name in ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else [])
-    }  # fmt: skip
+    plain = [alias.name for node in ast.walk(tree(path)) if isinstance(node, ast.Import) for alias in node.names]
+    named = [node.module or "" for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom)]
+    imported = {name.partition(".")[0] for name in (*plain, *named)}
     assert "torch" not in imported, "the pytest process stays light: what needs torch belongs into scenarios/"
 
 
@@ -48,7 +51,11 @@ def test_module_imports_no_torch(path: Path) -> None:
 def test_every_scenario_that_is_named_exists(path: Path) -> None:
     named: dict[str, str] = {}
     for node in tree(path).body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "scenarios":
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Call)
+            and ast.unparse(node.value.func) == "scenarios"
+        ):
             named[ast.unparse(node.targets[0])] = ast.literal_eval(node.value.args[0])
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in named:

@@ -26,8 +26,10 @@ from torch.distributed.checkpoint.planner import LoadItemType, WriteItemType
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
-from harness.control import UNSUPPORTED
+from harness import control
 from harness.control_objects import unpickled
+
+UNSUPPORTED = control.UNSUPPORTED
 
 _DIGEST = hashlib.sha256().digest_size
 _DATA = re.compile(r"[0-9a-f]{32}/\d+-\d+")

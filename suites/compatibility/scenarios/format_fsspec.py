@@ -47,7 +47,7 @@ class _Memory:
     """A folder of fsspec's file system in memory, which is gone afterwards."""
 
     def __init__(self, session: Session) -> None:
-        import fsspec
+        import fsspec  # type: ignore[import-untyped]
 
         self._system = fsspec.filesystem("memory")
         self._root = f"/dcp-conformance-{session.spec.place}"

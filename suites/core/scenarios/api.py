@@ -161,7 +161,7 @@ def alone(session: Session, *arguments: str) -> list[Difference]:
 
 
 def save_steps(session: Session, collectives: bool) -> list[Step] | None:
-    """The calls of a save on this rank, in order; None where the engine takes no storage, or cannot save rank by rank."""
+    """The calls of a save on this rank, in order; None where no storage can be given, or no rank can save alone."""
     if not uses_storage(session, "save") or (not collectives and "rank_local_metadata" in session.storage.unsupported):
         return None
     seen: list[Step] = []

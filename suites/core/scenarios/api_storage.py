@@ -1,4 +1,4 @@
-"""Use one writer and one reader again and again, ask them odd questions, and give them nothing but what is documented."""
+"""Use one writer and one reader again and again, ask them odd questions, and give them only what is documented."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def seen_as_it_is(session: Session) -> dict[str, list[Difference]]:
 
 
 def asked_about_ids(session: Session) -> dict[str, Any]:
-    """What validate_checkpoint_id answers, called on the classes, and what appeared in the folder where it was asked."""
+    """What validate_checkpoint_id answers, asked of the classes, and what appeared in the folder where it was asked."""
     checkpoint_id = session.new_id()
     kinds = {"writer": type_of(session.writer(checkpoint_id)), "reader": type_of(session.reader(checkpoint_id))}
     answers, raised = {}, {}
@@ -251,6 +251,7 @@ def _odd_ids(folder: str) -> dict[str, Any]:
     return {
         "an empty text": "", "a blank": " ", "a relative path": "some/where", "a URL of no store": "abc://x",
         "a Path": Path(folder, "there"), "another PathLike": PathOfAnotherKind(os.path.join(folder, "other")),
-        "a regular file": os.path.join(folder, "file"), "a text with NUL": "x\0y", "a new folder": os.path.join(folder, "a", "b"),
+        "a regular file": os.path.join(folder, "file"), "a text with NUL": "x\0y",
+        "a new folder": os.path.join(folder, "a", "b"),
         "a very long text": "x" * 5000, "a text that is no Unicode": "x\udcff",
     }  # fmt: skip

@@ -15,13 +15,17 @@ from harness.spec import Attempt, Difference
 
 
 def meta_targets(session: Session) -> tuple[list[str], list[Difference]]:
-    """Load into meta tensors, plain and distributed: those that are not on the group's device then, and what differs."""
+    """Load into meta tensors, plain and distributed: those not on the group's device then, and what differs."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
     device = session.device.partition(":")[0]
     mesh = init_device_mesh(device, (session.world_size,))
-    whole = {"rows": coded(1, (7, 3), version=1), "copies": coded(2, (5,), version=1), "plain": coded(3, (4, 2), version=1)}
+    whole = {
+        "rows": coded(1, (7, 3), version=1),
+        "copies": coded(2, (5,), version=1),
+        "plain": coded(3, (4, 2), version=1),
+    }
 
     def placed(meta: bool) -> dict[str, Any]:
         values = {key: value.to("meta") if meta else value.clone() for key, value in whole.items()}
@@ -84,7 +88,7 @@ SETTINGS: dict[str, Callable[[], Any]] = {
 
 
 def under_setting(session: Session, setting: str) -> tuple[list[str], list[Difference], list[Difference]]:
-    """Save under a setting of torch and load without, and the reverse: settings that changed, and what loads otherwise."""
+    """Save under a setting and load without it, and the reverse: changed settings, and what loads otherwise."""
     state = {
         "double": coded(1, (9,), version=1),
         "single": coded(2, (3, 2), version=0, dtype=torch.float32),
@@ -136,7 +140,7 @@ OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
 
 
 def optimizer_round_trip(session: Session, name: str) -> tuple[list[Difference], list[Difference]]:
-    """Two steps, a save, a load into a fresh model and optimizer: what differs then, and after one more step of both."""
+    """Two steps, a save, a load into a fresh trainer: what differs then, and after one more step of both."""
     dtype = torch.bfloat16 if name.startswith("bfloat16") else torch.float32
     trained, fresh = _trainer(name, dtype, 1.0), _trainer(name, dtype, -0.5)
     for _ in range(2):

@@ -114,7 +114,7 @@ WIDENINGS = {"bfloat16": "float32", "float16": "float64", "float32": "float64", 
 
 
 def widening_load(session: Session, name: str) -> tuple[Attempt, bool, str, list[Difference]]:
-    """A load into a wider dtype: how it went, whether the target is the same tensor, its dtype, and what differs."""
+    """A load into a wider dtype: how it went, whether the target is still itself, its dtype, what differs."""
     source, wide = torch.arange(-8, 8).to(getattr(torch, name)), getattr(torch, WIDENINGS[name])
     checkpoint_id, tensor = session.new_id(), torch.full((16,), 77).to(wide)
     session.save({"a": source}, checkpoint_id)
@@ -126,7 +126,7 @@ def widening_load(session: Session, name: str) -> tuple[Attempt, bool, str, list
 
 
 def aliased_target(session: Session, expanded: bool) -> tuple[Attempt, list[Any]]:
-    """A load of four different values into a target whose elements share memory: how it ended, what the memory holds."""
+    """A load of four values into a target whose elements share memory: how it ended, what memory holds."""
     checkpoint_id = session.new_id()
     session.save({"a": torch.arange(1.0, 5.0)}, checkpoint_id)
     memory = torch.full((1,) if expanded else (3,), -1.0)
@@ -145,7 +145,7 @@ TARGET_LAYOUTS: dict[str, Callable[[], torch.Tensor]] = {
 
 
 def target_layout(session: Session, layout: str) -> tuple[list[int], list[int], list[Difference]]:
-    """Strides of a target before and after a load of a dense and of a channels-last source, and what it gives otherwise."""
+    """Strides of a target before and after loads of a dense and a channels-last source, and what differs."""
     found: list[Difference] = []
     strides, after = [], []
     for order in (torch.contiguous_format, torch.channels_last):
@@ -182,7 +182,7 @@ GRADIENTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 def gradient_round_trip(session: Session, kind: str) -> tuple[list[str], list[Difference]]:
-    """A tensor with an autograd history as source and as target: what changed in the history, what a load gives otherwise."""
+    """A tensor with an autograd history as source and target: what changed in it, what a load gives otherwise."""
     checkpoint_id, values = session.new_id(), coded(1, (6,), version=1)
     source, tensor = GRADIENTS[kind](values), GRADIENTS[kind](torch.full((6,), -1.0, dtype=torch.float64))
     before = [_history(source), _history(tensor)]
@@ -202,7 +202,14 @@ def gradient_round_trip(session: Session, kind: str) -> tuple[list[str], list[Di
 
 
 def _history(tensor: torch.Tensor) -> tuple[Any, ...]:
-    return tensor.requires_grad, tensor.is_leaf, id(tensor.grad_fn), tensor.is_inference(), tensor.grad is None, type(tensor).__name__
+    return (
+        tensor.requires_grad,
+        tensor.is_leaf,
+        id(tensor.grad_fn),
+        tensor.is_inference(),
+        tensor.grad is None,
+        type(tensor).__name__,
+    )
 
 
 def _gradient(source: torch.Tensor) -> list[str]:

@@ -157,7 +157,8 @@ def lookups(session: Session) -> dict[str, Any]:
     state = {"s": init_from_local_shards(shards, 4), "t": coded(5, (3,), version=1), "o": [1]}
     good = {
         "without a hint": index("s", [2]), "with a good hint": index("s", [2], index=1),
-        "with the hint of another shard": index("s", [2], index=0), "with a hint out of range": index("s", [2], index=99),
+        "with the hint of another shard": index("s", [2], index=0),
+        "with a hint out of range": index("s", [2], index=99),
     }  # fmt: skip
     found = {name: differences(shards[1].tensor, into_subject(find, state, at)) for name, at in good.items()}
     found["of a plain tensor"] = differences(state["t"], into_subject(find, state, index("t", [0])))

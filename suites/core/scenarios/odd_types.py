@@ -1,4 +1,4 @@
-"""Values that a backend may refuse, but must not lose: sub-byte, sparse, nested, quantized, subclasses, custom classes."""
+"""Values that a backend may refuse, but must not lose: sub-byte, sparse, nested, quantized, of other classes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ UNUSUAL: dict[str, Callable[[int], Any]] = {
 
 # What saves, must load, where nothing was said against it. The target is made with 0.
 SAVEABLE: dict[str, Callable[[int], Any]] = {
-    "tensor_subclass": lambda fill: torch.full((2,), float(fill)).as_subclass(PlainSubclass) if fill else torch.zeros(2),
+    "tensor_subclass": lambda fill: (
+        torch.full((2,), float(fill)).as_subclass(PlainSubclass) if fill else torch.zeros(2)
+    ),
     "quantized": lambda fill: _quantized(float(fill), 0.1, 0),
     "custom_class": lambda fill: Custom(fill, "text") if fill else None,
 }
@@ -69,8 +71,8 @@ def missing(name: str) -> bool:
 def unusual_round_trip(session: Session, name: str) -> tuple[Attempt, bool, bool, Attempt | None, list[str]] | None:
     """Save an unusual tensor beside an ordinary one.
 
-    Returns how the save ended, whether the text of its error names the key, whether data was stored, how a load ended if
-    the save returned, and what it gave otherwise. None where this torch lacks the type.
+    Returns how the save ended, whether its error names the key, whether data was stored, how a load ended if the
+    save returned, and what it gave otherwise. None where this torch lacks the type.
     """
     if missing(name):
         return None
@@ -87,7 +89,7 @@ def unusual_round_trip(session: Session, name: str) -> tuple[Attempt, bool, bool
 
 
 def _anything_stored(session: Session, checkpoint_id: Any, recorder: Recorder) -> bool:
-    """Whether a refused save had begun to store: by the stored objects, or where they cannot be reached, by the phase."""
+    """Whether a refused save had begun to store: by the stored objects, or by the phase where those are hidden."""
     if "stored_bytes" in session.storage.unsupported:
         return recorder.writing_began is not None
     blobs = session.blobs(checkpoint_id)

@@ -42,8 +42,10 @@ def planned(session: Session, kind: str) -> list[dict[str, Any]]:
     planner, value = session.tool("DefaultSavePlanner")(flatten_state_dict=False), values[kind]()
     into_subject(planner.set_up_planner, {"x": value}, None, session.rank == 0)
     items = [described(item) for item in into_subject(planner.create_local_plan).items]
-    if kind == "dtensor" and value.device_mesh.get_coordinate() is not None:
-        torch.distributed.destroy_process_group(value.device_mesh.get_group())
+    if kind == "dtensor":
+        torch.distributed.barrier()  # a rank that ends the mesh's group early fails those that are still joining it
+        if value.device_mesh.get_coordinate() is not None:
+            torch.distributed.destroy_process_group(value.device_mesh.get_group())
     return items
 
 
@@ -76,7 +78,7 @@ def own_key_of_each_rank(session: Session) -> list[Difference]:
 
 
 class InTwoHalves(torch.Tensor):
-    """A tensor of one dimension that plans, finds and fills its two halves by itself, through the checkpointable hooks."""
+    """A tensor of one dimension that plans, finds and fills its halves by itself, through the checkpointable hooks."""
 
     @staticmethod
     def of(values: torch.Tensor) -> InTwoHalves:
@@ -201,11 +203,12 @@ def load_partial_sums(session: Session) -> Attempt:
 
 
 def prepared_plan(session: Session) -> dict[str, Any]:
-    """A plan of items of all kinds before and after prepare_local_plan, as boxes by key, and what a round trip gives."""
+    """A plan of items of all kinds before and after prepare_local_plan, as plain data, and what a round trip gives."""
     mesh = init_device_mesh("cpu", (1,))
     state: dict[str, Any] = {
         "matrix": coded(1, (4, 5), version=1), "scalar": coded(2, (), version=1), "empty": coded(3, (0, 3), version=1),
-        "dtensor": distribute_tensor(coded(4, (6, 2), version=1), mesh, [Shard(0)]), "vector": coded(5, (7,), version=1),
+        "dtensor": distribute_tensor(coded(4, (6, 2), version=1), mesh, [Shard(0)]),
+        "vector": coded(5, (7,), version=1),
     }  # fmt: skip
     if "objects" not in session.storage.unsupported:
         state["object"] = {"step": 3}

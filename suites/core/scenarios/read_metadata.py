@@ -86,8 +86,8 @@ def in_torch_format(session: Session) -> bool:
 def stripped_metadata(session: Session) -> list[tuple[str, Attempt, list[Difference], bool]] | None:
     """Metadata of older writers: each optional field removed, then set to None, then all of them removed.
 
-    Returns what was done, how a load went, what it gave otherwise, and whether read_metadata gave a load id; None where the
-    stored bytes cannot be reached.
+    Returns what was done, how a load went, what it gave otherwise, and whether read_metadata gave a load id; None
+    where the stored bytes cannot be reached.
     """
     checkpoint_id, state = session.new_id(), {"layer": {"t": coded(1, (8,), version=1), "u": coded(2, (3,), version=1)}}
     session.save(state, checkpoint_id)
@@ -188,9 +188,14 @@ def loads_change_nothing(session: Session) -> list[tuple[str, Attempt, list[str]
         return None
     absent = {**blank(state), "absent": coded(5, (2,), version=1)}
     wrong_shape = {"t": coded(1, (3, 3), version=1)}
+    loads = {
+        "load": blank(state),
+        "partial load": {"t": blank(state)["t"]},
+        "load of a missing key": absent,
+        "load into a wrong shape": wrong_shape,
+    }
     seen = []
-    for what, target in (("load", blank(state)), ("partial load", {"t": blank(state)["t"]}), ("load of a missing key", absent),
-                         ("load into a wrong shape", wrong_shape)):  # fmt: skip
+    for what, target in loads.items():
         attempt = session.attempt(session.load, target, checkpoint_id)
         seen.append((what, attempt, changes(before, stored(session, checkpoint_id))))
     return seen

@@ -21,7 +21,19 @@ from harness.session import Session
 from suites.core.scenarios.finish import own_state
 
 _OPERATIONS = frozenset(
-    "open os.rename os.remove os.rmdir os.mkdir os.link os.symlink os.truncate os.chmod shutil.rmtree shutil.move".split()
+    [
+        "open",
+        "os.rename",
+        "os.remove",
+        "os.rmdir",
+        "os.mkdir",
+        "os.link",
+        "os.symlink",
+        "os.truncate",
+        "os.chmod",
+        "shutil.rmtree",
+        "shutil.move",
+    ]
 )
 
 
@@ -63,7 +75,9 @@ def save_old(session: Session, number: int) -> None:
 def replace_killed(session: Session, number: int) -> int:
     """Save over it and die at the `number`-th operation of finish; returns how many there were, if they were fewer."""
     checkpoint_id, tap = session.new_id(f"at{number}"), KillAt(number)
-    session.save(own_state(0, version=2), checkpoint_id, writer=interpose(session.writer(checkpoint_id), ("finish",), tap))
+    session.save(
+        own_state(0, version=2), checkpoint_id, writer=interpose(session.writer(checkpoint_id), ("finish",), tap)
+    )
     return tap.seen
 
 

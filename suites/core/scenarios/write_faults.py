@@ -93,12 +93,14 @@ def full_disk(session: Session) -> list[Any] | None:
             attempt = session.attempt(session.save, _state(), checkpoint_id, writer=writer)
         reported = None if recorder.reported is None else len(recorder.reported)
         lost = _loaded(session, checkpoint_id) if attempt.ok else []
-        seen.append((f"{dict(options)} and files of at most {limit} bytes", attempt, len(recorder.planned), reported, lost))
+        seen.append(
+            (f"{dict(options)} and files of at most {limit} bytes", attempt, len(recorder.planned), reported, lost)
+        )
     return seen
 
 
 def passing_error(session: Session) -> list[Any]:
-    """Saves during which the first calls fail: (what failed, save, whether it was reached, what a load gives otherwise)."""
+    """Saves whose first calls fail: (what failed, save, whether it was reached, what a load gives otherwise)."""
     seen = [_passing_planner_error(session, calls) for calls in (1, 2, ITEMS)]
     if "local_files" not in session.storage.unsupported:
         for limit in (1, 20_000):

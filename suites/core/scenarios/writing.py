@@ -30,14 +30,22 @@ def mixed_state(session: Session, *, version: int = 1) -> dict[str, Any]:
         f"rank{session.rank}.{name}": coded(key, shape, version=version)
         for key, (name, shape) in enumerate({"vector": (64,), "matrix": (5, 7), "scalar": (), "nothing": (0,)}.items())
     }
-    state["layers"] = [pattern("a", (9,), torch.float32, version=version), pattern("b", (3, 3), torch.int16, version=version)]
+    state["layers"] = [
+        pattern("a", (9,), torch.float32, version=version),
+        pattern("b", (3, 3), torch.int16, version=version),
+    ]
     if "objects" not in session.storage.unsupported:
-        state |= {f"rank{session.rank}.step": version, "name": f"version {version}", "betas": (0.9, 0.999), "set": {1, 2}}
+        state |= {
+            f"rank{session.rank}.step": version,
+            "name": f"version {version}",
+            "betas": (0.9, 0.999),
+            "set": {1, 2},
+        }
     return state
 
 
 def recorded_save(session: Session) -> tuple[list[Name], list[Name] | None, list[Difference], list[Difference]]:
-    """Names planned and names reported by the writer; what the save changed in its source; what a load gives otherwise."""
+    """Names planned and names reported; what the save changed in its source; what a load gives otherwise."""
     checkpoint_id, state, recorder = session.new_id(), mixed_state(session), Recorder()
     kept = copy.deepcopy(state)
     session.save(state, checkpoint_id, writer=recorder.around(session.writer(checkpoint_id)))
@@ -69,7 +77,7 @@ def resolve_late_and_changed(session: Session) -> tuple[int, int, list[Differenc
 
 
 def buffers_at_any_position(session: Session) -> list[Difference]:
-    """Objects whose buffers stand at their start, in the middle and at their end; what arrives at load_bytes otherwise."""
+    """Objects whose buffers stand at their start, middle and end; what arrives at load_bytes otherwise."""
     checkpoint_id, stored, arrived = session.new_id(), {}, {}
     state = {"at start": list(range(50)), "in middle": "x" * 300, "at end": {"nested": [1.5, None]}}
     state = {place: (place, value) for place, value in state.items()}
@@ -91,7 +99,9 @@ def buffers_at_any_position(session: Session) -> list[Difference]:
 
 
 def _digests(contents: dict[str, bytes]) -> dict[str, str]:
-    return {name: f"{len(data)} bytes, sha256 {hashlib.sha256(data).hexdigest()[:12]}" for name, data in contents.items()}
+    return {
+        name: f"{len(data)} bytes, sha256 {hashlib.sha256(data).hexdigest()[:12]}" for name, data in contents.items()
+    }
 
 
 def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
@@ -177,7 +187,7 @@ def idle_rank(session: Session, busy: int) -> list[Difference]:
 
 
 def staggered_ranks(session: Session, descending: bool) -> list[Difference]:
-    """Each rank stores its own names and its shard of one tensor, one rank after the other; then every rank loads all."""
+    """Each rank stores its own names and its shard of one tensor, one after the other; every rank loads all."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import Shard, distribute_tensor
 
@@ -187,7 +197,9 @@ def staggered_ranks(session: Session, descending: bool) -> list[Difference]:
     mesh, whole = init_device_mesh("cpu", (session.world_size,)), coded(100, (13, 3), version=1)
     own = {f"own{session.rank}.{number}": coded(session.rank * 10 + number, (16,), version=1) for number in range(3)}
     session.save({**own, "shared": distribute_tensor(whole, mesh, [Shard(0)])}, checkpoint_id, faults=(late,))
-    wanted = {f"own{rank}.{number}": coded(rank * 10 + number, (16,), version=1) for rank in ranks for number in range(3)}
+    wanted = {
+        f"own{rank}.{number}": coded(rank * 10 + number, (16,), version=1) for rank in ranks for number in range(3)
+    }
     wanted["shared"] = whole
     target = blank(wanted)
     session.load(target, checkpoint_id)

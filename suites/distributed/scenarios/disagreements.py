@@ -21,7 +21,7 @@ VIEWS: dict[str, tuple[list[tuple[int, tuple[int], tuple[int]]], ...]] = {
 
 
 def save_disagreeing(session: Session, what: str) -> tuple[Attempt, int, Attempt] | None:
-    """How the save ended, how often write_data was called, and how a load of the id ended; None where it needs objects."""
+    """How the save ended, how often write_data was called, and how a load of the id ended; None: it needs objects."""
     if what == "kinds" and "objects" in session.storage.unsupported:
         return None
     state, notes, checkpoint_id = _state(session, what), Notes(), session.new_id(what)

@@ -29,7 +29,10 @@ def shared_and_own(session: Session) -> tuple[Written | None, list[Difference]]:
         placer = Placer(session.device)
         state, notes = _shared_state(session, placer), Notes()
         save_noted(session, state, "shared", notes)
-        target = {key: blanked(item) if isinstance(item, torch.Tensor) else None for key, item in _shared_state(session, placer).items()}
+        target = {
+            key: blanked(item) if isinstance(item, torch.Tensor) else None
+            for key, item in _shared_state(session, placer).items()
+        }
         session.load(target, session.new_id("shared"))
         found = [item for key in state for item in _compared(state[key], target[key], key)]
     return written(notes), found
@@ -145,7 +148,9 @@ def plans_by_rank(session: Session, collectives: bool) -> list[tuple[list[list[s
     if not session.drives_storage or not (collectives or alone):
         return None
     notes = Notes()
-    save_noted(session, dict(state), f"plans-{collectives}", notes, **({} if collectives else {"use_collectives": False}))
+    save_noted(
+        session, dict(state), f"plans-{collectives}", notes, **({} if collectives else {"use_collectives": False})
+    )
     calls = notes.of("prepare_global_plan")
     return [(_names(call.argument(0, "plans")), _names(call.result)) for call in calls]
 
@@ -157,7 +162,11 @@ def _names(plans: Any) -> list[list[str]]:
 def nested_paths(session: Session) -> list[tuple[str, tuple[Any, ...] | None]]:
     """For each stored key the path that the returned metadata has for it; None where it has none."""
     own = {f"layer{session.rank}": {"weight": coded(session.rank, (4,), version=1).to(session.device)}}
-    state = {"model": own, "list": [coded(8, (2,), version=1).to(session.device)], "top": coded(9, (2,), version=1).to(session.device)}
+    state = {
+        "model": own,
+        "list": [coded(8, (2,), version=1).to(session.device)],
+        "top": coded(9, (2,), version=1).to(session.device),
+    }
     metadata = session.save(state, session.new_id("nested"))
     paths = metadata.planner_data or {}
     return [(key, tuple(paths[key]) if key in paths else None) for key in metadata.state_dict_metadata]

@@ -8,7 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata, TensorProperties, TensorStorageMetadata
+from torch.distributed.checkpoint.metadata import (
+    ChunkStorageMetadata,
+    Metadata,
+    TensorProperties,
+    TensorStorageMetadata,
+)
 
 from harness.faults.noting import Notes, noted_reader
 from harness.scenarios.sharding import blanked, piece_differences, shards_of
@@ -42,7 +47,9 @@ def _chunk(box: Box) -> ChunkStorageMetadata:
 
 def reads(session: Session, size: tuple[int, ...], stored: list[Box], held: Box) -> list[Read]:
     """The read items that the default planner makes for one held box of a tensor that is stored in boxes."""
-    entry = TensorStorageMetadata(TensorProperties(dtype=torch.float32), torch.Size(size), [_chunk(box) for box in stored])
+    entry = TensorStorageMetadata(
+        TensorProperties(dtype=torch.float32), torch.Size(size), [_chunk(box) for box in stored]
+    )
     planner = session.tool("DefaultLoadPlanner")()
     planner.set_up_planner({"t": _Held.of(size, held)}, Metadata({"t": entry}), True)
     return [
@@ -56,7 +63,7 @@ def reads(session: Session, size: tuple[int, ...], stored: list[Box], held: Box)
 
 
 def blocks_to_blocks(session: Session, size: tuple[int, ...], stored: int, wanted: int, seed: int) -> list[Any]:
-    """Save a tensor in `stored` random blocks, load it in `wanted` others: (differences, elements read too often or never).
+    """Save a tensor in `stored` random blocks, load it in `wanted` others: (differences, elements not read once).
 
     With as many as one row for each block, and seed 0, the blocks are even slices along the first dimension.
     """
@@ -72,11 +79,14 @@ def blocks_to_blocks(session: Session, size: tuple[int, ...], stored: int, wante
 
 
 def _blocks(size: tuple[int, ...], count: int, seed: int) -> list[Box]:
-    """A partition of a tensor into `count` boxes: even slices for seeds 0 and 1, else random cuts of the largest box."""
+    """A partition of a tensor into `count` boxes: even slices for seeds 0 and 1, else random cuts."""
     if seed < 2:
         step = size[0] / count
         edges = [round(place * step) for place in range(count + 1)]
-        return [((low, *[0] * (len(size) - 1)), (high - low, *size[1:])) for low, high in zip(edges, edges[1:], strict=False)]
+        return [
+            ((low, *[0] * (len(size) - 1)), (high - low, *size[1:]))
+            for low, high in zip(edges, edges[1:], strict=False)
+        ]
     chance, boxes = random.Random(seed), [((0,) * len(size), size)]
     while len(boxes) < count:
         offset, sizes = boxes.pop(max(range(len(boxes)), key=lambda place: _volume(boxes[place])))
@@ -131,7 +141,9 @@ def load_without_a_chunk(session: Session) -> tuple[Attempt, bool] | None:
     session.save({"t": shards_of(whole, [(0, (0,), (3,)), (0, (3,), (5,))], session.device)}, session.new_id())
     notes = Notes(changes={"read_metadata": _without_last_chunk})
     target = {"t": torch.full((8,), -1.0, dtype=torch.float64, device=session.device)}
-    call = session.attempt(session.load, target, session.new_id(), reader=noted_reader(session.reader(session.new_id()), notes))
+    call = session.attempt(
+        session.load, target, session.new_id(), reader=noted_reader(session.reader(session.new_id()), notes)
+    )
     return call, bool(notes.of("read_metadata"))
 
 

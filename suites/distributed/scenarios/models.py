@@ -1,4 +1,4 @@
-"""Models as training jobs hold them: FSDP1, FSDP2, hybrid, tensor-parallel, both, and plain. All on CPU and gloo too."""
+"""Models as training jobs hold them: FSDP1, FSDP2, hybrid, tensor-parallel, both, and plain. All on CPU too."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def stepped(model: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> fl
 
 
 def job(scenario: Callable[..., Result]) -> Callable[..., Result]:
-    """Ends the groups of the models that a scenario made, leaves the random state alone, and mutes torch's own warnings."""
+    """Ends the groups of the models that a scenario made, leaves the random state alone, and mutes torch's warnings."""
 
     @functools.wraps(scenario)
     def cleaned(*args: Any) -> Result:
@@ -187,10 +187,11 @@ def _erase(states: dict[str, Any]) -> None:
 
 
 @job
-def resumed_training(session: Session) -> tuple[list[Difference], float, float]:
-    """FSDP2 and Adam after a step, saved and loaded through the helpers into others: (differences, losses of the next step).
+def resumed_training(session: Session) -> tuple[list[Difference], list[float], list[float]]:
+    """FSDP2 and Adam after a step, saved and loaded through the helpers into others: (differences, next losses).
 
-    The losses are those of the model that went on and of the one that was resumed.
+    The losses are those of the model that went on and of the one that was resumed; the second one shows whether the
+    optimizer took the first step with what it remembered.
     """
     get, put = session.tool("get_state_dict"), session.tool("set_state_dict")
     model, other = wrapped(session, "fsdp2", 1), wrapped(session, "fsdp2", 2)
@@ -204,7 +205,8 @@ def resumed_training(session: Session) -> tuple[list[Difference], float, float]:
     session.load(target, session.new_id())
     into_subject(put, other, other_optimizer, model_state_dict=target["model"], optim_state_dict=target["optim"])
     found = differences(expected, _flat_full(into_subject(get, other, other_optimizer)))
-    return found, stepped(model, optimizer, 2), stepped(other, other_optimizer, 2)
+    went_on = [stepped(model, optimizer, step) for step in (2, 3)]
+    return found, went_on, [stepped(other, other_optimizer, step) for step in (2, 3)]
 
 
 def _flat_full(states: Any) -> dict[str, Any]:

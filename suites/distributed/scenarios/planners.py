@@ -106,13 +106,22 @@ def metadata_of_earlier_save(session: Session) -> list[str] | None:
     for step in (1, 2):
         session.save(_copied(states[step]), session.new_id(f"step{step}"), planner=planner())
     later = _said(first)
-    return [f"{name} was {at_once.get(name)} and is {later.get(name)}" for name in at_once | later if at_once.get(name) != later.get(name)]
+    return [
+        f"{name} was {at_once.get(name)} and is {later.get(name)}"
+        for name in at_once | later
+        if at_once.get(name) != later.get(name)
+    ]
 
 
 def _said(metadata: Any) -> dict[str, str]:
     entries = {name: repr(entry) for name, entry in metadata.state_dict_metadata.items()}
     paths = {f"path of {name}": repr(path) for name, path in (metadata.planner_data or {}).items()}
-    return {**entries, **paths, "storage_meta": repr(metadata.storage_meta), "storage_data": repr(metadata.storage_data)}
+    return {
+        **entries,
+        **paths,
+        "storage_meta": repr(metadata.storage_meta),
+        "storage_data": repr(metadata.storage_data),
+    }
 
 
 def save_after_failure(session: Session, phase: str) -> tuple[Attempt, Attempt, list[Difference]] | None:
@@ -124,7 +133,9 @@ def save_after_failure(session: Session, phase: str) -> tuple[Attempt, Attempt, 
     if planner is None:
         return None
     fault = Fault(phase=phase, ranks=(0,) if phase in ("prepare_global_plan", "finish") else (session.world_size - 1,))
-    failed = session.attempt(session.save, _own(session, 1), session.new_id("failed"), planner=planner(), faults=(fault,))
+    failed = session.attempt(
+        session.save, _own(session, 1), session.new_id("failed"), planner=planner(), faults=(fault,)
+    )
     later = session.attempt(session.save, _own(session, 2), session.new_id("later"), planner=planner())
     target = {key: torch.zeros_like(item) for key, item in _own(session, 2).items()}
     if later.ok:

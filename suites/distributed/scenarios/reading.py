@@ -82,7 +82,9 @@ class _Entered:
         here = self._planner._inside
         self._planner.counts[self._what] += 1
         if any(thread != threading.get_ident() for thread in here):
-            self._planner.problems.append(f"{self._what} was called while another thread was in a method of the planner")
+            self._planner.problems.append(
+                f"{self._what} was called while another thread was in a method of the planner"
+            )
         here.append(threading.get_ident())
         time.sleep(self._planner.pause)
 
@@ -120,7 +122,7 @@ def _item(metadata: Any, name: str, place: str, offsets: tuple[int, ...], length
 
 
 def random_boxes(session: Session, count: int, seed: int) -> list[Difference]:
-    """Read `count` random boxes of stored tensors of 1 to 3 dimensions in a shuffled order, each into its own target."""
+    """Read `count` random boxes of stored tensors of 1 to 3 dimensions in shuffled order, each into its own target."""
     chance = random.Random(seed)
     stored = {name: coded(key, shape, version=1) for key, (name, shape) in enumerate(SHAPES.items())}
     reader, metadata = _saved(session, stored)
@@ -130,7 +132,9 @@ def random_boxes(session: Session, count: int, seed: int) -> list[Difference]:
         offsets = tuple(chance.randrange(size) for size in SHAPES[name])
         lengths = tuple(chance.randint(1, size - low) for size, low in zip(SHAPES[name], offsets, strict=True))
         place = f"{name}[{offsets}+{lengths}]#{number}"
-        expected[place] = stored[name][tuple(slice(low, low + size) for low, size in zip(offsets, lengths, strict=True))]
+        expected[place] = stored[name][
+            tuple(slice(low, low + size) for low, size in zip(offsets, lengths, strict=True))
+        ]
         planner.places[place] = torch.full(lengths, -1.0, dtype=torch.float64, device=session.device)
         items.append(_item(metadata, name, place, offsets, lengths))
     chance.shuffle(items)
@@ -142,9 +146,13 @@ def delivered_aside(session: Session) -> tuple[list[Difference], list[str]]:
     """Read tensors and objects through a planner that hands out temporaries: (differences, broken call rules)."""
     stored = {name: coded(key, shape, version=1) for key, (name, shape) in enumerate(SHAPES.items())}
     reader, metadata = _saved(session, stored, objects=True)
-    planner = _Hands(aside=True, places={name: torch.full_like(item, -1).to(session.device) for name, item in stored.items()})
+    planner = _Hands(
+        aside=True, places={name: torch.full_like(item, -1).to(session.device) for name, item in stored.items()}
+    )
     items = [_item(metadata, name, name, (0,) * item.dim(), tuple(item.shape)) for name, item in stored.items()]
-    named = [name for name, entry in metadata.state_dict_metadata.items() if not isinstance(entry, TensorStorageMetadata)]
+    named = [
+        name for name, entry in metadata.state_dict_metadata.items() if not isinstance(entry, TensorStorageMetadata)
+    ]
     _deliver(reader, items + [_object_item(name) for name in named], planner)
     wanted = [f"{call} of {name}" for name in stored for call in ("resolve_tensor", "commit_tensor")]
     wanted += [f"load_bytes of {name}" for name in named]
@@ -163,7 +171,9 @@ def _object_item(name: str) -> ReadItem:
 
 def awkward_targets(session: Session) -> list[Difference]:
     """Read into transposed, strided and expanded-from targets, and into one on a GPU where there is one."""
-    stored = {name: coded(key, (6, 8), version=1) for key, name in enumerate(("transposed", "every other", "inner", "whole"))}
+    stored = {
+        name: coded(key, (6, 8), version=1) for key, name in enumerate(("transposed", "every other", "inner", "whole"))
+    }
     reader, metadata = _saved(session, stored)
     blank = torch.full((20, 20), -1.0, dtype=torch.float64, device=session.device)
     planner = _Hands(
@@ -192,8 +202,12 @@ def overlapping_calls(session: Session) -> list[str]:
     """What a planner that takes its time saw of calls from two threads at once."""
     stored = {f"t{key}": coded(key, (8,), version=1) for key in range(4)}
     reader, metadata = _saved(session, stored, objects=True)
-    planner = _Hands(pause=0.02, places={name: torch.full_like(item, -1).to(session.device) for name, item in stored.items()})
-    named = [name for name, entry in metadata.state_dict_metadata.items() if not isinstance(entry, TensorStorageMetadata)]
+    planner = _Hands(
+        pause=0.02, places={name: torch.full_like(item, -1).to(session.device) for name, item in stored.items()}
+    )
+    named = [
+        name for name, entry in metadata.state_dict_metadata.items() if not isinstance(entry, TensorStorageMetadata)
+    ]
     items = [_item(metadata, name, name, (0,), (8,)) for name in stored]
     _deliver(reader, items + [_object_item(name) for name in named], planner)
     return planner.problems

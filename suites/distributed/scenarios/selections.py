@@ -39,7 +39,11 @@ def nothing_on_the_last_rank(session: Session) -> list[Difference]:
         last = session.rank == session.world_size - 1
         rows = placer.distributed(coded(1, (2, 3), version=1), ranks, ["S0"])
         parts = placer.distributed(coded(2, (4,), version=1), (0, 1), ["S0"])
-        target = {} if last else {"rows": blanked(rows), "submesh": blanked(parts), "plain": torch.full_like(state["plain"], -1)}
+        target = (
+            {}
+            if last
+            else {"rows": blanked(rows), "submesh": blanked(parts), "plain": torch.full_like(state["plain"], -1)}
+        )
         session.load(target, session.new_id())
         return [item for key in target for item in piece_differences(state[key], target[key], key)]
 
@@ -88,7 +92,9 @@ def keys_in_other_orders(session: Session) -> list[Difference]:
     """Stateful objects that talk to each other while they load; every second rank lists its keys backwards."""
 
     def state(*numbers: int) -> dict[str, Any]:
-        made: dict[str, Any] = {f"s{n}": _Talking(number, "gather" if n % 2 else "reduce") for n, number in enumerate(numbers)}
+        made: dict[str, Any] = {
+            f"s{n}": _Talking(number, "gather" if n % 2 else "reduce") for n, number in enumerate(numbers)
+        }
         made["plain"] = coded(1, (4,), version=1)
         return dict(reversed(made.items())) if session.rank % 2 else made
 
@@ -113,11 +119,14 @@ def different_values(session: Session) -> tuple[Attempt, dict[str, float | str |
     # The large value makes rank 0 the busiest, so that a balance of bytes would choose another rank for the rest.
     state = {"a-big": torch.zeros(1000), **text, "t": torch.full((1,), float(session.rank))}
     save = session.attempt(session.save, {key: _on(session, item) for key, item in state.items()}, session.new_id())
-    target: dict[str, Any] = {key: _on(session, torch.full_like(item, -1)) if isinstance(item, torch.Tensor) else None for key, item in state.items()}
+    target: dict[str, Any] = {
+        key: _on(session, torch.full_like(item, -1)) if isinstance(item, torch.Tensor) else None
+        for key, item in state.items()
+    }
     if save.ok:
         session.load(target, session.new_id())
     loaded = {key: float(item[0]) if isinstance(item, torch.Tensor) else item for key, item in target.items()}
-    return save, loaded, {"a-big": 0.0, "t": 0.0, **{key: "rank0" for key in text}}
+    return save, loaded, {"a-big": 0.0, "t": 0.0, **dict.fromkeys(text, "rank0")}
 
 
 def _on(session: Session, value: Any) -> Any:

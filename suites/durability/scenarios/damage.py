@@ -159,4 +159,3 @@ def _other_save(session: Session, start: int) -> Mapping[str, bytes]:
     session.save(small_state(session, version=2), other)
     blobs, _ = stored_bytes(session, other)
     return {} if blobs is None else into_subject(corruption.contents, blobs)
-

@@ -1,4 +1,4 @@
-"""States beyond 2 and 4 GiB, of which only the places are looked at where a counter would overflow; and many small values."""
+"""States beyond 2 and 4 GiB, looked at where a counter would overflow; and many small values."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def large_round_trip(session: Session, name: str) -> tuple[Attempt, list[str]]:
 
 
 def many_small_values(session: Session) -> tuple[float, float, list[Difference]]:
-    """A thousand tensors of 1 to 8 elements and a hundred objects: seconds to save, seconds to load, and what differs."""
+    """A thousand tensors of 1 to 8 elements, a hundred objects: seconds to save, to load, and what differs."""
     state: dict[str, Any] = {f"layer{n}.weight": coded(n, (1 + n % 8,), version=1) for n in range(TENSORS)}
     if "objects" not in session.storage.unsupported:
         state |= {f"object{n}": {"number": n, "text": f"object {n}"} for n in range(OBJECTS)}

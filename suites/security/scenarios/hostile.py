@@ -181,5 +181,3 @@ def _canary(session: Session, name: str) -> str:
 
 def _state() -> dict[str, Any]:
     return {"first": coded(1, (16,), version=1), "second": coded(2, (16,), version=1)}
-
-
