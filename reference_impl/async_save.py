@@ -20,7 +20,7 @@ import torch.distributed as dist
 
 from reference_impl.coordination import Crew
 from reference_impl.detection import choose_writer
-from reference_impl.failures import release_frames
+from reference_impl.failures import release_frames, seal
 from reference_impl.interchange import Metadata, SavePlanner, StateDict, StorageWriter
 from reference_impl.observe import logged, logger
 from reference_impl.save import SaveRun, turn_key
@@ -125,8 +125,11 @@ class _Upload:
             self._turn.end()
             return
 
+        # A copy: the thread that raises it must not work on the traceback that the caller is about to see.
+        copied = seal(error).open()[0]
+
         def fail() -> StorageWriter:
-            raise error
+            raise copied
 
         self.find_writer = fail
         self._start(dict)

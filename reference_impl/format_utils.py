@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from reference_impl.read_items import whole_chunk
 from reference_impl.rebuild_planner import RebuildLoadPlanner
 from reference_impl.save import save
 from reference_impl.shards import is_tensor
-from reference_impl.torch_file_reader import BroadcastingTorchSaveReader
+from reference_impl.torch_file_reader import BroadcastingTorchSaveReader, read_torch_file
 
 __all__ = ["BroadcastingTorchSaveReader", "DynamicMetaLoadPlanner", "dcp_to_torch_save", "torch_save_to_dcp"]
 
@@ -37,15 +36,6 @@ def torch_save_to_dcp(torch_save_path: str | os.PathLike[str], dcp_checkpoint_di
     Raises TypeError naming the file where it does not hold a state dict. The file is trusted: unpickling it runs code.
     """
     save(read_torch_file(torch_save_path), storage_writer=FileSystemWriter(dcp_checkpoint_dir), no_dist=True)
-
-
-def read_torch_file(path: str | os.PathLike[str]) -> StateDict:
-    """The state dict in a torch.save file. Raises TypeError naming the file where it holds something else."""
-    state_dict: Any = torch.load(path, map_location="cpu", weights_only=False)
-    if not isinstance(state_dict, Mapping):
-        kind = type(state_dict).__name__
-        raise TypeError(f"{os.fspath(path)!r} holds a {kind}, expected a state dict (a mapping of names to values)")
-    return dict(state_dict)
 
 
 class DynamicMetaLoadPlanner(DefaultLoadPlanner):

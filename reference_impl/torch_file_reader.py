@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from reference_impl.interchange import (
     LoadPlanner,
     Metadata,
     ReadItem,
+    StateDict,
     StorageReader,
 )
 from reference_impl.plan_load import narrow
@@ -103,8 +105,6 @@ class BroadcastingTorchSaveReader(StorageReader):
             raise failure
 
     def _read_file(self, planner: LoadPlanner) -> dict[str, Any]:
-        from reference_impl.format_utils import read_torch_file
-
         assert self.checkpoint_id is not None
         state_dict = read_torch_file(self.checkpoint_id)
         return flatten(state_dict).values if getattr(planner, "flatten_state_dict", True) else state_dict
@@ -135,6 +135,15 @@ class BroadcastingTorchSaveReader(StorageReader):
             return os.path.isfile(checkpoint_id)
         except (OSError, ValueError, TypeError):
             return False
+
+
+def read_torch_file(path: str | os.PathLike[str]) -> StateDict:
+    """The state dict in a torch.save file. Raises TypeError naming the file where it holds something else."""
+    state_dict: Any = torch.load(path, map_location="cpu", weights_only=False)
+    if not isinstance(state_dict, Mapping):
+        kind = type(state_dict).__name__
+        raise TypeError(f"{os.fspath(path)!r} holds a {kind}, expected a state dict (a mapping of names to values)")
+    return dict(state_dict)
 
 
 def _fill(requests: list[ReadItem], whole: torch.Tensor, planner: LoadPlanner) -> None:

@@ -49,7 +49,9 @@ def _load_turn(session: Session, placer: Placer, saved_world: int, turn: int) ->
     if not attempt.ok:
         return [_refusal(pair, attempt) for pair in pairs.values()]
     return [
-        difference for name in chosen for difference in piece_differences(expected[name], target[name], f"{pairs[name]}: ")
+        difference
+        for name in chosen
+        for difference in piece_differences(expected[name], target[name], f"{pairs[name]}: ")
     ]
 
 
