@@ -48,6 +48,6 @@ ifeq ($(TORCH),system)
 	$(BIN)/python .ci/system_torch.py requirements constraints.txt $(VENV)
 	$(PIP) --constraint $(VENV)/constraints.txt --requirement $(VENV)/requirements.txt
 else
-	$(PIP) --constraint constraints.txt --editable ".[dev,bench]"
+	$(PIP) --constraint constraints.txt --editable ".[dev,bench,backends]"
 endif
 	touch $@

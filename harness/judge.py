@@ -86,8 +86,9 @@ class Judge:
             return outcomes + [outcome(clause, case, Verdict.UNTESTABLE, reason) for clause in asked]
         if asked:
             began = time.monotonic()
-            trial = self._trial(tuple(clause.id for clause in asked), body, self._spec())
-            outcomes += [self._verdict(case, clause, asked, trial, body, below_storage) for clause in asked]
+            # The body also judges what does not apply; those findings are left alone.
+            trial = self._trial(tuple(clause.id for clause in clauses), body, self._spec())
+            outcomes += [self._verdict(case, clause, clauses, trial, body, below_storage) for clause in asked]
             if any(item.verdict is Verdict.HANG for item in outcomes):
                 for level in levels:
                     self._lost[level] += max(time.monotonic() - began, LEAST_PER_HANG)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import time
 from pathlib import Path
 
@@ -82,15 +83,22 @@ def test_fresh_ranks_can_be_the_rule(tmp_path: Path) -> None:
         assert cluster.pids() == {}
 
 
-def test_a_dead_rank_is_replaced_within_150_ms(cluster: Cluster, tmp_path: Path) -> None:
-    seconds = []
-    for number in range(5):
+def test_a_dead_rank_is_replaced_in_a_few_times_a_warm_run(cluster: Cluster, tmp_path: Path) -> None:
+    # A ratio measured side by side: 88 ms after a SIGKILL and 32 ms warm on a quiet machine, more of both on a busy one.
+    # The figure in seconds is the benchmark's, benchmarks/cluster.py.
+    replaced, warm = [], []
+    for number in range(7):
         assert isinstance(cluster.run(2, functions.die_by_signal, 1, 9)[1], Died)
-        started = time.monotonic()
-        outcomes = cluster.run(2, functions.reshard, str(tmp_path / str(number)))
-        seconds.append(time.monotonic() - started)
-        assert all(isinstance(outcome, Returned) for outcome in outcomes)
-    assert min(seconds) < 0.15, seconds  # the least, because other work may share the cores
+        replaced.append(_seconds(cluster, tmp_path / f"replaced{number}"))
+        warm.append(_seconds(cluster, tmp_path / f"warm{number}"))
+    assert min(replaced) < 8 * statistics.median(warm), (replaced, warm)
+
+
+def _seconds(cluster: Cluster, folder: Path) -> float:
+    started = time.monotonic()
+    outcomes = cluster.run(2, functions.reshard, str(folder))
+    assert all(isinstance(outcome, Returned) for outcome in outcomes)
+    return time.monotonic() - started
 
 
 def test_a_rank_that_ends_between_two_runs_is_replaced(cluster: Cluster) -> None:

@@ -26,7 +26,7 @@ from tests.mutants.making import engine, storage
 BREAKS = {
     "splits_reads": ("RES-01", "RES-02", "RES-03", "RES-04"),
     "finds_chunks_by_rows": ("RES-05", "RES-06", "RES-07"),
-    "mistakes_the_fourth_chunk": ("RES-07", "SHARD-05", "SHARD-06"),
+    "mistakes_the_last_chunk_of_four_ranks": ("SHARD-05", "SHARD-06"),
     "accepts_missing_parts": ("RES-08",),
     "reshapes_targets": ("RES-09",),
     "ignores_the_third_offset": ("RES-10",),
@@ -75,18 +75,17 @@ class _RowsReader(control.Reader):
         self._names = {index: by_row[index.fqn, (index.offset or [None])[0]] for index in self._names}
 
 
-class _FourthChunkWriter(control.Writer):
-    """Numbers the chunks of a tensor in two bits and starts at 1: the fourth gets the name of the third."""
+class _LastChunkWriter(control.Writer):
+    """Names chunks by a grid of four ranks, and takes the last column for the one before it."""
 
     def finish(self, metadata: Any, results: Any) -> None:
         seen: dict[str, list[Any]] = {}
-        for result in sorted(
-            (item for rank in results for item in rank), key=lambda item: tuple(item.index.offset or ())
-        ):
+        for result in sorted((one for rank in results for one in rank), key=lambda one: tuple(one.index.offset or ())):
             seen.setdefault(result.index.fqn, []).append(result)
-        fourth = {chunks[3].index: chunks[2].storage_data for chunks in seen.values() if len(chunks) == 4}
+        pairs = [chunks[-2:] for chunks in seen.values() if len(results) == 4 and len(chunks) in (2, 4)]
+        names = {last.index: before.storage_data for before, last in pairs}
         changed = [
-            [replace(item, storage_data=fourth.get(item.index, item.storage_data)) for item in rank] for rank in results
+            [replace(one, storage_data=names.get(one.index, one.storage_data)) for one in rank] for rank in results
         ]
         super().finish(metadata, changed)
 
@@ -251,7 +250,7 @@ _TOOLS = {"DefaultSavePlanner": DefaultSavePlanner, "DefaultLoadPlanner": Defaul
 
 splits_reads = planned("splits_reads", offers=("drop_in",), utilities={**_TOOLS, "DefaultLoadPlanner": _Splits})
 finds_chunks_by_rows = storage("finds_chunks_by_rows", reader=_RowsReader)
-mistakes_the_fourth_chunk = storage("mistakes_the_fourth_chunk", writer=_FourthChunkWriter)
+mistakes_the_last_chunk_of_four_ranks = storage("mistakes_the_last_chunk_of_four_ranks", writer=_LastChunkWriter)
 accepts_missing_parts = planned("accepts_missing_parts", load=TorchLoadPlanner)
 reshapes_targets = engine("reshapes_targets", load=before_load(_reshaped))
 ignores_the_third_offset = storage("ignores_the_third_offset", reader=_ThirdReader)

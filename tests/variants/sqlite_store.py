@@ -55,6 +55,7 @@ class DatabaseStore:
         database = sqlite3.connect(f"file:{quote(str(self._path))}?mode={mode}", uri=True, timeout=_WAIT)
         try:
             database.execute("PRAGMA synchronous = FULL")
+            database.execute("PRAGMA auto_vacuum = FULL")
             with database:
                 if create:
                     database.execute("BEGIN IMMEDIATE")
