@@ -25,6 +25,13 @@ def test_fsdp1_model_loads_into_another(subject: Subject, world: int, kind: str)
     same(found, "the parameters after the load")
 
 
+@pytest.mark.clauses("RES-05")
+@pytest.mark.worlds(2, 3, 4)
+def test_fsdp1_model_loads_on_another_number_of_ranks(subject: Subject, world: int) -> None:
+    returned(subject.run(world, on_ranks.save_fsdp1))
+    same(returned(subject.run({2: 4, 3: 2, 4: 3}[world], on_ranks.load_fsdp1)), "the parameters after the load")
+
+
 @pytest.mark.clauses("SHARD-04", "SHARD-11")
 @pytest.mark.worlds(2, 3)
 def test_training_goes_on_as_if_it_had_never_stopped(subject: Subject, world: int) -> None:

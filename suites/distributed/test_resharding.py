@@ -20,7 +20,7 @@ def test_sharded_checkpoint_loads_whole_in_one_process(subject: Subject, world: 
 
 @pytest.mark.clauses("RES-07")
 @pytest.mark.worlds(2, 4)
-def test_rows_load_as_columns_and_columns_as_rows(subject: Subject, world: int) -> None:
-    for saved, wanted in ((0, 1), (1, 0)):
-        returned(subject.run(world, on_ranks.save_sharded, saved))
-        same(returned(subject.run(world, on_ranks.load_sharded, wanted)))
+@pytest.mark.parametrize(("saved", "wanted"), ((0, 1), (1, 0)), ids=("rows", "columns"))
+def test_rows_load_as_columns_and_columns_as_rows(subject: Subject, world: int, saved: int, wanted: int) -> None:
+    returned(subject.run(world, on_ranks.save_sharded, saved))
+    same(returned(subject.run(world, on_ranks.load_sharded, wanted)))

@@ -84,8 +84,8 @@ def test_fresh_ranks_can_be_the_rule(tmp_path: Path) -> None:
 
 
 def test_a_dead_rank_is_replaced_in_a_few_times_a_warm_run(cluster: Cluster, tmp_path: Path) -> None:
-    # A ratio measured side by side: 88 ms after a SIGKILL and 32 ms warm on a quiet machine, more of both on a busy one.
-    # The figure in seconds is the benchmark's, benchmarks/cluster.py.
+    # A ratio measured side by side: 88 ms after a SIGKILL and 32 ms warm on a quiet machine, more of both on a busy one
+    # (the figure in seconds is the matter of benchmarks/cluster.py).
     replaced, warm = [], []
     for number in range(7):
         assert isinstance(cluster.run(2, functions.die_by_signal, 1, 9)[1], Died)

@@ -106,6 +106,27 @@ def fsdp1_round_trip(session: Session, kind: str) -> tuple[bool, list[Difference
     return different, differences(before, _full_parameters(other))
 
 
+@job
+def save_fsdp1(session: Session) -> None:
+    """Save an FSDP1 model as a sharded state dict."""
+    saved = _fsdp1(session, seeded(Uneven, 1))
+    with FullyShardedDataParallel.state_dict_type(saved, StateDictType.SHARDED_STATE_DICT):
+        session.save(saved.state_dict(), session.new_id())
+
+
+@job
+def load_fsdp1(session: Session) -> list[Difference]:
+    """Load what save_fsdp1 saved into a model with other parameters, on the ranks of this run."""
+    other = _fsdp1(session, seeded(Uneven, 2))
+    with FullyShardedDataParallel.state_dict_type(other, StateDictType.SHARDED_STATE_DICT):
+        state = other.state_dict()
+        session.load(state, session.new_id())
+        other.load_state_dict(state)
+    expected = {name: value.detach() for name, value in seeded(Uneven, 1).named_parameters()}
+    found = {name.replace("_fsdp_wrapped_module.", ""): value for name, value in _full_parameters(other).items()}
+    return differences(expected, found)
+
+
 def _fsdp1(session: Session, model: nn.Module, **options: Any) -> FullyShardedDataParallel:
     device = torch.device(session.device)
     model.nested = FullyShardedDataParallel(model.nested, device_id=device, **options)
