@@ -68,6 +68,8 @@ class Judge:
     ranks: RunOnRanks
     _places: itertools.count[int] = field(default_factory=itertools.count)
     _lost: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    # The further trials of the case at hand: made once, however many of its clauses are to be blamed for.
+    _further: dict[tuple[Part | None, Part | None], Trial] = field(default_factory=dict)
 
     def judge(
         self, case: str, clauses: Mapping[Clause, Applicability], body: Body, *, below_storage: bool = False
@@ -86,6 +88,7 @@ class Judge:
             return outcomes + [outcome(clause, case, Verdict.UNTESTABLE, reason) for clause in asked]
         if asked:
             began = time.monotonic()
+            self._further.clear()
             # The body also judges what does not apply; those findings are left alone.
             trial = self._trial(tuple(clause.id for clause in clauses), body, self._spec())
             outcomes += [self._verdict(case, clause, clauses, trial, body, below_storage) for clause in asked]
@@ -176,24 +179,32 @@ class Judge:
 
     def _blamed(self, failed: CaseOutcome, ids: tuple[str, ...], body: Body) -> CaseOutcome:
         """The two further runs of DESIGN.md section 4: the control pair, then the backend under a second engine."""
-        control = self._trial(ids, body, self._spec(storage=CONTROL))
+        control = self._again(ids, body, storage=CONTROL)
         second = None
         if self.bench.second is not None:
-            second = _broke(self._trial(ids, body, self._spec(engine=self.bench.second)), failed.clause)
+            second = _broke(self._again(ids, body, engine=self.bench.second), failed.clause)
         blame = decide(control_failed=_broke(control, failed.clause), second_failed=second)
         verdict = failed.verdict if blame.verdict is Verdict.FAIL else blame.verdict
         return replace(failed, verdict=verdict, blame=blame.blame, reason=blame.sentence)
+
+    def _again(
+        self, ids: tuple[str, ...], body: Body, *, storage: Part | None = None, engine: Part | None = None
+    ) -> Trial:
+        """The same case with another storage or engine; made once for all clauses of the case."""
+        if (storage, engine) not in self._further:
+            self._further[storage, engine] = self._trial(ids, body, self._spec(storage=storage, engine=engine))
+        return self._further[storage, engine]
 
     def _delegated(
         self, failed: CaseOutcome, clause: Clause, ids: tuple[str, ...], found: Broken, body: Body
     ) -> CaseOutcome:
         """An engine that enters torch's is not blamed for what torch's does alike with the plain control pair."""
-        control = self._trial(ids, body, self._spec(storage=CONTROL, engine=Part(reference=TORCH_ENGINE)))
+        control = self._again(ids, body, storage=CONTROL, engine=Part(reference=TORCH_ENGINE))
         same = control.findings.get(failed.clause)
         if not (isinstance(same, Broken) and same.kind == found.kind):
             return failed
         if "S" in clause.applies and self.bench.second is not None:
-            second = self._trial(ids, body, self._spec(engine=self.bench.second))
+            second = self._again(ids, body, engine=self.bench.second)
             if _broke(second, failed.clause) is not False:
                 return failed
         return replace(failed, blame="engine", reason=delegating(control_failed=True).sentence)

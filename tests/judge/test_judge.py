@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.certificate.ownership import Applicability
@@ -9,7 +11,7 @@ from harness.certificate.verdict import Verdict
 from harness.judge import HANG_BUDGET, LEAST_PER_HANG, Judge
 from harness.laws import Broken, NotApplicable, Untestable
 from harness.spec import TORCH_ENGINE, SubjectSpec
-from tests.judge.played import OWNED, PlayedRanks, clause, judged, storage_calls
+from tests.judge.played import OWNED, PlayedRanks, body, clause, judged, storage_calls
 
 CONTROL = "harness.control"
 
@@ -34,6 +36,17 @@ def test_blame_follows_the_table(control: bool, second: bool, blame: str) -> Non
     outcome = judged(ranks)
     assert (outcome.verdict, outcome.blame) == (Verdict.FAIL, blame)
     assert ranks.pairs == [("mine", TORCH_ENGINE), (CONTROL, TORCH_ENGINE), ("mine", "second")]
+
+
+def test_further_trials_are_made_once_for_all_clauses_of_a_case() -> None:
+    ranks = ranks_of(control=False, second=True)
+    judge = Judge(bench_judge(second="second").bench, ranks)
+    clauses = {replace(clause(), id=f"TEST-0{number}"): OWNED for number in range(3)}
+    outcomes = judge.judge("a case", clauses, body)
+    assert [outcome.blame for outcome in outcomes] == ["backend"] * 3
+    assert len(ranks.pairs) == 3
+    judge.judge("another case", clauses, body)
+    assert len(ranks.pairs) == 6
 
 
 @pytest.mark.parametrize(("control", "verdict"), ((False, Verdict.FAIL), (True, Verdict.UNTESTABLE)))
@@ -88,12 +101,13 @@ def judge_with(error: Exception) -> Verdict:
     return outcome.verdict
 
 
-def bench_judge() -> Judge:
+def bench_judge(second: str | None = None) -> Judge:
     from harness.judge import Bench
     from harness.spec import Part
 
     bench = Bench(
-        backend=Part(reference="mine"), letters=frozenset("S"), engine=Part(reference=TORCH_ENGINE), second=None,
+        backend=Part(reference="mine"), letters=frozenset("S"), engine=Part(reference=TORCH_ENGINE),
+        second=None if second is None else Part(reference=second),
         scratch="/scratch", folder="/", worker="main", command=("dcp-conformance", "mine"),
     )  # fmt: skip
     return Judge(bench, PlayedRanks(lambda spec: False, storage_calls))
@@ -120,8 +134,6 @@ def test_what_does_not_apply_is_not_run() -> None:
 
 
 def test_one_finding_leaves_the_other_promises_standing() -> None:
-    from dataclasses import replace
-
     first, second = clause(), replace(clause(), id="TEST-02")
 
     def body(subject: object) -> None:
