@@ -104,6 +104,7 @@ def killed_before_finish(subject: Subject, world: int, *, names: int = 3, length
 @pytest.mark.clauses("FIN-03")
 @pytest.mark.worlds(1, 2)
 def test_save_after_a_failed_one_holds_exactly_its_own_state(subject: Subject, world: int) -> None:
+    watchable(subject)
     for rank, (keys, wanted, found) in enumerate(
         returned(subject.run(world, on_ranks.second_id_after_failed_save, world))
     ):
@@ -186,6 +187,7 @@ def test_failing_finish_fails_the_save_of_all_in_the_name_of_the_coordinator(sub
 
 @pytest.mark.clauses("FIN-13")
 def test_commit_waits_for_the_slowest_rank(subject: Subject) -> None:
+    watchable(subject)
     outcomes = subject.run(2, on_ranks.late_future, LATE_FUTURE)
     observed = returned(outcomes)
     reached(outcomes, "write_data_future", (1,))

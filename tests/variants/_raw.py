@@ -30,6 +30,13 @@ def item_bytes(item: Any, planner: Any) -> bytes:
     return bytes(values.reshape(-1).view(torch.uint8).numpy()) if values.numel() else b""
 
 
+def planned_size(item: Any) -> int:
+    """How many bytes the tensor of a write item has; 0 for an object, of which a plan does not tell."""
+    if item.tensor_data is None:
+        return 0
+    return int(item.tensor_data.chunk.sizes.numel() * item.tensor_data.properties.dtype.itemsize)
+
+
 def place(name: str, position: int, content: bytes) -> str:
     """Where an item lies, for the metadata."""
     return f"{name}@{position}+{len(content)}#{hashlib.sha256(content).hexdigest()}"

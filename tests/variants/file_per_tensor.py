@@ -25,7 +25,7 @@ class Writer(_raw.Writer):
                 key = item.index.fqn
                 name = f"{self.save_id}/{self.rank or 0 if self.alone else 0}-{files.setdefault(key, len(files))}"
                 places.append((name, ends.get(key, 0)))
-                ends[key] = ends.get(key, 0) + _size(item)
+                ends[key] = ends.get(key, 0) + _raw.planned_size(item)
             placed.append(dataclasses.replace(plan, storage_data=places))
         return placed
 
@@ -47,12 +47,6 @@ class Writer(_raw.Writer):
         for folder in folders:
             _store.synced(folder)
         return results
-
-
-def _size(item: Any) -> int:
-    if item.tensor_data is None:
-        return 0  # the only item of its key, so nothing comes after it
-    return int(item.tensor_data.chunk.sizes.numel() * item.tensor_data.properties.dtype.itemsize)
 
 
 def _write_all(descriptor: int, content: bytes, position: int) -> None:

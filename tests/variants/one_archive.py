@@ -13,7 +13,9 @@ from typing import Any
 from torch.distributed.checkpoint.storage import WriteResult
 
 from harness.backend import Backend
-from tests.variants import _store
+from tests.variants import _raw, _store
+
+_MOST = 1 << 30  # bytes of one rank: everything is held in memory until the commit, on the coordinator for all ranks
 
 
 class ArchiveStore:
@@ -69,6 +71,9 @@ class Writer(_store.Writer):
         return self._archive
 
     def written(self, plan: Any, planner: Any) -> list[WriteResult]:
+        size = sum(_raw.planned_size(item) for item in plan.items)
+        if size > _MOST:
+            raise ValueError(f"a rank has {size} bytes to save, and one archive for all takes {_MOST} of each")
         self._archive = ArchiveStore(self.root)
         results = super().written(plan, planner)
         waiting, self._archive = self._archive._waiting, ArchiveStore(self.root)

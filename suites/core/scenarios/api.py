@@ -39,7 +39,9 @@ def small_state(version: int = 1) -> dict[str, Any]:
 def save_and_describe(session: Session) -> dict[str, Any]:
     """What the returned metadata says, as plain data."""
     state = {**small_state(), f"own{session.rank}": coded(9, (2,), version=session.rank)}
-    return entries(session.save(state, session.new_id(), planner=None, process_group=None, no_dist=False))
+    defaults = {"planner": None, "process_group": None, "no_dist": False}
+    given = {name: value for name, value in defaults.items() if session.takes("save", name)}
+    return entries(session.save(state, session.new_id(), **given))
 
 
 def positional_storage(session: Session) -> dict[str, Any] | None:
