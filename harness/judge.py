@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.certificate.blame import decide, delegating
 from harness.certificate.ownership import Applicability
+from harness.certificate.tables import Table
 from harness.certificate.verdict import CaseOutcome, Finding, Verdict
 from harness.contract import Clause
 from harness.laws import Broken, NotApplicable, Untestable
@@ -56,6 +57,7 @@ class Trial:
     used: frozenset[str]
     delegated: bool
     leftovers: tuple[str, ...]
+    tables: tuple[Table, ...]
     seconds: float
     fault: Exception | None = None
 
@@ -66,6 +68,8 @@ class Judge:
 
     bench: Bench
     ranks: RunOnRanks
+    # What the case at hand reported for the certificate; not what its further trials of other pairs did.
+    tables: tuple[Table, ...] = ()
     _places: itertools.count[int] = field(default_factory=itertools.count)
     _lost: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     # The further trials of the case at hand: made once, however many of its clauses are to be blamed for.
@@ -76,6 +80,7 @@ class Judge:
     ) -> list[CaseOutcome]:
         """The outcome of `case` for each clause. below_storage: its faults act below the storage API, which no engine
         can be blamed for."""
+        self.tables = ()
         asked = {clause: applies for clause, applies in clauses.items() if applies.kind != "not-applicable"}
         outcomes = [
             outcome(clause, case, Verdict.NOT_APPLICABLE, applies.reason)
@@ -91,6 +96,7 @@ class Judge:
             self._further.clear()
             # The body also judges what does not apply; those findings are left alone.
             trial = self._trial(tuple(clause.id for clause in clauses), body, self._spec())
+            self.tables = trial.tables
             outcomes += [self._verdict(case, clause, clauses, trial, body, below_storage) for clause in asked]
             if any(item.verdict is Verdict.HANG for item in outcomes):
                 for level in levels:
@@ -116,7 +122,8 @@ class Judge:
         calls = [event.data for event in subject.events if event.kind == "call"]
         return Trial(
             findings=subject.findings, used=_used(calls), delegated=any(call["owner"] == "delegated" for call in calls),
-            leftovers=tuple(dict.fromkeys(subject.leftovers)), seconds=time.monotonic() - began, fault=fault,
+            leftovers=tuple(dict.fromkeys(subject.leftovers)), tables=tuple(subject.tables),
+            seconds=time.monotonic() - began, fault=fault,
         )  # fmt: skip
 
     def _verdict(

@@ -30,7 +30,7 @@ from harness.laws import HarnessFault
 from harness.locate import locate
 from harness.marks import MARKERS
 from harness.options import Options
-from harness.run import Run, Surveyed
+from harness.run import Run
 from harness.scratch import choose_scratch, filesystem_type
 from harness.server import Server
 from harness.subject import Subject
@@ -87,25 +87,38 @@ class Conformance:
         given = getattr(self.config, "workerinput", None)
         folder = choose_scratch(self.options.scratch) if given is None else Path(given["dcp_folder"])
         worker = "main" if given is None else given["workerid"]
-        self.run = Run(self.options, self.catalogue, folder, worker=worker, cwd=cwd)
+        self.run = Run(self.options, self.catalogue, folder, worker=worker, cwd=cwd, controls=self._controls())
         try:
             if given is None:
                 self.finish = Finish(self.run, self.known)
                 self.finish.check_report_folder()
-                surveyed = self.run.surveyed
-            else:
-                surveyed = Surveyed.from_json(given["dcp_surveyed"])
-                self.run.adopt(surveyed)
-            self._start_server(surveyed)
+                self.run.cluster.launch()
         except BaseException:
             self.pytest_unconfigure()
             raise
 
-    def _start_server(self, surveyed: Surveyed) -> None:
-        # The controlling process of an xdist run judges nothing, so it needs neither a server nor ranks.
+    def _controls(self) -> bool:
+        """Whether this is the process of an xdist run that judges nothing: it has workers for that."""
+        return bool(self.config.getoption("numprocesses", None)) and not hasattr(self.config, "workerinput")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Survey the backend, except where workers can start and collect meanwhile."""
+        if self.run is not None and not self._controls() and not hasattr(self.config, "workerinput"):
+            self._survey()
+
+    def _survey(self) -> None:
         assert self.run is not None
-        if self.config.getoption("numprocesses", None):
-            self.run.cluster.close()
+        try:
+            surveyed = self.run.surveyed
+        except UsageError as error:
+            if self._controls():
+                self.run.tell_workers("")
+            self.pytest_unconfigure()
+            self.finish = self.run = None
+            raise pytest.UsageError(str(error)) from None
+        if self._controls():
+            self.run.tell_workers(surveyed.as_json())
         elif surveyed.has_server:
             self.server = Server(self.options.backend, self.options.backend_options, self.run.cwd)
             self.run.restart(self.server.start())
@@ -114,15 +127,16 @@ class Conformance:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell an xdist worker what the controlling process knows already."""
+        """Tell an xdist worker where to find the rest of this run."""
         assert self.run is not None
         node.workerinput["dcp_folder"] = str(self.run.folder)
-        node.workerinput["dcp_surveyed"] = self.run.surveyed.as_json()
 
     def pytest_report_header(self) -> list[str]:
-        """What is certified, and where it writes."""
-        if self.run is None:
-            return []
+        """What is certified, and where it writes; an xdist run says it once it knows."""
+        return [] if self.run is None or self._controls() else self._header()
+
+    def _header(self) -> list[str]:
+        assert self.run is not None
         surveyed, options = self.run.surveyed, self.options
         found = surveyed.description
         lines = [
@@ -163,14 +177,30 @@ class Conformance:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        """`--explain` prints instead of running."""
+        """`--explain` prints instead of running; what the session's start left to be done is done."""
         if self.options.explain is None:
-            return None
+            return self._begin_xdist() or None
         clause = self.catalogue[self.options.explain]
         tests = sorted(name for name, clauses in self.cases.items() if clause in clauses)
         for line in explanation(clause, tests, self.options.report_dir):
             print(line)
         return True
+
+    def _begin_xdist(self) -> bool:
+        """Whether there is nothing to do for this worker."""
+        if self.config.option.collectonly or self.run is None:
+            return False
+        if self._controls():
+            self._survey()
+            reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+            if reporter is not None and reporter.verbosity >= 0:
+                for line in self._header():
+                    reporter.write_line(line)
+        elif hasattr(self.config, "workerinput"):
+            if self.run.is_called_off():
+                return True
+            self._survey()
+        return False
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
@@ -186,7 +216,11 @@ class Conformance:
         self.run.log.started(case)
         binding = {clause: self.run.applicability(clause) for clause in self.cases[case]}
         below = pyfuncitem.get_closest_marker("below_storage") is not None
-        outcomes = self._too_large(pyfuncitem, case) or self.run.judge.judge(case, binding, body, below_storage=below)
+        outcomes = self._too_large(pyfuncitem, case)
+        if not outcomes:
+            outcomes = self.run.judge.judge(case, binding, body, below_storage=below)
+            for table in self.run.judge.tables:
+                self.run.log.table(table)
         for outcome in outcomes:
             self.run.log.outcome(outcome)
         self._conclude(outcomes)

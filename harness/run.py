@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from harness.spec import TORCH_ENGINE, Part
 
 # The scale level stores values beyond 4 GiB; below this much memory it is run only when it is named.
 SCALE_MEMORY = 12 << 30
+_SURVEY = "survey.json"
+_SURVEY_LIMIT = 300
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,12 @@ class Surveyed:
 class Run:
     """What one pytest process needs to judge cases. `folder` was made by the controlling process for this run."""
 
-    def __init__(self, options: Options, catalogue: Catalogue, folder: Path, *, worker: str, cwd: str) -> None:
+    def __init__(
+        self, options: Options, catalogue: Catalogue, folder: Path, *, worker: str, cwd: str, controls: bool = False
+    ) -> None:
+        """`controls`: this process judges nothing, and lends its server's imports to the workers that do."""
         self.options, self.catalogue, self.folder, self.worker, self.cwd = options, catalogue, folder, worker, cwd
+        self._controls = controls
         self.log = EventLog.for_worker(_made(folder / "events"), worker)
         self._surveyed: Surveyed | None = None
         self._judge: Judge | None = None
@@ -80,14 +87,23 @@ class Run:
 
     @property
     def surveyed(self) -> Surveyed:
-        """The backend as surveyed; asked for on first use, in a throw-away process."""
+        """The backend as surveyed on first use: in a throw-away process, or by the process that controls this one."""
         if self._surveyed is None:
-            self._surveyed = survey(self.cluster, self.options, self.cwd)
+            if self.worker == "main":
+                self._surveyed = survey(self.cluster, self.options, self.cwd)
+            else:
+                self._surveyed = Surveyed.from_json(_told(self.folder / _SURVEY))
         return self._surveyed
 
-    def adopt(self, surveyed: Surveyed) -> None:
-        """Take over what the controlling process surveyed, so that a worker need not ask again."""
-        self._surveyed = surveyed
+    def tell_workers(self, survey: str) -> None:
+        """Let the processes that this one controls know the survey, or nothing if it failed; they wait for it."""
+        unfinished = self.folder / f"{_SURVEY}.tmp"
+        unfinished.write_text(survey)
+        unfinished.rename(self.folder / _SURVEY)
+
+    def is_called_off(self) -> bool:
+        """Whether the process that controls this one found the backend unusable; waits until it knows."""
+        return not _told(self.folder / _SURVEY)
 
     @property
     def judge(self) -> Judge:
@@ -116,6 +132,8 @@ class Run:
     def _new_cluster(self, environment: Mapping[str, str]) -> Cluster:
         # The first cluster only surveys; one that a backend asked more patience for is made after that.
         patience = 1.0 if self._surveyed is None else self._surveyed.description.patience
+        nursery = self.folder / "nursery"
+        shares = not environment and not _coverage_is_on()
         return Cluster(
             ClusterConfig(
                 # Socket and file-store paths have short limits, and the run folder may lie deep.
@@ -129,8 +147,20 @@ class Run:
                 total_limit=60.0 * patience,
                 coverage=_coverage_is_on(),
                 patience=patience,
+                nursery=nursery if shares and self._controls else None,
+                branch_of=nursery if shares and self.worker != "main" else None,
             )
         )
+
+
+def _told(place: Path) -> str:
+    """What the controlling process writes here as soon as it knows it; it ends its workers if it never will."""
+    deadline = time.monotonic() + _SURVEY_LIMIT
+    while not place.exists():
+        if time.monotonic() > deadline:
+            raise UsageError(f"The process that controls this worker did not survey the backend in {_SURVEY_LIMIT} s.")
+        time.sleep(0.01)
+    return place.read_text()
 
 
 def bench(options: Options, surveyed: Surveyed, folder: Path, cwd: str, *, worker: str) -> Bench:

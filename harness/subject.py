@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
+from harness.certificate.tables import Cell, Table
 from harness.cluster import Event, Outcome
 from harness.laws import Broken, HarnessFault, NotApplicable, Untestable
 from harness.spec import SubjectSpec
@@ -54,6 +55,7 @@ class Subject:
         self.settled: set[str] = set()
         self.events: list[Event] = []
         self.leftovers: list[str] = []
+        self.tables: list[Table] = []
 
     def run(
         self,
@@ -80,6 +82,10 @@ class Subject:
                 continue  # what the meshes of the scenario leave behind cannot be told from what the backend does
             self.leftovers.extend(f"rank {outcome.rank}: {text}" for text in outcome.leftovers)
         return outcomes
+
+    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+        """Rows for the certificate, under a title that other cases may add rows to; no verdict comes of them."""
+        self.tables.append(Table(title=title, columns=tuple(columns), rows=tuple(map(tuple, rows))))
 
     @contextlib.contextmanager
     def promise(self, clause: str) -> Iterator[None]:

@@ -128,6 +128,7 @@ def build(
         "not_exercised": sorted(result.clause for result in sorted_.owned if result.standing == NOT_EXERCISED),
         "known_failures": _known(entries, sorted_.owned),
         "hangs": [hang for result in (*sorted_.owned, *sorted_.engine) for hang in _hangs(result)],
+        "tables": [clean.table(table).as_data() for table in events.tables],
         "leftovers": clean.all(events.leftovers),
     }
     problems = validate(certificate)

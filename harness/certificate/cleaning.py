@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from harness.certificate.known_failures import KnownFailure
 from harness.certificate.redact import redact, redact_mapping
+from harness.certificate.tables import Table
 from harness.certificate.verdict import CaseOutcome, Finding
 
 # Of a long text the start says what happened, and the end of a traceback or an output says why.
@@ -61,6 +62,11 @@ class Cleaner:
     def entry(self, entry: KnownFailure) -> KnownFailure:
         """A known failure."""
         return replace(entry, reason=self(entry.reason), defect=self(entry.defect), where=self(entry.where))
+
+    def table(self, table: Table) -> Table:
+        """A table: its cells may hold what a backend said. The title is identity and ours."""
+        rows = tuple(tuple(self(cell) if isinstance(cell, str) else cell for cell in row) for row in table.rows)
+        return replace(table, rows=rows)
 
     def _named(self, name: str, text: str) -> str:
         cleaned = self(f"{name}={text}")

@@ -1,8 +1,8 @@
 """The event files of a run: one per process, append-only JSON lines, readable after any crash.
 
-`events-<worker>.jsonl` holds, in order: `run` (facts), `collected` (case -> clauses), then per case `started` and one
-`outcome` for each of its clauses, and at the end `finished`. Each line is written at once with one system call, so
-that only the last line of a killed process can be torn.
+`events-<worker>.jsonl` holds, in order: `run` (facts), `collected` (case -> clauses), then per case `started`, one
+`outcome` for each of its clauses and a `table` for what it wants shown, and at the end `finished`. Each line is written
+at once with one system call, so that only the last line of a killed process can be torn.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from harness.certificate.tables import Table, merged
 from harness.certificate.verdict import CaseOutcome, Verdict
 
 
@@ -46,6 +47,10 @@ class EventLog:
     def outcome(self, outcome: CaseOutcome) -> None:
         """What a case showed about one clause."""
         self._append("outcome", outcome=outcome.as_data())
+
+    def table(self, table: Table) -> None:
+        """Rows that a case reported; the tables of one title become one."""
+        self._append("table", table=table.as_data())
 
     def finished(self, *, status: int, leftovers: Sequence[str] = ()) -> None:
         """This process ended in order, with pytest's exit status; `leftovers` says what could not be discarded."""
@@ -89,6 +94,7 @@ class RunEvents:
     statuses: Mapping[str, int]
     unfinished: tuple[str, ...]
     leftovers: tuple[str, ...]
+    tables: tuple[Table, ...] = ()
     errors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -117,6 +123,7 @@ class _Merging:
     outcomes: list[CaseOutcome] = field(default_factory=list)
     statuses: dict[str, int] = field(default_factory=dict)
     workers: list[str] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -154,6 +161,8 @@ class _Merging:
             self.started[str(event["case"])] = worker
         elif kind == "outcome":
             self.outcomes.append(CaseOutcome.from_data(event["outcome"]))
+        elif kind == "table":
+            self.tables.append(Table.from_data(event["table"]))
         elif kind == "finished":
             self.statuses[worker] = int(event["status"])
             self.leftovers += [str(text) for text in event["leftovers"]]
@@ -167,6 +176,7 @@ class _Merging:
 
     def merged(self) -> RunEvents:
         outcomes = [self._expected(outcome) for outcome in self.outcomes] + list(self._unended())
+        tables, mismatched = merged(self.tables)
         return RunEvents(
             facts=dict(sorted(self.facts.items())),
             collected=dict(sorted(self.collected.items())),
@@ -175,7 +185,8 @@ class _Merging:
             statuses=dict(sorted(self.statuses.items())),
             unfinished=tuple(worker for worker in self.workers if worker not in self.statuses),
             leftovers=tuple(sorted(self.leftovers)),
-            errors=tuple(self.errors),
+            tables=tables,
+            errors=(*self.errors, *mismatched),
             notes=tuple(self.notes),
         )
 

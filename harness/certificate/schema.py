@@ -153,6 +153,24 @@ _CASE = _record(
         "used": _list(_text),
     }
 )
+
+
+def _cell(value: Any, where: str) -> list[str]:
+    return _text(value, where) if isinstance(value, str) else _whole(value, where)
+
+
+def _rectangular(value: Any, where: str) -> list[str]:
+    problems = _FREE_TABLE(value, where)
+    if problems:
+        return problems
+    return [
+        f"{where}.rows[{index}]: {len(row)} cells under {len(value['columns'])} columns"
+        for index, row in enumerate(value["rows"])
+        if len(row) != len(value["columns"])
+    ]
+
+
+_FREE_TABLE = _record({"title": _text, "columns": _list(_text), "rows": _list(_list(_cell))})
 _ENTRY: Mapping[str, Check] = {
     "clause": _text,
     "case": _maybe(_text),
@@ -259,6 +277,7 @@ _CERTIFICATE = _record(
         "not_exercised": _IDS,
         "known_failures": _list(_record({**_ENTRY, "expired": _flag, "used": _flag})),
         "hangs": _list(_record({"clause": _text, "case": _text, "column": _COLUMN, "observed": _text})),
+        "tables": _list(_rectangular, increasing=lambda item: item["title"]),
         "leftovers": _list(_text),
     }
 )

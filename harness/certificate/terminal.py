@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.certificate.levels import LevelResult
 from harness.certificate.prose import broken_lines, count, labelled, one_line, paragraph, plain
+from harness.certificate.tables import table_lines
 from harness.certificate.verdict import CaseOutcome, Verdict
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 100
 _LISTED = 10
+_ROWS = 24
 _LETTERS = {
     "S": "who supplies a storage writer and reader",
     "E": "who exports save and load",
@@ -38,6 +40,7 @@ def summary_lines(certificate: Mapping[str, Any], width: int = _WIDTH, *, path: 
         _undecided(certificate, width),
         _engine(certificate, width),
         _known(certificate, width),
+        *_tables(certificate, width),
         _aside(certificate, width),
         [f"Certificate: {plain(path)}"] if path else [],
     ]
@@ -241,6 +244,17 @@ def _known(certificate: Mapping[str, Any], width: int) -> list[str]:
         for entry in used
     ]
     return _listing(f"{count(len(items), 'known failure')} seen as expected:", items, width, most=len(items))
+
+
+def _tables(certificate: Mapping[str, Any], width: int) -> Iterator[list[str]]:
+    for table in certificate["tables"]:
+        lines = table_lines(table["title"], table["columns"], table["rows"], most=_ROWS)
+        # Its blanks are its alignment: a line is cut, never wrapped.
+        yield [_cut(plain(line), width) for line in lines]
+
+
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else line[: width - 4].rstrip() + " ..."
 
 
 def _aside(certificate: Mapping[str, Any], width: int) -> list[str]:

@@ -68,5 +68,10 @@ class ClusterConfig:
     """Time-out of the ranks' process group."""
     coverage: bool = False
     """Measure with coverage.py in the server and the ranks; ranks that are killed lose their data."""
+    nursery: Path | None = None
+    """Socket at which the server takes in other driving processes, each with a branch of the server for itself.
+    The driving process that gives this must run no job while there are branches."""
+    branch_of: Path | None = None
+    """The nursery of a server with the same options: a branch of it is used instead of a server of one's own."""
     settle_limit: float = 0.5
     """How long threads, children and open files of a finished run may take to go away before they are leftovers."""

@@ -1,4 +1,8 @@
-"""The driving process's end of the fork server: start it, ask it for ranks, hear which ended, end it."""
+"""The driving process's end of the fork server: start it, ask it for ranks, hear which ended, end it.
+
+A server costs the import of torch (3 to 5 s of one core). Several driving processes of one run, as pytest-xdist starts
+them, share that cost: the first one's server forks a branch of itself for each of the others.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,10 @@ import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harness.cluster import processes
+from harness.cluster.branch import Branch, connect
 from harness.cluster.config import ONE_THREAD, ClusterConfig
 from harness.cluster.errors import ClusterError
 from harness.cluster.wire import Channel
@@ -43,6 +48,15 @@ main(fd, driver)
 """
 
 
+class _Process(Protocol):
+    """What is asked of the server's process, whoever started it."""
+
+    @property
+    def pid(self) -> int: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def kill(self) -> None: ...
+
+
 class ForkServer:
     """A running fork server. Messages about ranks are collected by `pump` until somebody asks for them."""
 
@@ -55,10 +69,24 @@ class ForkServer:
         self._forked: dict[int, list[int]] = {}
         self._discarded: set[int] = set()
         self._started: tuple[Any, ...] | None = None
+        self._wanted: dict[str, Any] = {
+            "preload": config.preload,
+            "optional_preload": config.optional_preload,
+            "coverage": config.coverage,
+            "refused": refused,
+            "late": tuple(late),
+            "nursery": None if config.nursery is None else str(config.nursery),
+            "log": str(self.log),
+        }
+        self._process = self._open(config)
+        self.pid = self._process.pid
+        self._tell(self._wanted)
+
+    def _open(self, config: ClusterConfig) -> _Process:
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours, send_limit=_REPLY_LIMIT)
         with theirs, open(self.log, "ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM, _PACKAGE_ROOT, *map(os.path.abspath, config.search_path)]
                 + [str(theirs.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
@@ -68,23 +96,14 @@ class ForkServer:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
-        self.pid = self._process.pid
-        self._wanted: dict[str, Any] = {
-            "preload": config.preload,
-            "optional_preload": config.optional_preload,
-            "coverage": config.coverage,
-            "refused": refused,
-            "late": tuple(late),
-        }
 
     def start(self) -> tuple[Any, ...]:
-        """Preload; ("ready", modules, refused) or ("unfit", module, reason).
+        """Wait until it has preloaded; ("ready", modules, refused) or ("unfit", module, reason).
 
         Raises:
             ClusterError: the server ended or took too long.
             UsageError: torch cannot be imported.
         """
-        self._tell(self._wanted)
         self._wait(lambda: self._started is not None, _START_LIMIT, "preload its modules")
         assert self._started is not None
         kind, *rest = self._started
@@ -187,6 +206,19 @@ class ForkServer:
             return self.log.read_bytes()[-4096:].decode(errors="replace")
         except OSError as error:
             return f"(no log: {error})"
+
+
+class BranchServer(ForkServer):
+    """A branch of another driving process's server: the same, without the imports and with an environment of theirs."""
+
+    def _open(self, config: ClusterConfig) -> _Process:
+        assert config.branch_of is not None
+        try:
+            self.channel = Channel(connect(config.branch_of), send_limit=_REPLY_LIMIT)
+            _word, pid = self.channel.receive()
+            return Branch(pid)
+        except (EOFError, OSError) as error:
+            raise ClusterError(f"the fork server at {config.branch_of} gave no branch: {error}") from error
 
 
 def _environment(config: ClusterConfig) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 from harness.cluster.config import LARGEST_WORLD, ClusterConfig
 from harness.cluster.errors import ClusterError
 from harness.cluster.functions import name_of
-from harness.cluster.launch import ForkServer
+from harness.cluster.launch import BranchServer, ForkServer
 from harness.cluster.outcomes import Outcome
 from harness.cluster.world import Job, World
 from harness.errors import UsageError
@@ -31,6 +31,7 @@ class Cluster:
     def __init__(self, config: ClusterConfig) -> None:
         self.config = config
         self._server: ForkServer | None = None
+        self._launched: ForkServer | None = None
         self._worlds: dict[tuple[int, bool], World] = {}
         self._numbers = itertools.count(1)
         self._preloaded: tuple[str, ...] = ()
@@ -45,6 +46,13 @@ class Cluster:
     ) -> None:
         self.close()
 
+    def launch(self) -> None:
+        """Begin to start the fork server and return at once; `start` waits for it. Raises like `start`."""
+        if self._server is None and self._launched is None:
+            _needs_linux()
+            self.config.folder.mkdir(parents=True, exist_ok=True)
+            self._launched = self._new_server({})
+
     def start(self) -> None:
         """Start the fork server, unless it runs.
 
@@ -54,16 +62,11 @@ class Cluster:
         """
         if self._server is not None:
             return
-        if sys.platform != "linux":
-            raise UsageError(
-                f"Local ranks need Linux (fork, /proc, process-death signals); this is {sys.platform}. "
-                "Run in a Linux container or machine."
-            )
-        self.config.folder.mkdir(parents=True, exist_ok=True)
+        self.launch()
         refused: dict[str, str] = {}
         # A module that made the server unfit to fork is left to the ranks, and a new server is started without it.
         while True:
-            server = ForkServer(self.config, refused=refused, late=tuple(refused))
+            server, self._launched = self._launched or self._new_server(refused), None
             try:
                 kind, *rest = server.start()
             except BaseException:
@@ -78,6 +81,9 @@ class Cluster:
 
     def close(self) -> None:
         """End the server, all ranks, and everything they started. The cluster can be started again."""
+        launched, self._launched = self._launched, None
+        if launched is not None:
+            launched.close()
         server, self._server = self._server, None
         if server is not None:
             self._discard_waiting()
@@ -148,6 +154,10 @@ class Cluster:
         """Modules that the fork server did not import, with the reason."""
         return dict(self._refused)
 
+    def _new_server(self, refused: dict[str, str]) -> ForkServer:
+        kind = ForkServer if self.config.branch_of is None else BranchServer
+        return kind(self.config, refused=refused, late=tuple(refused))
+
     def _job(self, function: Callable[..., Any] | str, args: tuple[Any, ...], timeout: float | None) -> Job:
         name = name_of(function)
         try:
@@ -205,3 +215,11 @@ class Cluster:
 
     def _known_pids(self, world: World) -> set[int]:
         return {pid for known in (*self._worlds.values(), world) for pid in known.pids}
+
+
+def _needs_linux() -> None:
+    if sys.platform != "linux":
+        raise UsageError(
+            f"Local ranks need Linux (fork, /proc, process-death signals); this is {sys.platform}. "
+            "Run in a Linux container or machine."
+        )

@@ -16,9 +16,11 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.cluster import measure, processes, worker
+from harness.cluster.branch import listen
 from harness.cluster.preload import Preloaded, UnfitToFork, freeze, preload_after_trial, preload_trusted
 from harness.cluster.wire import Channel
 from harness.cluster.worker import RankSpec
@@ -49,7 +51,13 @@ class _Server:
         self._channel = channel
         self._driver = driver
         self._ranks: dict[int, _Rank] = {}
+        self._branches: set[int] = set()
+        self._nursery: socket.socket | None = None
+        self._ready: tuple[Any, ...] = ()
         self._late: tuple[str, ...] = ()
+        self._begin()
+
+    def _begin(self) -> None:
         self._pid = os.getpid()
         self._wake, self._wake_writer = socket.socketpair()
 
@@ -57,13 +65,26 @@ class _Server:
         """Preload, then serve until the driving process hangs up."""
         processes.adopt_orphans()
         self._listen_to_signals()
-        self._preload(self._channel.receive())
+        wanted = self._channel.receive()
+        if not self._ready:
+            self._preload(wanted)
+        else:
+            _log_to(wanted["log"])
+        if wanted["nursery"] is not None and self._ready[0] == "ready":
+            self._nursery = listen(Path(wanted["nursery"]))
+        self._channel.send(self._ready)
+        self._serve()
+
+    def _serve(self) -> None:
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
+        if self._nursery is not None:
+            poll.register(self._nursery, select.POLLIN)
         while not self._channel.closed:
             poll.poll()
             self._reap()
+            self._take_in()
             for kind, *rest in self._channel.drain():
                 if kind == "close":
                     return
@@ -96,12 +117,41 @@ class _Server:
                 measure.start()
             preload_after_trial(wanted["optional_preload"], result)
         except UnfitToFork as error:
-            self._channel.send(("unfit", error.module, error.reason))
+            self._ready = ("unfit", error.module, error.reason)
             return
         _import_rank_modules(result)
         freeze()
         self._late = tuple(result.late)
-        self._channel.send(("ready", result.modules, result.refused))
+        self._ready = ("ready", result.modules, result.refused)
+
+    def _take_in(self) -> None:
+        """Fork a branch for each driving process that has come to the nursery."""
+        while self._nursery is not None:
+            try:
+                end, _address = self._nursery.accept()
+            except BlockingIOError:
+                return
+            with end:
+                pid = os.fork()
+                if pid == 0:
+                    self._become_branch(Channel(end))
+                self._branches.add(pid)
+
+    def _become_branch(self, channel: Channel) -> NoReturn:
+        """A server like this one, with nothing of it but its modules, for the driving process behind `channel`."""
+        parent = self._pid
+        self._pid = os.getpid()  # from here on `end` ends this process, and not what its parent answers for
+        try:
+            os.setsid()
+            self._close_ends()
+            self._channel, self._driver, self._nursery, self._ranks, self._branches = channel, parent, None, {}, set()
+            self._begin()
+            channel.send(("branch", self._pid))
+            self.run()
+        except BaseException:  # as in main
+            traceback.print_exc()
+            self.end(1)
+        self.end(0)
 
     def _fork(self, world: int, specs: list[RankSpec]) -> None:
         fds = self._channel.take_fds(len(specs))
@@ -121,12 +171,19 @@ class _Server:
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        for end in (self._channel, self._wake, self._wake_writer):
-            end.close()
+        self._close_ends()
         for fd in fds:
             if fd != own:
                 os.close(fd)
         worker.live(spec, Channel(socket.socket(fileno=own)), server=self._pid, late_imports=self._late)
+
+    def _close_ends(self) -> None:
+        """In a fork: let go of what connects this server with others."""
+        self._channel.close()
+        self._wake.close()
+        self._wake_writer.close()
+        if self._nursery is not None:
+            self._nursery.close()
 
     def _reap(self) -> None:
         """Tell of ranks that ended. They stay zombies until their world is discarded, so their ids stay theirs."""
@@ -138,10 +195,16 @@ class _Server:
                 if ending is not None:
                     rank.ended = True
                     self._channel.send(("ended", pid, ending.si_code == os.CLD_EXITED, ending.si_status))
+        for pid in [pid for pid in self._branches if os.waitpid(pid, os.WNOHANG)[0]]:
+            self._branches.discard(pid)
         self._reap_orphans()
+        if self._nursery is not None:
+            # We run no jobs beside branches: these are what the ranks of a killed branch have left behind.
+            processes.kill(self._orphans())
 
     def _orphans(self) -> list[int]:
-        return [pid for pid in processes.children(self._pid) if pid not in self._ranks]
+        own = self._ranks.keys() | self._branches
+        return [pid for pid in processes.children(self._pid) if pid not in own]
 
     def _reap_orphans(self) -> None:
         for pid in self._orphans():
@@ -185,6 +248,13 @@ class _Server:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _log_to(path: str) -> None:
+    """Send stdout and stderr, also those of ranks to come, to the end of this file."""
+    with open(path, "ab") as log:
+        for number in (1, 2):
+            os.dup2(log.fileno(), number)
 
 
 def _import_rank_modules(result: Preloaded) -> None:

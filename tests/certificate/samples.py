@@ -9,6 +9,7 @@ from typing import Any
 from harness.certificate.build import RunInfo, build
 from harness.certificate.events import RunEvents
 from harness.certificate.known_failures import KnownFailure, KnownFailures
+from harness.certificate.tables import Table
 from harness.certificate.verdict import CaseOutcome, Finding, Verdict
 from harness.contract import Catalogue, Clause, Strength
 
@@ -159,7 +160,17 @@ def eventful() -> dict[str, Any]:
             inherits=("writer.prepare_local_plan",),
             patience=2.0,
         ),
-        events=run_events(outcomes, leftovers=("the prefix s3://bucket/run-1/",)),
+        events=run_events(
+            outcomes,
+            leftovers=("the prefix s3://bucket/run-1/",),
+            tables=(
+                Table(
+                    title="States after a power cut",
+                    columns=("save", "states", "worst load"),
+                    rows=(("fresh", 152, "an error"), ("overwrite", 65, "the old checkpoint")),
+                ),
+            ),
+        ),
         listed=entries(known("FIN-07", defect="mypkg#12"), known("SHARD-01", reason="one rank only for now")),
         levels=("core", "distributed", "failure", "asynchronous", "durability"),
         asked=("durability",),

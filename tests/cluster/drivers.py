@@ -1,4 +1,4 @@
-"""Programs that tests run in processes of their own: `python -m tests.cluster.drivers NAME FOLDER`."""
+"""Programs that tests run in processes of their own: `python -m tests.cluster.drivers NAME FOLDER ...`."""
 
 from __future__ import annotations
 
@@ -47,10 +47,18 @@ def die_while_preloading(folder: str) -> None:
     _cluster(folder).start()
 
 
+def branch_and_wait(folder: str, nursery: str) -> None:
+    """Ranks of a branch of the test's own server leave processes of every kind and wait."""
+    config = ClusterConfig(folder=Path(folder), branch_of=Path(nursery))
+    with Cluster(config) as cluster:
+        Path(folder, "branch").write_text(str(cluster.server_pid()))
+        cluster.run(2, poisons.leave_processes_and_wait)
+
+
 def _cluster(folder: str) -> Cluster:
     environment = {MARK: os.environ[MARK]}
     return Cluster(ClusterConfig(folder=Path(folder), preload=("torch.distributed",), environment=environment))
 
 
 if __name__ == "__main__":
-    globals()[sys.argv[1]](sys.argv[2])
+    globals()[sys.argv[1]](*sys.argv[2:])

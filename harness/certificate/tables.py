@@ -1,0 +1,83 @@
+"""Tables of observations beside the verdicts: how far a promise goes, where one word would say too little.
+
+A test reports rows under a title; rows of the same title from several cases and processes make one table. A table
+never decides anything: what must hold is judged by a law.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+Cell = str | int
+Row = tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows of texts and whole numbers, one cell for each column. The title is its identity within a run."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"table {self.title!r}: a row of {len(row)} cells under {len(self.columns)} columns")
+            for cell in row:
+                if not isinstance(cell, str | int) or isinstance(cell, bool):
+                    raise ValueError(f"table {self.title!r}: a cell must be a text or a whole number, is {cell!r}")
+
+    def as_data(self) -> dict[str, Any]:
+        """The table as JSON data."""
+        return {"title": self.title, "columns": list(self.columns), "rows": [list(row) for row in self.rows]}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Table:
+        """The reverse of `as_data`. Raises KeyError, TypeError or ValueError for anything else."""
+        return cls(
+            title=str(data["title"]),
+            columns=tuple(map(str, data["columns"])),
+            rows=tuple(tuple(row) for row in data["rows"]),
+        )
+
+
+def merged(tables: Iterable[Table]) -> tuple[tuple[Table, ...], tuple[str, ...]]:
+    """One table for each title, in the order of titles; and a sentence for each whose columns differ, left out.
+
+    Rows are put in the order of their cells and the same row stands once, so that neither the order of cases nor the
+    number of workers shows.
+    """
+    found: dict[str, Table] = {}
+    problems: list[str] = []
+    for table in tables:
+        known = found.setdefault(table.title, replace(table, rows=()))
+        if known.columns != table.columns:
+            problems.append(f"table {table.title!r}: reported once with columns {known.columns}, once {table.columns}.")
+            continue
+        found[table.title] = replace(known, rows=known.rows + table.rows)
+    whole = [replace(table, rows=tuple(sorted(set(table.rows), key=_order))) for table in found.values()]
+    return tuple(sorted(whole, key=lambda table: table.title)), tuple(dict.fromkeys(problems))
+
+
+def table_lines(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, most: int) -> Iterator[str]:
+    """A table as aligned lines, its first `most` rows; numbers stand right. The caller cuts lines to its width."""
+    shown = [list(map(str, columns)), *(list(map(str, row)) for row in rows[:most])]
+    widths = [max(len(line[place]) for line in shown) for place in range(len(columns))]
+    right = [bool(rows) and all(isinstance(row[place], int) for row in rows) for place in range(len(columns))]
+    yield f"{title}:"
+    for line in shown:
+        cells = [
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(line, widths, right, strict=True)
+        ]
+        yield "  " + "  ".join(cells).rstrip()
+    if len(rows) > most:
+        yield f"  and {len(rows) - most} more, see the certificate"
+
+
+def _order(row: Row) -> tuple[tuple[bool, int, str], ...]:
+    """Numbers by size, texts by letters; a number before a text."""
+    return tuple((False, cell, "") if isinstance(cell, int) else (True, 0, cell) for cell in row)

@@ -1,0 +1,65 @@
+"""Branches of a fork server: how a second driving process comes by a server that has imported everything already."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+
+class Branch:
+    """The process of a branch, which is no child of this one; held by a descriptor, so its number cannot be reused."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._descriptor = os.pidfd_open(pid)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end. The exit code is its parent's to know: this is 0 in any case.
+
+        Raises:
+            subprocess.TimeoutExpired: it has not ended after `timeout` seconds.
+        """
+        if not select.select([self._descriptor], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired(f"branch {self.pid}", timeout or 0.0)
+        return 0
+
+    def kill(self) -> None:
+        """SIGKILL, unless it is gone already."""
+        try:
+            signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+
+def listen(place: Path) -> socket.socket:
+    """A listening socket at this path, which may be longer than the 108 bytes of a socket address."""
+    place.unlink(missing_ok=True)  # of a server that was lost
+    listener = socket.socket(socket.AF_UNIX)
+    _by_short_name(place, listener.bind)
+    listener.listen(64)
+    listener.setblocking(False)
+    return listener
+
+
+def connect(place: Path) -> socket.socket:
+    """A connection to the server that listens there. Raises OSError when there is none."""
+    end = socket.socket(socket.AF_UNIX)
+    try:
+        _by_short_name(place, end.connect)
+    except OSError:
+        end.close()
+        raise
+    return end
+
+
+def _by_short_name(place: Path, use: Callable[[str], object]) -> None:
+    folder = os.open(place.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        use(f"/proc/self/fd/{folder}/{place.name}")
+    finally:
+        os.close(folder)
