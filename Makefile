@@ -1,5 +1,5 @@
 # make certify   certify a backend with the suites     make certify BACKEND=mypkg.storage PYTEST_ARGS="--level core"
-# make mutants   every broken backend must be caught, every unusual one must pass: MATRIX_ARGS=--full shows how narrowly
+# make mutants   every broken backend must be caught, every unusual one must pass: MATRIX_ARGS="--reach area" shows how narrowly
 # make test      lint, types, and the harness's own tests
 #
 # Each sets up .venv in this folder first, with the exact versions of constraints.txt. TORCH=system takes the torch
@@ -32,8 +32,8 @@ test: $(READY)
 	$(BIN)/python -m pytest tests -W error -n $(WORKERS) $(PYTEST_ARGS)
 
 mutants: $(READY)
-	$(BIN)/python -m tests.mutants.matrix $(MATRIX_ARGS)
-	$(BIN)/python -m tests.mutants.matrix --variants $(MATRIX_ARGS)
+	$(BIN)/python -m tests.mutants.matrix --jobs $(WORKERS) $(MATRIX_ARGS)
+	$(BIN)/python -m tests.mutants.matrix --jobs $(WORKERS) --variants
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

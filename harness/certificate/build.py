@@ -16,6 +16,7 @@ from harness.certificate.schema import SCHEMA, validate
 from harness.certificate.sorting import SortedClauses, sort_clauses
 from harness.certificate.verdict import NOT_EXERCISED, ClauseResult, Verdict
 from harness.contract import LETTERS
+from harness.scenarios import checklist
 
 if TYPE_CHECKING:
     from harness.contract import Catalogue
@@ -128,6 +129,7 @@ def build(
         "not_exercised": sorted(result.clause for result in sorted_.owned if result.standing == NOT_EXERCISED),
         "known_failures": _known(entries, sorted_.owned),
         "hangs": [hang for result in (*sorted_.owned, *sorted_.engine) for hang in _hangs(result)],
+        "checklist": checklist.as_data(),
         "tables": [clean.table(table).as_data() for table in events.tables],
         "leftovers": clean.all(events.leftovers),
     }

@@ -277,6 +277,7 @@ _CERTIFICATE = _record(
         "not_exercised": _IDS,
         "known_failures": _list(_record({**_ENTRY, "expired": _flag, "used": _flag})),
         "hangs": _list(_record({"clause": _text, "case": _text, "column": _COLUMN, "observed": _text})),
+        "checklist": _list(_record({"name": _text, "values": _list(_text)})),
         "tables": _list(_rectangular, increasing=lambda item: item["title"]),
         "leftovers": _list(_text),
     }

@@ -259,7 +259,8 @@ def _cut(line: str, width: int) -> str:
 
 def _aside(certificate: Mapping[str, Any], width: int) -> list[str]:
     backend = certificate["backend"]
-    lines: list[str] = []
+    sizes = ", ".join(f"{len(entry['values'])} {entry['name']}" for entry in certificate["checklist"])
+    lines = paragraph(f"The checks enumerate {sizes}; the certificate lists them.", width, rest="  ")
     if backend["inherits"]:
         lines += paragraph(f"Inherited from torch: {', '.join(backend['inherits'])}.", width, rest="  ")
     if backend["unsupported"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from harness.scenarios.layouts import LAYOUTS
+
 ORDINARY_DTYPES = (
     "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64",
 )  # fmt: skip
@@ -20,3 +22,15 @@ HOSTILE_KEYS = (
     "a/b", "a\\b", ".", "..", "", " ", "nul\0byte", "new\nline", "k?x=1#y%20", "$HOME", "*", "x" * 300,
     "\u00fc\u4e2d\u6587\U0001f511", "CON", "a:b", "commit", ".metadata",
 )  # fmt: skip
+
+
+def as_data() -> list[dict[str, object]]:
+    """What the cases enumerate, for the certificate: lists of texts, each under its name."""
+    shapes = (*SHAPES, LARGE_SHAPE)
+    lists = {
+        "dtypes": (*ORDINARY_DTYPES, *EXOTIC_DTYPES),
+        "shapes": ["x".join(map(str, shape)) or "scalar" for shape in shapes],
+        "keys": [ascii(key)[1:-1] for key in HOSTILE_KEYS],
+        "layouts": [f"{layout.name}, {world} ranks" for world, layouts in LAYOUTS.items() for layout in layouts],
+    }
+    return [{"name": name, "values": list(values)} for name, values in lists.items()]

@@ -1,9 +1,11 @@
 """The kill matrix: every mutant against the clauses that must catch it, every variant against everything.
 
     python -m tests.mutants.matrix                 each mutant against the clauses that it is made to break
-    python -m tests.mutants.matrix --full          ... and against all others of its levels: how narrow is it?
+    python -m tests.mutants.matrix --reach area    ... and against the others of their areas: how narrow is it?
+    python -m tests.mutants.matrix --reach level   ... and against the others of their levels
     python -m tests.mutants.matrix --variants      the correct but unusual backends against everything they claim
     python -m tests.mutants.matrix NAME NAME       these only
+    python -m tests.mutants.matrix --jobs 2        in as many processes
 
 All backends share one pytest process, one fork server and its warm ranks: a mutant costs its cases and no start-up.
 Exit code 1 for a mutant that survives or a variant with a finding.
@@ -12,11 +14,14 @@ Exit code 1 for a mutant that survives or a variant with a finding.
 from __future__ import annotations
 
 import argparse
+import json
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +29,7 @@ import pytest
 
 from harness.certificate.ownership import applicability
 from harness.certificate.verdict import CaseOutcome, Verdict
+from harness.contract import Clause
 from harness.judge import Judge
 from harness.plugin import SUITES, Conformance, case_name
 from harness.run import Run, Surveyed, bench, survey
@@ -34,13 +40,22 @@ from tests.variants.registry import variants
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
+@dataclass
+class Row:
+    """What one backend came to. caught: the clauses that it was seen to break; problems: what must not be."""
+
+    line: str
+    breaks: tuple[str, ...]
+    caught: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
 class Matrix:
     """A pytest plugin that runs the collected cases against many backends instead of one."""
 
-    def __init__(self, backends: list[Mutant], *, full: bool, part: tuple[int, int]) -> None:
-        self.backends, self.full, self.part = backends[part[0] :: part[1]], full, part
-        self.problems: list[str] = []
-        self.lines: list[str] = []
+    def __init__(self, backends: list[Mutant], *, reach: str, clauses: frozenset[str]) -> None:
+        self.backends, self.reach, self.clauses = backends, reach, clauses
+        self.rows: list[Row] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -68,9 +83,12 @@ class Matrix:
 
     def _wanted(self, ours: Conformance, backend: Mutant) -> set[str]:
         if not backend.breaks:
-            return {clause.id for clause in ours.catalogue}
-        levels = {ours.catalogue[clause].level for clause in backend.breaks}
-        return {clause.id for clause in ours.catalogue if clause.level in levels} if self.full else set(backend.breaks)
+            return {clause.id for clause in ours.catalogue if not self.clauses or clause.id in self.clauses}
+        near = {self._neighbourhood(ours.catalogue[clause]) for clause in backend.breaks}
+        return {clause.id for clause in ours.catalogue if self._neighbourhood(clause) in near}
+
+    def _neighbourhood(self, clause: Clause) -> str:
+        return {"own": clause.id, "area": clause.id.partition("-")[0], "level": clause.level}[self.reach]
 
     def _judged(self, judge: Judge, surveyed: Surveyed, item: pytest.Function, clauses: Any) -> list[CaseOutcome]:
         parameters = dict(item.callspec.params) if hasattr(item, "callspec") else {}
@@ -83,21 +101,21 @@ class Matrix:
         return judge.judge(case_name(item), binding, body, below_storage=below)
 
     def _report(self, ours: Conformance, backend: Mutant, outcomes: list[CaseOutcome], seconds: float) -> None:
-        caught = sorted({outcome.clause for outcome in outcomes if outcome.broken})
-        errors = sorted({f"{o.clause}: {o.reason}" for o in outcomes if o.verdict is Verdict.HARNESS_ERROR})
+        caught = tuple(sorted({outcome.clause for outcome in outcomes if outcome.broken}))
+        problems = sorted({f"{o.clause}: {o.reason}" for o in outcomes if o.verdict is Verdict.HARNESS_ERROR})
+        problems = [f"{backend.name}: harness-error {error}" for error in problems]
         if backend.breaks:
             survived = sorted(set(backend.breaks) - set(caught))
             others = sorted(set(caught) - set(backend.breaks))
-            self.problems += [f"{backend.name} survives {clause}: {_why(clause, outcomes)}" for clause in survived]
+            problems += [f"{backend.name} survives {clause}: {_why(clause, outcomes)}" for clause in survived]
             line = f"{'SURVIVES' if survived else 'killed':9} {backend.name} by {', '.join(backend.breaks)}"
             line += f"; also breaks {', '.join(others)}" if others else ""
         else:
             must = [clause for clause in caught if ours.catalogue[clause].strength.value == "MUST"]
-            self.problems += [f"{backend.name}: false alarm? {_why(clause, outcomes)}" for clause in must]
+            problems += [f"{backend.name}: false alarm? {_why(clause, outcomes)}" for clause in must]
             line = f"{'FINDING' if must else 'clean':9} {backend.name}; advice: {', '.join(caught) or 'none'}"
-        self.problems += [f"{backend.name}: harness-error {error}" for error in errors]
-        self.lines.append(f"{line} ({seconds:.1f} s)")
-        print(self.lines[-1], flush=True)
+        self.rows.append(Row(f"{line} ({seconds:.1f} s)", backend.breaks, caught, tuple(problems)))
+        print(self.rows[-1].line, flush=True)
 
 
 def _why(clause: str, outcomes: list[CaseOutcome]) -> str:
@@ -110,37 +128,76 @@ def _why(clause: str, outcomes: list[CaseOutcome]) -> str:
     return f"{clause}, {worst.case}: {worst.verdict.word}{' (engine)' if worst.engine else ''} {said}"
 
 
+def run(backends: list[Mutant], *, reach: str, clauses: frozenset[str]) -> list[Row]:
+    """Judge these backends in this process; prints a line for each as it ends."""
+    matrix = Matrix(backends, reach=reach, clauses=clauses)
+    with tempfile.TemporaryDirectory() as report:
+        # This module needs the plugin's types, so pytest comes too late to rewrite its assertions.
+        settings = ["-W", "ignore::pytest.PytestAssertRewriteWarning", "-q", "--noconftest", f"--rootdir={ROOT}"]
+        settings += ["-p", "no:cacheprovider", "-p", "dcp_conformance"]
+        pytest.main([*settings, str(SUITES), "--backend=harness.control", f"--report-dir={report}"], plugins=[matrix])
+    return matrix.rows
+
+
+def run_in_jobs(jobs: int, words: list[str]) -> list[Row]:
+    """Judge the backends that `words` mean in several processes; what they print is passed on."""
+    with tempfile.TemporaryDirectory() as folder:
+        places = [Path(folder, f"{number}.json") for number in range(1, jobs + 1)]
+        command = [sys.executable, "-m", "tests.mutants.matrix", *words]
+        processes = [
+            subprocess.Popen([*command, "--part", f"{number}/{jobs}", "--rows", str(place)])
+            for number, place in enumerate(places, 1)
+        ]
+        codes = [process.wait() for process in processes]
+        lost = [str(number) for number, place in enumerate(places, 1) if not place.exists()]
+        if lost:
+            raise SystemExit(f"part {', '.join(lost)} of the matrix ended without a result (exit codes {codes})")
+        return [Row(**{**row, "breaks": tuple(row["breaks"])}) for p in places for row in json.loads(p.read_text())]
+
+
+def summary(rows: list[Row]) -> list[str]:
+    """The kill matrix by clause, how narrow the mutants are, and every problem."""
+    killers: dict[str, int] = {}
+    for row in rows:
+        for clause in set(row.breaks) & set(row.caught):
+            killers[clause] = killers.get(clause, 0) + 1
+    wide = sorted(len(set(row.caught) - set(row.breaks)) for row in rows if row.breaks)
+    problems = [problem for row in rows for problem in row.problems]
+    lines = []
+    if killers:
+        lines.append("Mutants killed by each clause: " + ", ".join(f"{c} {n}" for c, n in sorted(killers.items())))
+        lines.append(
+            f"Narrowness: {wide.count(0)} of {len(wide)} mutants break nothing but what they are made to break; "
+            f"other clauses broken: median {statistics.median(wide):g}, most {wide[-1]}"
+        )
+    lines.append(f"{len(rows)} backends, {len(problems)} problems")
+    return [*lines, *(f"  {problem}" for problem in problems)]
+
+
 def main(words: list[str]) -> int:
     """Run the matrix as the command line says; the exit code is 1 for a survivor or a finding."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants.matrix")
     parser.add_argument("names", nargs="*", help="these mutants or variants only")
-    parser.add_argument("--full", action="store_true", help="run each mutant against all clauses of its levels")
+    parser.add_argument("--reach", choices=("own", "area", "level"), default="own", help="which other clauses to run")
     parser.add_argument("--variants", action="store_true", help="run the unusual but correct backends")
+    parser.add_argument("--clauses", default="", metavar="ID,ID", help="with --variants: these clauses only")
     parser.add_argument("--part", default="1/1", metavar="I/N", help="the I-th of N parts")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the work")
+    parser.add_argument("--rows", metavar="FILE", help="write the results there instead of a summary")
     given = parser.parse_args(words)
-    index, count = (int(word) for word in given.part.split("/"))
-    backends = [
-        item for item in (variants() if given.variants else mutants()) if item.name in given.names or not given.names
-    ]
-    matrix = Matrix(backends, full=given.full or given.variants, part=(index - 1, count))
-    with tempfile.TemporaryDirectory() as report:
-        # This module needs the plugin's types, so pytest comes too late to rewrite its assertions.
-        settings = [
-            "-W",
-            "ignore::pytest.PytestAssertRewriteWarning",
-            "-q",
-            "--noconftest",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "dcp_conformance",
-            f"--rootdir={ROOT}",
-        ]
-        pytest.main([*settings, str(SUITES), "--backend=harness.control", f"--report-dir={report}"], plugins=[matrix])
-    print(f"{len(matrix.lines)} backends, {len(matrix.problems)} problems")
-    for problem in matrix.problems:
-        print(f"  {problem}")
-    return int(bool(matrix.problems) or not matrix.lines)
+    if given.jobs > 1:
+        place = words.index("--jobs")
+        rows = run_in_jobs(given.jobs, words[:place] + words[place + 2 :])
+    else:
+        index, count = (int(word) for word in given.part.split("/"))
+        everything = variants() if given.variants else mutants()
+        chosen = [item for item in everything if item.name in given.names or not given.names][index - 1 :: count]
+        rows = run(chosen, reach=given.reach, clauses=frozenset(filter(None, given.clauses.split(","))))
+    if given.rows:
+        Path(given.rows).write_text(json.dumps([asdict(row) for row in rows]))
+    else:
+        print("\n".join(summary(rows)))
+    return int(any(row.problems for row in rows) or not rows)
 
 
 if __name__ == "__main__":
