@@ -24,7 +24,7 @@ CONTROL = Part(reference="harness.control")
 STORAGE_USE = frozenset({"write_data", "read_data", "read_metadata", "finish", "blobs"})
 # A backend that hangs everywhere must still end in minutes, and one that hangs in a few places must be judged in all
 # others: after so many seconds lost to hangs, multiplied by the backend's patience, the rest of a level is not run.
-HANG_BUDGET = 90.0
+HANG_BUDGET = 45.0
 LEAST_PER_HANG = 5.0
 
 Body = Callable[[Subject], None]
@@ -59,6 +59,7 @@ class Trial:
     leftovers: tuple[str, ...]
     tables: tuple[Table, ...]
     seconds: float
+    hung: bool
     fault: Exception | None = None
 
 
@@ -98,9 +99,9 @@ class Judge:
             trial = self._trial(tuple(clause.id for clause in clauses), body, self._spec())
             self.tables = trial.tables
             outcomes += [self._verdict(case, clause, clauses, trial, body, below_storage) for clause in asked]
-            if any(item.verdict is Verdict.HANG for item in outcomes):
-                for level in levels:
-                    self._lost[level] += max(time.monotonic() - began, LEAST_PER_HANG)
+            lost = _lost_to_hangs(trial, outcomes, time.monotonic() - began)
+            for level in levels:
+                self._lost[level] += lost
         return outcomes
 
     def _spec(self, *, storage: Part | None = None, engine: Part | None = None) -> SubjectSpec:
@@ -123,7 +124,7 @@ class Judge:
         return Trial(
             findings=subject.findings, used=_used(calls), delegated=any(call["owner"] == "delegated" for call in calls),
             leftovers=tuple(dict.fromkeys(subject.leftovers)), tables=tuple(subject.tables),
-            seconds=time.monotonic() - began, fault=fault,
+            seconds=time.monotonic() - began, hung=subject.hung, fault=fault,
         )  # fmt: skip
 
     def _verdict(
@@ -218,6 +219,14 @@ class Judge:
 
     def _reproduction(self, clause: Clause, case: str) -> str:
         return shlex.join([*self.bench.command, "--clause", clause.id, "--case", case])
+
+
+def _lost_to_hangs(trial: Trial, outcomes: list[CaseOutcome], seconds: float) -> float:
+    """Seconds of a case that a hang cost. A rank that a passing case stopped by itself has cost what it should."""
+    verdicts = {item.verdict for item in outcomes}
+    if Verdict.HANG in verdicts:
+        return max(seconds, LEAST_PER_HANG)
+    return seconds if trial.hung and Verdict.UNTESTABLE in verdicts else 0.0
 
 
 def outcome(clause: Clause, case: str, verdict: Verdict, reason: str) -> CaseOutcome:

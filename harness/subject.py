@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from harness.certificate.tables import Cell, Table
-from harness.cluster import Event, Outcome
+from harness.cluster import Event, Hung, Outcome
 from harness.laws import Broken, HarnessFault, NotApplicable, Untestable
 from harness.spec import SubjectSpec
 
@@ -43,6 +43,16 @@ class scenarios:  # noqa: N801 (reads as a verb where it is used)
         return f"{self._module}:{function}"
 
 
+def _may_be_of_meshes(leftover: str) -> bool:
+    """Whether device meshes may have left this behind (threads, sockets, groups), and not the backend.
+
+    They start no process and keep no file open; sentences of harness.cluster.fingerprint and harness.cluster.world.
+    """
+    is_process = leftover.startswith(("The child process ", "The process "))
+    is_file = leftover.startswith("/") and " is still open" in leftover
+    return not is_process and not is_file
+
+
 class Subject:
     """One storage under one engine, during one trial of one case.
 
@@ -56,6 +66,7 @@ class Subject:
         self.events: list[Event] = []
         self.leftovers: list[str] = []
         self.tables: list[Table] = []
+        self.hung = False
 
     def run(
         self,
@@ -78,9 +89,9 @@ class Subject:
         )  # fmt: skip
         for outcome in outcomes:
             self.events.extend(outcome.events)
-            if fresh:
-                continue  # what the meshes of the scenario leave behind cannot be told from what the backend does
-            self.leftovers.extend(f"rank {outcome.rank}: {text}" for text in outcome.leftovers)
+            self.hung = self.hung or isinstance(outcome, Hung)
+            left = [text for text in outcome.leftovers if not fresh or not _may_be_of_meshes(text)]
+            self.leftovers.extend(f"rank {outcome.rank}: {text}" for text in left)
         return outcomes
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from harness.certificate.verdict import Verdict
 from harness.judge import HANG_BUDGET, LEAST_PER_HANG, Judge
 from harness.laws import Broken, NotApplicable, Untestable
 from harness.spec import TORCH_ENGINE, SubjectSpec
+from harness.subject import Subject
 from tests.judge.played import OWNED, PlayedRanks, body, clause, judged, storage_calls
 
 CONTROL = "harness.control"
@@ -164,3 +166,17 @@ def test_a_backend_that_hangs_everywhere_is_not_waited_for_for_ever() -> None:
     below = [judge.judge(f"case {n}", {clause(): OWNED}, hang, below_storage=True)[0] for n in range(most + 2)]
     assert [outcome.verdict for outcome in below[:most]] == [Verdict.HANG] * most
     assert all("hung before" in outcome.reason for outcome in below[most:])
+
+
+def test_hangs_that_leave_a_case_undecided_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = bench_judge()
+    clock = itertools.count(0.0, HANG_BUDGET)
+    monkeypatch.setattr("harness.judge.time.monotonic", lambda: next(clock))
+
+    def arranged_in_vain(subject: Subject) -> None:
+        subject.hung = True
+        raise Untestable("the checkpoint could not be made")
+
+    [first] = judge.judge("first", {clause(): OWNED}, arranged_in_vain)
+    [second] = judge.judge("second", {clause(): OWNED}, arranged_in_vain)
+    assert "could not be made" in first.reason and "hung before" in second.reason
