@@ -87,7 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _load(config: pytest.Config) -> None:
     if config.pluginmanager.has_plugin("harness.plugin"):
         return
-    for name in ("harness", "suites"):
+    for name in ("harness", "suites", "fixtures"):
         place = _place(name)
         if place != HOME / name:
             raise pytest.UsageError(

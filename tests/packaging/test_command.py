@@ -94,7 +94,7 @@ def test_pyargs_works_where_nothing_is_in_the_way(environment: Environment, tmp_
     assert run.code == 0 and " passed" in run.text, run
 
 
-@pytest.mark.parametrize("hiding", ["harness", "suites"])
+@pytest.mark.parametrize("hiding", ["harness", "suites", "fixtures"])
 def test_a_folder_that_hides_ours_is_named(environment: Environment, tmp_path: Path, hiding: str) -> None:
     (tmp_path / hiding).mkdir()
     (tmp_path / hiding / "__init__.py").write_text("")
