@@ -83,9 +83,7 @@ def _measured(backend: str, share: list[Situation], folder: Path, most: int, kee
         return [_one(cluster, backend, situation, folder, most, keep) for situation in share]
 
 
-def _one(
-    cluster: Cluster, backend: str, situation: Situation, folder: Path, most: int, keep: Path | None
-) -> Measured:
+def _one(cluster: Cluster, backend: str, situation: Situation, folder: Path, most: int, keep: Path | None) -> Measured:
     subject = _subject(cluster, backend, folder)
     times = [time.monotonic()]
     try:
@@ -93,17 +91,19 @@ def _one(
     except Untestable as reason:
         return Measured([], 0.0, 0.0, 0.0, 0, 0, f"{situation.name}: {reason}")
     times.append(time.monotonic())
-    crashes.make_states(found, finish_only=False)
+    crashes.make_states(found)
     times.append(time.monotonic())
-    crashes.load_all(subject, found, most)
+    crashes.load_all(subject, found, most=most, seconds=120.0)
     times.append(time.monotonic())
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
         for number, item in enumerate(found.recordings):
             item.save(keep / f"{situation.name.replace(' ', '_')}-{number}.recording")
-    durations = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
     states = sum(key in found.results for listed in found.by_model.values() for key in map(crashes.key, listed))
-    return Measured(found.rows(), *durations, states, len(found.results))
+    begun, recorded, generated, loaded = times
+    return Measured(
+        found.rows(), recorded - begun, generated - recorded, loaded - generated, states, len(found.results)
+    )  # fmt: skip
 
 
 def _with_settings(backend: str, scratch: Path) -> list[Situation]:

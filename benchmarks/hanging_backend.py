@@ -1,6 +1,6 @@
 """A storage pair that never comes back where there is more than one rank: what a certificate of the worst costs.
 
-    time dcp-conformance benchmarks/hanging_backend.py -n 2
+time dcp-conformance benchmarks/hanging_backend.py -n 2
 """
 
 from __future__ import annotations

@@ -297,6 +297,8 @@ class Conformance:
 
     def _conclude(self, outcomes: list[CaseOutcome]) -> None:
         """What pytest shows for a case: the worst word of its clauses, and the texts of those that have it."""
+        # A case that one clause does not ask for, and another does, is not skipped.
+        outcomes = [item for item in outcomes if item.verdict is not Verdict.NOT_APPLICABLE] or outcomes
         words = {outcome.clause: self._word(outcome) for outcome in outcomes}
         word = levels.worst_word(words.values())
         chosen = [outcome for outcome in outcomes if words[outcome.clause] == word]

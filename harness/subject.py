@@ -43,12 +43,13 @@ class scenarios:  # noqa: N801 (reads as a verb where it is used)
         return f"{self._module}:{function}"
 
 
-def _may_be_of_meshes(leftover: str) -> bool:
-    """Whether device meshes may have left this behind (threads, sockets, groups), and not the backend.
+def _may_be_of_the_scenario(leftover: str) -> bool:
+    """Whether a scenario on ranks of its own may have left this behind, and not the backend.
 
-    They start no process and keep no file open; sentences of harness.cluster.fingerprint and harness.cluster.world.
+    Device meshes leave threads, sockets and groups; they start no process and keep no file open. A recording has a
+    process of ours beside the rank. The sentences are those of harness.cluster.fingerprint and harness.cluster.world.
     """
-    is_process = leftover.startswith(("The child process ", "The process "))
+    is_process = leftover.startswith(("The child process ", "The process ")) and "from harness." not in leftover
     is_file = leftover.startswith("/") and " is still open" in leftover
     return not is_process and not is_file
 
@@ -90,7 +91,7 @@ class Subject:
         for outcome in outcomes:
             self.events.extend(outcome.events)
             self.hung = self.hung or isinstance(outcome, Hung)
-            left = [text for text in outcome.leftovers if not fresh or not _may_be_of_meshes(text)]
+            left = [text for text in outcome.leftovers if not fresh or not _may_be_of_the_scenario(text)]
             self.leftovers.extend(f"rank {outcome.rank}: {text}" for text in left)
         return outcomes
 

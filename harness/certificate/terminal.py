@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 100
 _LISTED = 10
-_ROWS = 24
+_ROWS = 32
 _LETTERS = {
     "S": "who supplies a storage writer and reader",
     "E": "who exports save and load",

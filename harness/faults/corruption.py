@@ -17,11 +17,17 @@ from dataclasses import dataclass
 from harness.blobs import Blobs
 from harness.cluster import ExceptionRecord
 
-KINDS = ("delete", "truncate", "flip", "zero", "append", "swap", "substitute")
+KINDS = ("delete", "truncate", "flip", "zero", "append", "swap", "exchange", "length", "substitute")
 BLOCK = 512
+# A number that no size can be, as eight bytes: whoever takes memory or loops by it never comes back.
+GIANT = (1 << 60).to_bytes(8, "little")
 Stored = Mapping[str, bytes]
 # What becomes of objects: name -> new bytes, or None where the object is taken away.
 Changes = Mapping[str, bytes | None]
+
+
+# Kinds of places: what lies before, in, between and behind the values of a data object; an object as a whole.
+PARTS = ("header", "payload", "index", "tail", "object", "metadata")
 
 
 class Grade(enum.IntEnum):
@@ -43,7 +49,7 @@ _GRADES = {
     Grade.SILENT: "wrong values without an error",
     Grade.OPAQUE: "an error that does not say what is wrong",
     Grade.TYPED: "an error that says what is wrong",
-    Grade.NAMED: "an error that names the object and the key",
+    Grade.NAMED: "an error that names what is damaged",
     Grade.HARMLESS: "right values",
 }
 # Errors of code that stumbled over bytes it took for sound: they tell a user nothing about the checkpoint.
@@ -57,9 +63,10 @@ _STUMBLES = frozenset({
 class Damage:
     """One change of the stored bytes of a checkpoint.
 
-    kind: one of KINDS. name: the object. position: first byte that changes (flip, zero), or the length that is left
-    (truncate). size: number of bytes (zero). bit: 0 to 7 (flip). other: the object that it changes places with (swap),
-    or whose bytes it gets from a donor checkpoint (substitute). region: what lies there, in words.
+    kind: one of KINDS. name: the object. position: first byte that changes (flip, zero, length), or the length that is
+    left (truncate). size: number of bytes (zero). bit: 0 to 7 (flip). other: the object that it changes places with
+    (swap: of equal size, exchange: of another), or whose bytes it gets from a donor checkpoint (substitute). region:
+    what lies there, in words. part: the kind of place, one of PARTS.
     """
 
     kind: str
@@ -69,6 +76,7 @@ class Damage:
     bit: int = 0
     other: str = ""
     region: str = ""
+    part: str = "object"
 
     def sentence(self) -> str:
         """The damage in words, with its place."""
@@ -80,6 +88,8 @@ class Damage:
             "zero": f"{self.size} bytes of {self.name!r} from byte {self.position} zeroed{where}",
             "append": f"{BLOCK} bytes appended to {self.name!r}",
             "swap": f"the contents of {self.name!r} and {self.other!r} exchanged",
+            "exchange": f"the contents of {self.name!r} and {self.other!r} exchanged",
+            "length": f"8 bytes of {self.name!r} from byte {self.position} replaced by the number 2^60{where}",
             "substitute": f"the object {self.name!r} replaced by {self.other!r} of another checkpoint",
         }[self.kind]
 
@@ -87,7 +97,7 @@ class Damage:
 def changes(damage: Damage, stored: Stored, donor: Stored | None = None) -> Changes:
     """What the damage makes of the objects that it touches."""
     data, at = stored[damage.name], damage.position
-    if damage.kind == "swap":
+    if damage.kind in ("swap", "exchange"):
         return {damage.name: stored[damage.other], damage.other: data}
     if damage.kind == "substitute":
         assert donor is not None, "a substitution takes its bytes from a donor"
@@ -98,6 +108,7 @@ def changes(damage: Damage, stored: Stored, donor: Stored | None = None) -> Chan
         "flip": lambda: data[:at] + bytes([data[at] ^ (1 << damage.bit)]) + data[at + 1 :],
         "zero": lambda: data[:at] + bytes(damage.size) + data[at + damage.size :],
         "append": lambda: data + b"\xa5" * BLOCK,
+        "length": lambda: data[:at] + GIANT + data[at + len(GIANT) :],
     }
     return {damage.name: made[damage.kind]()}
 
@@ -135,10 +146,12 @@ def planned(kinds: Iterable[str], stored: Stored, known: Mapping[str, bytes]) ->
         "flip": lambda name, data: _flips(name, data, known),
         "zero": lambda name, data: _zeroes(name, data, known),
         "append": lambda name, data: [Damage(kind="append", name=name)],
+        "length": lambda name, data: _lengths(name, data, known),
     }
     single = [damage for kind in kinds if kind in makers for name in sorted(stored)
               for damage in makers[kind](name, stored[name])]  # fmt: skip
-    return single + (swaps(stored) if "swap" in kinds else [])
+    exchanged = _exchanges(stored) if "exchange" in kinds else []
+    return single + (swaps(stored) if "swap" in kinds else []) + exchanged
 
 
 def swaps(stored: Stored) -> list[Damage]:
@@ -153,15 +166,26 @@ def swaps(stored: Stored) -> list[Damage]:
     return pairs
 
 
-def substitutions(stored: Stored, donor: Stored, names: Iterable[str]) -> list[Damage]:
+def _exchanges(stored: Stored) -> list[Damage]:
+    """Exchanges of each object with the next one of another size."""
+    names, found = sorted(stored), []
+    for place, name in enumerate(names):
+        other = next((item for item in names[place + 1 :] if len(stored[item]) != len(stored[name])), None)
+        if other is not None:
+            found.append(Damage(kind="exchange", name=name, other=other))
+    return found
+
+
+def substitutions(stored: Stored, donor: Stored, names: Iterable[str], *, any_size: bool = False) -> list[Damage]:
     """Each of `names` replaced by its like in a checkpoint of the same state: of the same name, else of the same place
-    in the order of names and of the same size.
+    in the order of names; and of the same size, unless `any_size`.
     """
     twins = dict(zip(sorted(stored), sorted(donor), strict=False)) if len(stored) == len(donor) else {}
     found = []
     for name in sorted(names):
         other = name if name in donor else twins.get(name, "")
-        if other in donor and donor[other] != stored[name] and len(donor[other]) == len(stored[name]):
+        like = other in donor and (any_size or len(donor[other]) == len(stored[name]))
+        if like and donor[other] != stored[name]:
             found.append(Damage(kind="substitute", name=name, other=other))
     return found
 
@@ -194,13 +218,28 @@ def regions(data: bytes, known: Mapping[str, bytes]) -> list[tuple[str, int, int
     return parts
 
 
+def part_of(data: bytes, known: Mapping[str, bytes], position: int) -> str:
+    """Which of PARTS lies at a position: before the first known piece, in one, between them, or behind the last."""
+    values = [(start, stop) for name, start, stop in regions(data, known) if name.startswith("value of")]
+    if not values:
+        return "object"
+    if any(start <= position < stop for start, stop in values):
+        return "payload"
+    if position < values[0][0]:
+        return "header"
+    return "tail" if position >= values[-1][1] else "index"
+
+
 def graded(error: ExceptionRecord | None, *, right: bool, name: str, keys: Iterable[str]) -> Grade:
-    """The grade of one load. right: its values are; name: the damaged object; keys: those of the state."""
+    """The grade of one load. right: its values are right; name: the damaged object; keys: those of which the error
+    should name one too, none where the object belongs to no key.
+    """
     if error is None:
         return Grade.HARMLESS if right else Grade.SILENT
     chain = list(_chain(error))
     text = "\n".join(item.text for item in chain)
-    if name.rsplit("/", 1)[-1] in text and any(key in text for key in keys):
+    wanted = list(keys)
+    if name.rsplit("/", 1)[-1] in text and (not wanted or any(key in text for key in wanted)):
         return Grade.NAMED
     cause = next((item for item in chain if not item.failures), error)
     return Grade.OPAQUE if not cause.text.strip() or cause.type_name in _STUMBLES else Grade.TYPED
@@ -223,6 +262,19 @@ def _flips(name: str, data: bytes, known: Mapping[str, bytes]) -> list[Damage]:
         for region, start, stop in regions(data, known)
         for at in sampled(start, stop, 7)
     ]
+
+
+def _lengths(name: str, data: bytes, known: Mapping[str, bytes]) -> list[Damage]:
+    """A giant number wherever sizes may stand: all about the values, and densest at the start."""
+    size = len(GIANT)
+    places = {
+        (at, region)
+        for region, start, stop in regions(data, known)
+        if not region.startswith("value of")
+        for at in (*range(start, min(start + 4 * size, stop), size), *sampled(start, stop - size + 1, 9))
+        if at + size <= stop
+    }
+    return [Damage(kind="length", name=name, position=at, region=region) for at, region in sorted(places)]
 
 
 def _zeroes(name: str, data: bytes, known: Mapping[str, bytes]) -> list[Damage]:

@@ -34,6 +34,16 @@ def test_number_is_refused(subject: Subject) -> None:
     refused(attempt, "saving a number in HuggingFace files", rank=0)
 
 
+@pytest.mark.clauses("HF-02")
+@pytest.mark.parametrize("dtype", ["complex64", "complex128", "float8_e4m3fn", "uint16"])
+def test_dtype_is_refused_or_comes_back(subject: Subject, dtype: str) -> None:
+    [(attempt, unlike)] = with_safetensors(subject.run(1, on_ranks.save_dtype, dtype))
+    if attempt.ok:
+        same([unlike], f"what a save of {dtype} left")
+    elif mentions(attempt.error, NO_SAFETENSORS):
+        raise Untestable("the package safetensors, which the HuggingFace files need, is not installed")
+
+
 @pytest.mark.clauses("HF-03")
 def test_transposed_tensor_is_stored(subject: Subject) -> None:
     same(with_safetensors(subject.run(1, on_ranks.transposed)))
@@ -56,3 +66,27 @@ def test_shards_carry_offsets_that_tell_the_full_size(subject: Subject) -> None:
         holds(offsets == [[0, 0], [3, 0]], f"the headers of the files tell the offsets {offsets}", rank=rank)
         holds(size == [5, 6], f"its reader derives the size {size} instead of [5, 6]", kind="size", rank=rank)
     same([unlike for _, _, unlike in values])
+
+
+@pytest.mark.clauses("HF-08")
+@pytest.mark.parametrize(
+    ("what", "style"),
+    [("floats", "constructor"), ("integers", "constructor"), ("scalar", "constructor"), ("floats", "passed")],
+    ids=["floats", "integers", "scalar", "id passed"],
+)
+def test_consolidated_files_hold_whole_tensors(subject: Subject, what: str, style: str) -> None:
+    values = with_safetensors(subject.run(2, on_ranks.consolidated, what, style))
+    for rank, (files, keys, _) in enumerate(values):
+        # A shard beside them is read as one more piece by readers that take every file of a folder, as torch's does.
+        holds(files == [FIRST, SECOND], f"it left the files {files}", kind="file names", rank=rank)
+        holds(keys == ["a", "b"], f"its index lists {keys} instead of 'a' and 'b'", kind="index", rank=rank)
+    same([unlike for _, _, unlike in values])
+
+
+@pytest.mark.clauses("HF-09")
+@pytest.mark.parametrize("missing", [0, 1], ids=["first", "last"])
+def test_missing_shard_is_noticed(subject: Subject, missing: int) -> None:
+    values = with_safetensors(subject.run(2, on_ranks.without_a_shard, missing))
+    for rank, (attempt, unlike) in enumerate(values):
+        lost = f" ({unlike[0].sentence()})" if unlike else ""
+        refused(attempt, f"loading a tensor of which a file is missing{lost}", rank=rank)

@@ -1,4 +1,4 @@
-"""Old checkpoints still load, and what was done for them is done for nothing else."""
+"""Checkpoints of other times still load, and what was done for old ones is done for nothing else."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ on_ranks = scenarios("suites.compatibility.scenarios.legacy")
 @pytest.mark.clauses("FMT-08")
 def test_older_class_of_tensor_properties_loads(subject: Subject) -> None:
     same(reachable(subject.run(1, on_ranks.load_older_properties)))
+
+
+# Every few releases add a field (2.4, 2.7, 2.9, 2.15), and the protocol is the default of the Python that writes.
+@pytest.mark.clauses("FMT-15")
+@pytest.mark.parametrize("what", ["field", "2", "5"], ids=["unknown field", "protocol 2", "protocol 5"])
+def test_metadata_of_later_writers_loads(subject: Subject, what: str) -> None:
+    same(reachable(subject.run(1, on_ranks.load_later_metadata, what)))
 
 
 @pytest.mark.clauses("FMT-10")

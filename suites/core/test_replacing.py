@@ -7,6 +7,8 @@ import pytest
 from harness.cluster import Died
 from harness.laws import Broken, Untestable, returned
 from harness.subject import Subject, scenarios
+from suites.durability.crash_laws import lawful, old_or_new
+from suites.durability.crashes import Situation, explore, needs
 
 on_ranks = scenarios("suites.core.scenarios.replacing")
 MOST_OPERATIONS = 40
@@ -29,3 +31,11 @@ def test_death_at_any_operation_of_finish_leaves_the_old_or_the_new_checkpoint(s
             raise Broken(
                 f"after a {killed[0].data['what']} (operation {number} of finish), a load gave {loaded}", kind="torn"
             )
+
+
+@pytest.mark.clauses("FIN-05")
+@pytest.mark.below_storage
+@pytest.mark.parametrize("before", (1, 2), ids=("over1rank", "over2ranks"))
+def test_death_at_any_system_call_of_finish_leaves_the_old_or_the_new_checkpoint(subject: Subject, before: int) -> None:
+    needs(subject)
+    lawful(subject, explore(subject, Situation(before=before), finish_only=True), old_or_new, models=("kill",))

@@ -53,6 +53,36 @@ class Census:
         }
 
 
+# What the kinds of damage are called on a certificate.
+WORDS = {
+    "delete": "deleted", "truncate": "cut short", "flip": "one bit flipped", "zero": "a block zeroed",
+    "append": "bytes appended", "swap": "exchanged, equal size", "exchange": "exchanged, other size",
+    "length": "a number 2^60", "metadata": "bits flipped all over", "stale": "of another checkpoint",
+    "older": "of the save before",
+}  # fmt: skip
+# What kind of stored thing was damaged: the metadata, another object as a whole, or a place in it.
+PLACES = {
+    "metadata": "metadata", "object": "object", "header": "header", "payload": "values", "index": "index",
+    "tail": "tail",
+}  # fmt: skip
+RUNGS = {
+    Grade.SILENT: "SILENT", Grade.OPAQUE: "opaque", Grade.TYPED: "typed", Grade.NAMED: "named", Grade.HARMLESS: "right",
+}  # fmt: skip
+LADDER = "Worst load of damaged data (SILENT < opaque < typed < named error < right)"
+
+
+def report(subject: Subject, found: Census, kind: str) -> None:
+    """Put on the certificate how low loads fell with this kind of damage, for each kind of stored thing."""
+    grades = [(row["part"], Grade(row["grade"])) for row in found.rows]
+    worst = [min((grade for part, grade in grades if part == place), default=None) for place in PLACES]
+    silent = sum(grade == Grade.SILENT for _, grade in grades)
+    cells = ["-" if grade is None else RUNGS[grade] for grade in worst]
+    row: list[str | int] = [WORDS[kind], len(grades), len(found.lost), silent, *cells]
+    subject.table(
+        LADDER, ("damage", "loads", "died", "silent", *PLACES.values()), [row] if grades or found.lost else []
+    )
+
+
 def census(subject: Subject, scenario: str, kinds: tuple[str, ...]) -> Census:
     """Run a scenario that takes (kinds, start, seconds) until all damages are done, and go on after each crash."""
     found, start, total = Census(), 0, None
@@ -66,10 +96,13 @@ def census(subject: Subject, scenario: str, kinds: tuple[str, ...]) -> Census:
         [observed] = returned(outcomes)
         if "unreachable" in observed:
             raise Untestable(f"the stored bytes cannot be reached: {observed['unreachable']}")
+        if "excused" in observed:
+            raise NotApplicable(f"it opted out of what the case needs: {observed['excused']}")
         if observed["sound"]:
             raise Broken(f"with all bytes put back, {observed['sound'][0]}", kind="values", rank=0)
         found.rows += observed["rows"]
         start, total = observed["next"], observed["total"]
+    report(subject, found, kinds[0])
     if not found.rows and not found.lost:
         raise NotApplicable("the checkpoint has no stored objects to which this can be done")
     return found
@@ -82,6 +115,7 @@ def _casualty(found: Census, outcome: Outcome, start: int) -> int:
     assert loss is not None
     if not damages:
         raise loss  # it was not a damaged load that ended it
+    found.rows += [event.data["row"] for event in outcome.events if event.kind == "loaded"]
     what = f"with {damages[-1]['what']}, {loss.observed}"
     found.lost.append(Broken(what, kind=loss.kind, rank=0, evidence=loss.evidence))
     number = damages[-1]["number"]

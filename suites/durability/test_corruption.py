@@ -32,7 +32,7 @@ def test_object_cut_short_fails_the_load(subject: Subject) -> None:
 
 @pytest.mark.below_storage
 @pytest.mark.clauses("CORR-03", "CORR-06")
-@pytest.mark.parametrize("kind", ("flip", "zero", "append"))
+@pytest.mark.parametrize("kind", ("flip", "zero", "append", "exchange", "length"))
 def test_changed_bytes_are_noticed(subject: Subject, kind: str) -> None:
     found = census(subject, on_ranks.census, (kind,))
     with subject.promise("CORR-03"):
@@ -66,6 +66,18 @@ def test_flipped_bit_in_the_metadata_does_no_harm(subject: Subject) -> None:
 def test_object_of_another_save_is_not_accepted(subject: Subject) -> None:
     found = census(subject, on_ranks.census, ("stale",))
     with subject.promise("CORR-09"):
-        found.noticed("checkpoints with an object of another save")
+        found.noticed("checkpoints with an object of another save", lambda row: row["part"] != "metadata")
+    with subject.promise("CORR-06"):
+        found.survived()
+
+
+@pytest.mark.below_storage
+@pytest.mark.clauses("CORR-05", "CORR-06", "CORR-09")
+def test_object_of_the_save_before_is_not_accepted(subject: Subject) -> None:
+    found = census(subject, on_ranks.census, ("older",))
+    with subject.promise("CORR-09"):
+        found.noticed("checkpoints with an object of the save before", lambda row: row["part"] != "metadata")
+    with subject.promise("CORR-05"):
+        found.noticed("checkpoints with the metadata of the save before", lambda row: row["part"] == "metadata")
     with subject.promise("CORR-06"):
         found.survived()

@@ -20,7 +20,7 @@ def test_exchanged_entries_of_equal_size_are_noticed(subject: Subject) -> None:
     needs_torch_format(subject)
     [observed] = returned(subject.run(1, on_ranks.load_with_exchanged_entries))
     reachable(observed)
-    same([observed["differences"]], "with the metadata entries of 'first' and 'second' exchanged, the loaded state")
+    same([observed["differences"]], "with the metadata entries of two tensors exchanged, the loaded state")
 
 
 @pytest.mark.below_storage

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from harness.cluster import Outcome, Raised, Returned
 from harness.faults.fault import Fault
-from harness.laws import Broken, NotApplicable, described, of_subject, reached, refused, returned, same, unexpected
+from harness.laws import NotApplicable, of_subject, reached, refused, returned, same, unexpected
 from harness.subject import Subject, scenarios
+from suites.durability.versions import never_mixed, new_if_returned, still_loads
 
 on_ranks = scenarios("suites.durability.scenarios.overwrites")
 OLD, NEW = 1, 2
@@ -40,6 +39,7 @@ def test_interrupted_overwrite_leaves_old_or_new(
     [found] = returned(subject.run(1, on_ranks.what_loads, RANKS, (OLD, NEW)))
     with subject.promise("DUR-04"):
         still_loads(found)
+        new_if_returned(outcomes, found, NEW)
     with subject.promise("DUR-05"):
         never_mixed(found)
 
@@ -79,26 +79,3 @@ def staged(outcomes: list[Outcome], phase: str, rank: int) -> None:
         if isinstance(outcome, Raised) and not of_subject(outcome.error):
             raise unexpected(outcome.error, outcome.rank)
     reached(outcomes, phase, (rank,))
-
-
-def still_loads(found: dict[str, Any]) -> None:
-    """Broken unless a load gives one whole version."""
-    attempt = found["attempt"]
-    if attempt.error is not None:
-        if not of_subject(attempt.error):
-            raise unexpected(attempt.error, 0)
-        raise Broken(
-            f"neither the old nor the new checkpoint loads: {described(attempt.error)}",
-            kind="lost", rank=0, evidence={"traceback": attempt.error.traceback},
-        )  # fmt: skip
-    never_mixed(found)
-
-
-def never_mixed(found: dict[str, Any]) -> None:
-    """Broken if a load returned something that is no whole version."""
-    attempt, unlike = found["attempt"], found["unlike"]
-    if attempt.error is not None and not of_subject(attempt.error):
-        raise unexpected(attempt.error, 0)
-    if attempt.ok and all(unlike.values()):
-        parts = " and ".join(f"not version {version} ({said[0]})" for version, said in unlike.items())
-        raise Broken(f"the load returned what was never saved: it is {parts}", kind="mixture", rank=0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import Broken, Untestable, holds, reached, refused, returned
+from harness.laws import Broken, NotApplicable, Untestable, holds, reached, refused, returned
 from harness.subject import Subject, scenarios
-from suites.durability.test_corruption_entries import reachable
+from suites.durability.test_corruption_entries import needs_torch_format, reachable
 
 on_ranks = scenarios("suites.security.scenarios.hostile")
 
@@ -44,7 +44,19 @@ def test_paths_in_the_metadata_stay_inside(subject: Subject, how: str) -> None:
 
 @pytest.mark.below_storage
 @pytest.mark.clauses("SEC-04")
+def test_stored_objects_run_no_code(subject: Subject) -> None:
+    [observed] = returned(subject.run(1, on_ranks.stored_objects_that_run_code))
+    reachable(observed)
+    if not observed["tried"]:
+        raise NotApplicable("all that it stores is needed to read the metadata, which another clause is about")
+    ran = observed["ran"]
+    holds(not ran, f"in {len(ran)} of {observed['tried']} hostile loads code ran: {ran[:1]}", kind="code ran", rank=0)
+
+
+@pytest.mark.below_storage
+@pytest.mark.clauses("SEC-04")
 def test_tensor_data_runs_no_code(subject: Subject) -> None:
+    needs_torch_format(subject)
     [observed] = returned(subject.run(1, on_ranks.tensor_entry_that_runs_code))
     reachable(observed)
     for row in observed["rows"]:

@@ -17,6 +17,7 @@ LEFT = (
     "/tmp/data.part is still open (descriptor 7).",
     "socket:[99] is still open (descriptor 8).",
     "The environment variable X was set.",
+    "The child process 14 (python -c import sys; from harness.recording.supervisor import main; ) is still running.",
 )
 
 

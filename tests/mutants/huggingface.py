@@ -8,12 +8,14 @@ import torch
 from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
 
 from tests.mutants.making import torch_storage
-from tests.variants.huggingface import Writer
+from tests.variants.huggingface import Reader, Writer
 
 BREAKS = {
     "writes_no_index": ("HF-01",),
     "has_the_defects_of_torch": ("HF-02", "HF-03", "HF-04", "HF-05"),
     "takes_the_last_shard_for_the_whole": ("HF-06",),
+    "consolidates_as_torch_does": ("HF-08",),
+    "loads_the_shards_that_it_finds": ("HF-09",),
 }
 
 
@@ -24,7 +26,7 @@ class _NoIndexWriter(Writer):
         """Nothing to commit."""
 
 
-class _LastShardReader(HuggingFaceStorageReader):
+class _LastShardReader(Reader):
     def read_metadata(self) -> Any:
         metadata = super().read_metadata()
         for value in metadata.state_dict_metadata.values():
@@ -32,10 +34,12 @@ class _LastShardReader(HuggingFaceStorageReader):
         return metadata
 
 
-def _mutant(name: str, *, writer: Any = Writer, reader: Any = HuggingFaceStorageReader) -> Any:
+def _mutant(name: str, *, writer: Any = Writer, reader: Any = Reader) -> Any:
     return torch_storage(name, utilities={"HuggingFaceStorageWriter": writer, "HuggingFaceStorageReader": reader})
 
 
 writes_no_index = _mutant("writes_no_index", writer=_NoIndexWriter)
 has_the_defects_of_torch = _mutant("has_the_defects_of_torch", writer=HuggingFaceStorageWriter)
 takes_the_last_shard_for_the_whole = _mutant("takes_the_last_shard_for_the_whole", reader=_LastShardReader)
+consolidates_as_torch_does = _mutant("consolidates_as_torch_does", writer=HuggingFaceStorageWriter)
+loads_the_shards_that_it_finds = _mutant("loads_the_shards_that_it_finds", reader=HuggingFaceStorageReader)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import pickle
 from typing import Any
@@ -9,6 +10,7 @@ from unittest import mock
 
 import torch
 from torch.distributed.checkpoint import DefaultLoadPlanner, FileSystemReader
+from torch.distributed.checkpoint.planner import LoadItemType
 
 import reference_impl
 from harness import control
@@ -19,6 +21,7 @@ BREAKS = {
     "unpickles_objects": ("SEC-02",),
     "follows_paths": ("SEC-03",),
     "unpickles_tensors": ("SEC-04",),
+    "unpickles_its_own_format": ("SEC-04",),
     "shares_its_files": ("SEC-06",),
     "logs_the_address": ("SEC-07",),
 }
@@ -45,6 +48,21 @@ class _PickleTensorReader(FileSystemReader):
             return super().read_data(plan, planner)
 
 
+class _OwnFormatReader(control.Reader):
+    """Its objects are made with torch.save, so torch.load will do."""
+
+    def read_data(self, plan: Any, planner: Any) -> Any:
+        for request in plan.items:
+            data = (self._root / self._names[request.storage_index]).read_bytes()[32:]
+            if request.type is LoadItemType.BYTE_IO:
+                planner.load_bytes(request, io.BytesIO(data))
+            else:
+                control._fill(request, torch.load(io.BytesIO(data), weights_only=False), planner)
+        done: Any = torch.futures.Future()
+        done.set_result(None)
+        return done
+
+
 class _SharingWriter(control.Writer):
     """Everybody in the team must be able to read it."""
 
@@ -66,5 +84,6 @@ unpickles_objects = engine(
 )
 follows_paths = torch_storage("follows_paths")
 unpickles_tensors = torch_storage("unpickles_tensors", reader=_PickleTensorReader)
+unpickles_its_own_format = storage("unpickles_its_own_format", reader=_OwnFormatReader)
 shares_its_files = storage("shares_its_files", writer=_SharingWriter)
 logs_the_address = engine("logs_the_address", save=_save_with_log)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch.distributed.checkpoint import (
     HuggingFaceStorageReader,
     HuggingFaceStorageWriter,
@@ -47,6 +51,59 @@ class Writer(HuggingFaceStorageWriter):
         done.set_result(results)
         return done
 
+    def reset(self, checkpoint_id: Any = None) -> None:
+        """Keeps what is to be consolidated in a folder below, also under an id that is passed along."""
+        super().reset(checkpoint_id)
+        if checkpoint_id and self.enable_consolidation:
+            self.consolidated_output_path = str(checkpoint_id)
+            self.path = self.fs.concat_path(self.path, "sharded")
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        """Consolidates tensors of every dtype and of no dimensions."""
+        if not (self.save_distributed and self.enable_consolidation):
+            super().finish(metadata, results)
+            return
+        from safetensors.torch import save_file
+
+        wholes = _wholes(Path(self.path), metadata)
+        target = Path(str(self.consolidated_output_path))
+        mapping = self.fqn_to_index_mapping or dict.fromkeys(wholes, 1)
+        last = max(mapping.values())
+        places = {key: f"model-{number:05}-of-{last:05}.safetensors" for key, number in mapping.items()}
+        for name in set(places.values()):
+            save_file({key: wholes[key] for key in wholes if places[key] == name}, target / name)
+        size = sum(whole.numel() * whole.element_size() for whole in wholes.values())
+        index = {"metadata": {"total_size": size}, "weight_map": places}
+        (target / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+class Reader(HuggingFaceStorageReader):
+    """Counts the elements of every tensor."""
+
+    def read_metadata(self) -> Any:
+        metadata = super().read_metadata()
+        for key, stored in metadata.state_dict_metadata.items():
+            chunks = getattr(stored, "chunks", [])
+            if sum(math.prod(chunk.sizes) for chunk in chunks) != math.prod(stored.size):  # type: ignore[union-attr]
+                raise ValueError(f"a file with a part of {key!r} is missing in {self.path}")
+        return metadata
+
+
+def _wholes(shards: Path, metadata: Any) -> dict[str, torch.Tensor]:
+    from safetensors import safe_open
+
+    found: dict[str, torch.Tensor] = {}
+    for path in shards.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            offsets = json.loads(file.metadata()["DCP_SHARDING_INFO"])
+            for key in file.keys():  # noqa: SIM118 (the file is no mapping)
+                part, stored = file.get_tensor(key), metadata.state_dict_metadata[key]
+                whole = found.setdefault(key, torch.empty(stored.size, dtype=part.dtype))
+                for dimension, offset in enumerate(offsets[key]["saved_offsets"]):
+                    whole = whole.narrow(dimension, offset, part.shape[dimension])
+                whole.copy_(part)
+    return found
+
 
 def _once_each(items: list[Any]) -> list[list[Any]]:
     rounds: list[dict[str, Any]] = [{}]
@@ -58,10 +115,10 @@ def _once_each(items: list[Any]) -> list[list[Any]]:
     return [list(part.values()) for part in rounds]
 
 
-huggingface = Backend(
+backend = Backend(
     name="huggingface",
     writer=control.Writer,
     reader=control.Reader,
     unsupported=control.UNSUPPORTED,
-    utilities={"HuggingFaceStorageWriter": Writer, "HuggingFaceStorageReader": HuggingFaceStorageReader},
+    utilities={"HuggingFaceStorageWriter": Writer, "HuggingFaceStorageReader": Reader},
 )

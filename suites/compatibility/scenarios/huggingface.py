@@ -37,6 +37,13 @@ def save_a_number(session: Session) -> Attempt:
     return session.attempt(_save, session, {"a": torch.ones(2), "step": 5}, _folder(session))
 
 
+def save_dtype(session: Session, dtype: str) -> tuple[Attempt, list[Difference]]:
+    """A save of a tensor of a dtype that the format may lack; and where it returned, what differs after a load."""
+    state, folder = {"a": pattern("a", (3,), getattr(torch, dtype)), "b": torch.ones(2)}, _folder(session)
+    attempt = session.attempt(_save, session, state, folder)
+    return attempt, _loaded(session, state, folder) if attempt.ok else []
+
+
 def transposed(session: Session) -> list[Difference]:
     """A matrix whose elements do not lie in memory in their order."""
     return _round_trip(session, {"a": coded(1, (3, 5), version=1).t()})
@@ -66,6 +73,47 @@ def shards_of_two_ranks(session: Session) -> tuple[list[list[int]], list[int], l
         metadata = into_subject(reader.read_metadata)
         size = [int(length) for length in metadata.state_dict_metadata["rows"].size]
         return _saved_offsets(folder, "rows"), size, _loaded(session, {"rows": whole}, folder)
+
+
+def consolidated(session: Session, what: str, style: str) -> tuple[list[str], list[str], list[Difference]]:
+    """A save by rows that is put together afterwards: the names of its files, the keys in its index, what differs."""
+    state, folder = _to_consolidate(what), _folder(session)
+    with own_groups():
+        placer, rows = Placer(session.device), Layout("rows", (0, 1), ("S0",))
+        parts = {key: placer.placed(value, rows) if value.dim() else value for key, value in state.items()}
+        options = {"save_distributed": True, "enable_consolidation": True}
+        mapping = {key: 1 + number % 2 for number, key in enumerate(state)}
+        writer = into_subject(session.tool("HuggingFaceStorageWriter"), folder, fqn_to_index_mapping=mapping, **options)
+        session.save(parts, folder, writer=writer, style=style)
+        torch.distributed.barrier()
+        index = Path(folder, INDEX)
+        told = json.loads(index.read_text()) if index.exists() else {}
+        files = [name for name in os.listdir(folder) if name.endswith(".safetensors")]
+        return sorted(files), sorted(told.get("weight_map", {})), _loaded(session, state, folder)
+
+
+def _to_consolidate(what: str) -> dict[str, torch.Tensor]:
+    if what == "integers":
+        return {"a": coded(1, (5, 3), version=1, dtype=torch.int64), "b": pattern("b", (4, 2), torch.bool)}
+    if what == "scalar":
+        return {"a": coded(1, (5, 3), version=1), "b": torch.tensor(3.5)}
+    return {"a": coded(1, (5, 3), version=1), "b": pattern("b", (4, 2), torch.bfloat16)}
+
+
+def without_a_shard(session: Session, missing: int) -> tuple[Attempt, list[Difference]]:
+    """Rows of one tensor on each rank, saved; then each rank loads them whole while the file of one is not there."""
+    whole, folder = coded(1, (5, 6), version=1), _folder(session)
+    with own_groups():
+        rows = Placer(session.device).placed(whole, Layout("rows", (0, 1), ("S0",)))
+        _save(session, {"rows": rows}, folder, save_distributed=True)
+    torch.distributed.barrier()
+    if session.rank == 0:
+        sorted(Path(folder).glob("*.safetensors"))[missing].unlink()
+    torch.distributed.barrier()
+    target = {"rows": blank(whole)}
+    reader = into_subject(session.tool("HuggingFaceStorageReader"), folder)
+    attempt = session.attempt(session.load, target, folder, reader=reader)
+    return attempt, differences({"rows": whole}, target) if attempt.ok else []
 
 
 def _save(session: Session, state: dict[str, Any], folder: str, **options: Any) -> None:

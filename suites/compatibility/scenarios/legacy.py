@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import torch
 from torch.distributed._shard.sharded_tensor.metadata import TensorProperties as ShardedTensorProperties
+from torch.distributed.checkpoint.metadata import StorageMeta
 
 from harness.scenarios.compare import differences
 from harness.scenarios.values import blank, coded
@@ -22,6 +24,19 @@ def load_older_properties(session: Session) -> list[Difference] | None:
     files = torch_files(state, Making(version=None, properties=ShardedTensorProperties))
     assert OLD_PROPERTIES in files[METADATA], "the metadata does not use the older class"
     return _loaded(session, state, files)
+
+
+def load_later_metadata(session: Session, what: str) -> list[Difference] | None:
+    """Metadata as later writers may leave it: with a field that nobody knows yet, or in another pickle protocol."""
+    state = {"a": coded(1, (4, 4), version=1), "b": coded(2, (3,), version=1, dtype=torch.int64)}
+    files = torch_files(state)
+    metadata = pickle.loads(files[METADATA])
+    if what == "field":
+        metadata.written_by = "a later release"
+        metadata.storage_meta = StorageMeta(save_id="save")
+        metadata.storage_meta.region = "somewhere"
+    protocol = int(what) if what.isdigit() else pickle.DEFAULT_PROTOCOL
+    return _loaded(session, state, {**files, METADATA: pickle.dumps(metadata, protocol=protocol)})
 
 
 def load_layout_of_2_3(session: Session) -> list[Difference] | None:

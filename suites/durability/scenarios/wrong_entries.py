@@ -43,7 +43,7 @@ def loads_with_wrong_places(session: Session, start: int) -> dict[str, Any]:
     if blobs is None:
         return {"unreachable": reason}
     stored = into_subject(contents, blobs)
-    cases = [(key, edit) for key in ("first", "step") if key in state for edit in EDITS]
+    cases = [(key, edit) for key in ("layer.first", "opt.step") if key in state for edit in EDITS]
     rows = []
     for number, (key, edit) in enumerate(cases[start:], start):
         announce("damage", number=number, what=f"{edit} stated for the entry {key!r}")
@@ -72,7 +72,7 @@ def load_with_exchanged_entries(session: Session) -> dict[str, Any]:
         return {"unreachable": reason}
     stored = into_subject(contents, blobs)
     target = blank(state)
-    done = {torch_entries.METADATA: torch_entries.exchanged(blobs, "first", "second")}
+    done = {torch_entries.METADATA: torch_entries.exchanged(blobs, "layer.first", "layer.second")}
     with inflicted(blobs, done, stored):
         attempt = session.attempt(session.load, target, checkpoint_id)
     return {"attempt": attempt, "differences": differences(state, target) if attempt.ok else []}

@@ -66,6 +66,35 @@ def metadata_that_runs_code(session: Session) -> dict[str, Any]:
     return {"ran": ran, "tried": tried}
 
 
+def stored_objects_that_run_code(session: Session) -> dict[str, Any]:
+    """Loads of tensors after a pickle that runs code was put in place of an object, or of what follows a place in it.
+
+    Of the objects that read_metadata does not need: those with it are the business of another clause.
+    """
+    state, checkpoint_id = _state(), session.new_id()
+    session.save(state, checkpoint_id)
+    blobs, reason = stored_bytes(session, checkpoint_id)
+    if blobs is None:
+        return {"unreachable": reason}
+    stored = into_subject(corruption.contents, blobs)
+    others = set(stored) - set(Damaged(session, state, checkpoint_id, blobs, stored).metadata_names)
+    ran, tried = [], 0
+    for name in sorted(others):
+        for start in _places(stored[name]):
+            for how in HOWS:
+                tried += 1
+                canary = _canary(session, f"data-{tried}")
+                evil = pickle.dumps(Hostile(canary, how))
+                forms = {"pickle": evil, "torch.save": torch_entries.saved_object(Hostile(canary, how))}
+                for form, bytes_ in forms.items():
+                    with corruption.inflicted(blobs, {name: stored[name][:start] + bytes_}, stored):
+                        session.attempt(session.load, blank(state), checkpoint_id)
+                    if os.path.isdir(canary):
+                        ran.append(f"a {form} of {how!r} from byte {start} of {name!r} on")
+                        os.rmdir(canary)
+    return {"ran": ran, "tried": tried}
+
+
 def objects_that_run_code(session: Session) -> dict[str, list[str]]:
     """How planners that were told in each possible way to be careful take an object that runs code: who ran it."""
     kind = session.tool("DefaultLoadPlanner")
@@ -170,9 +199,10 @@ def _careful(kind: Any) -> Iterator[dict[str, bool]]:
 
 
 def _places(data: bytes) -> list[int]:
-    """The start of an object, and each place in it at which a pickle seems to begin."""
+    """The start of an object, and each place in it at which a pickle or a zip archive seems to begin."""
     marks = [at for at in range(1, len(data) - 1) if data[at] == 0x80 and 2 <= data[at + 1] <= 5]
-    return [0, *marks[:MOST_PLACES]]
+    archive = [at for at in (data.find(b"PK\x03\x04"),) if at > 0]
+    return [0, *archive, *marks[:MOST_PLACES]]
 
 
 def _canary(session: Session, name: str) -> str:

@@ -1,0 +1,58 @@
+"""Which means of recording this machine allows: tried in a process that is thrown away."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from harness.recording import syscalls
+
+_ROOT = str(Path(__file__).resolve().parents[2])
+_LIMIT = 30.0
+_TRIAL = """
+import sys; sys.path.insert(0, sys.argv[2])
+from harness.recording.probe import trial
+trial(sys.argv[1])
+"""
+
+
+@functools.lru_cache(maxsize=1)
+def why_not_notified() -> str:
+    """Why calls cannot be seen by seccomp user notification here; "" where they can. Costs a process, once."""
+    if platform.system() != "Linux" or not syscalls.numbers():
+        return f"system calls are not known for {platform.system()} on {platform.machine()}"
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.executable, "-I", "-S", "-c", _TRIAL, folder, _ROOT]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, timeout=_LIMIT, check=False)
+        except subprocess.TimeoutExpired:
+            return f"a trial did not end within {_LIMIT:.0f} s"
+    lines = done.stderr.strip().splitlines()
+    return "" if done.returncode == 0 else (lines[-1] if lines else f"a trial ended with {done.returncode}")
+
+
+def trial(folder: str) -> None:
+    """Record one small file, and let one write fail; any error says why it cannot be done. Stays under the filter."""
+    from harness.recording.client import link
+    from harness.recording.operations import load
+    from harness.recording.policy import Rule
+    from harness.recording.replay import everything
+
+    base = Path(folder)
+    watched = base / "watched"
+    watched.mkdir()
+    with link(str(base / "socket"), 0, start=True).watch(str(watched), world=1, path=str(base / "r")) as watching:
+        (watched / "file").write_bytes(b"seen")
+        watching.faults(Rule(calls=("mkdir",), errno=28))
+        try:
+            os.mkdir(watched / "folder")
+        except OSError as error:
+            assert error.errno == 28, f"another error than the one that was asked for: {error}"
+    recording = load(base / "r")
+    wrong = recording.blind or everything(recording)
+    assert not wrong and [item.call for item in recording.operations] == ["open", "write", "close", "mkdir"], wrong

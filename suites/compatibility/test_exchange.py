@@ -1,0 +1,63 @@
+"""A file of torch is a file of torch, whoever wrote it and whoever reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.laws import Broken, NotApplicable, described, returned
+from harness.spec import TORCH_ENGINE
+from harness.subject import Subject, scenarios
+from suites.compatibility import interop
+from suites.compatibility.reach import reachable
+
+on_ranks = scenarios("suites.compatibility.scenarios.exchange")
+facts = scenarios("suites.compatibility.scenarios.fixtures").facts
+
+
+@pytest.mark.clauses("FMT-16", "FMT-17")
+@pytest.mark.parametrize("peer", interop.PEERS)
+def test_files_pass_between_implementations(subject: Subject, peer: str) -> None:
+    [known] = returned(subject.run(1, facts))
+    if known["subject"] == peer:
+        raise NotApplicable("the backend is that implementation itself")
+    worlds = (1,) if "multi_process" in known["unsupported"] else (1, 2)
+    runs = {world: reachable(subject.run(world, on_ranks.exchange, peer)) for world in worlds}
+    there = {world: _found(runs[world], "there", f"what it wrote {interop.ranks(world)}") for world in worlds}
+    back = {world: _found(runs[world], "back", f"what {peer} wrote {interop.ranks(world)}") for world in worlds}
+    interop.report(
+        subject, interop.AT_HAND, interop.THIS, peer, [interop.cell(there.get(world, ())) for world in (1, 2)]
+    )
+    interop.report(
+        subject, interop.AT_HAND, peer, interop.THIS, [interop.cell(back.get(world, ())) for world in (1, 2)]
+    )
+    with subject.promise("FMT-16"):
+        for world in worlds:
+            interop.never_wrong(back[world])
+    with subject.promise("FMT-17"):
+        if peer != TORCH_ENGINE:
+            raise NotApplicable("judged with torch's own pair; this is for the table")
+        for world in worlds:
+            _understood(there[world])
+            interop.loads(back[world])
+
+
+def _found(values: list[dict[str, Any]], way: str, what: str) -> list[interop.Loaded]:
+    return [
+        interop.Loaded(what, rank, value[way]["attempt"], value[way]["unlike"])
+        for rank, value in enumerate(values)
+        if not value[way]["left_out"]
+    ]
+
+
+def _understood(found: list[interop.Loaded]) -> None:
+    """Broken unless torch's own reader loaded what the subject wrote."""
+    for one in found:
+        if one.attempt.error is not None:
+            why = described(one.attempt.error)
+            evidence = {"traceback": one.attempt.error.traceback}
+            raise Broken(f"torch does not load {one.what}: {why}", kind="not loaded", rank=one.rank, evidence=evidence)
+        if one.unlike:
+            observed = f"torch loads {one.what} as something else: {one.unlike[0].sentence()}"
+            raise Broken(observed, kind="values", rank=one.rank)

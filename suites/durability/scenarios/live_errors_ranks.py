@@ -1,0 +1,97 @@
+"""As live_errors, for a save of several ranks of which one has a failing disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+
+from harness.recorded import apart, folder_of, recorded
+from harness.recording import operations
+from harness.recording.operations import Operation
+from harness.recording.policy import Rule
+from harness.scenarios.compare import differences
+from harness.scenarios.values import blank, coded
+from harness.session import Session
+from suites.durability.scenarios.live_errors import ERRORS, NEW, OLD, said
+
+
+def failing_ranks(session: Session, situation: str) -> list[dict[str, Any]] | dict[str, str]:
+    """What each point gave on this rank; see live_errors.failing_saves."""
+    for capability in ("multi_process", *(("overwrite",) if situation == "overwrite" else ())):
+        if capability in session.storage.unsupported:
+            return {"excused": session.storage.unsupported[capability]}
+    made = _recorded(session, situation)
+    unseen = [item.describe() for item in made if item.call == "opaque" and not item.failed]
+    if unseen:
+        return {"unseen": unseen[0]}
+    found = []
+    for place, rule in enumerate(points(made)):
+        seen = _under_fault(session, f"{situation}-{place}", situation, rule)
+        point = f"on rank {rule.rank}, {said(rule)}"
+        found.append({"point": point, "kind": rule.calls[0], "options": "", "unsynced": "", **seen})
+    return found
+
+
+def points(made: Sequence[Operation]) -> Iterator[Rule]:
+    """On each rank the first and the last operation of each kind, with two different errors."""
+    counts = Counter((item.rank, item.call) for item in made if not item.failed and item.call in ERRORS)
+    for (rank, call), count in sorted(counts.items()):
+        for nth, number in zip((1, count), ERRORS[call], strict=False):
+            yield Rule(calls=(call,), rank=rank, nth=nth, errno=number)
+
+
+def _recorded(session: Session, situation: str) -> tuple[Operation, ...]:
+    inside = apart(session, situation)
+    if situation == "overwrite":
+        inside.save(state(session.rank, OLD), inside.new_id())
+    with recorded(session, situation, place=situation) as watching:
+        inside.save(state(session.rank, NEW), inside.new_id())
+    _removed(session, situation)
+    return operations.load(Path(watching.path)).operations
+
+
+def _under_fault(session: Session, name: str, situation: str, rule: Rule) -> dict[str, Any]:
+    with recorded(session, name, place=name, keep=False) as watching:
+        inside = apart(session, name)
+        checkpoint_id = inside.new_id()
+        if situation == "overwrite":
+            inside.save(state(session.rank, OLD), checkpoint_id)
+        dist.barrier()
+        if session.rank == 0:
+            watching.faults(rule)
+        dist.barrier()
+        saved = session.attempt(inside.save, state(session.rank, NEW), checkpoint_id)
+        dist.barrier()
+        reached = watching.reached().get(0, 0)
+        dist.barrier()
+        watching.faults()
+    target = blank(whole(session.world_size, OLD))
+    loaded = session.attempt(inside.load, target, checkpoint_id)
+    unlike = {version: differences(whole(session.world_size, version), target, limit=1) for version in (OLD, NEW)}
+    _removed(session, name)
+    return {
+        "reached": reached, "saved": saved, "attempt": loaded, "blind": watching.blind, "means": watching.means,
+        "unlike": {version: [item.sentence() for item in unlike[version]] for version in unlike},
+    }  # fmt: skip
+
+
+def _removed(session: Session, name: str) -> None:
+    """Remove the folder once no rank is at work in it."""
+    dist.barrier()
+    if session.rank == 0:
+        shutil.rmtree(folder_of(session, name), ignore_errors=True)
+
+
+def state(rank: int, version: int) -> dict[str, Any]:
+    """What a rank saves: values that say of which save they are."""
+    return {f"r{rank}": coded(rank, (600,), version=version), f"r{rank}.step": version}
+
+
+def whole(ranks: int, version: int) -> dict[str, Any]:
+    """What all ranks save."""
+    return {key: item for rank in range(ranks) for key, item in state(rank, version).items()}

@@ -1,0 +1,57 @@
+"""The real thing: an ext4 file system loses its power after save has returned, and what was saved is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.laws import Broken, NotApplicable, reached, returned, succeeded
+from harness.subject import Subject, scenarios
+
+on_ranks = scenarios("suites.durability.scenarios.power")
+OLD, NEW = 1, 2
+
+
+@pytest.mark.below_storage
+@pytest.mark.clauses("DUR-08", "DUR-13")
+def test_saved_checkpoint_outlives_a_power_cut_on_ext4(subject: Subject) -> None:
+    outcomes = subject.run(1, on_ranks.cut_after_return, fresh=True, timeout=60.0)
+    [observed] = returned(outcomes)
+    if "impossible" in observed:
+        raise NotApplicable(f"no power can be cut here: {observed['impossible']}")
+    reached(outcomes, "power", (0,))
+    found = {cut: returned(subject.run(1, on_ranks.what_loads, *cut))[0] for cut in observed["cuts"]}
+    rows = [(kind, f"{seconds:g} s after", ended(each)) for (kind, seconds), each in found.items()]
+    subject.table("Power cut after save had returned, on ext4", ("save", "cut", "the load gives"), rows)
+    for (kind, seconds), each in found.items():
+        what = f"a save ({kind}), {seconds:g} s before the power was cut"
+        with subject.promise("DUR-13"):
+            whole_or_error(each, what)
+        with subject.promise("DUR-08"):
+            new_is_there(each, what)
+
+
+def ended(found: dict[str, Any]) -> str:
+    """What a load gave, in a few words."""
+    unlike = found["unlike"]
+    if not found["attempt"].ok:
+        return "an error"
+    return "the new version" if not unlike[NEW] else "the old version" if not unlike[OLD] else "neither version"
+
+
+def whole_or_error(found: dict[str, Any], what: str) -> None:
+    """Broken if the load gave a state that was never saved."""
+    if ended(found) == "neither version":
+        raise Broken(f"of what {what}, had stored, {found['unlike'][NEW][0]}", kind="values", rank=0)
+
+
+def new_is_there(found: dict[str, Any], what: str) -> None:
+    """Broken unless the load gave what save had returned for."""
+    attempt = found["attempt"]
+    if attempt.error is not None:
+        succeeded(attempt, f"loading what {what}, had stored", rank=0)
+    if found["unlike"][NEW]:
+        said = found["unlike"][NEW][0]
+        observed = f"of what {what}, had stored, {ended(found)} was found: {said}"
+        raise Broken(observed, kind="not durable", rank=0)

@@ -1,0 +1,146 @@
+"""Bugs that only a crash shows: what was not synced, not in order, or not in one step."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from harness import control
+from harness.control_objects import read_object, write_object
+from tests.mutants.corruption import _Reading
+from tests.mutants.making import storage
+
+BREAKS = {
+    "commits_data_that_is_in_the_cache_only": ("DUR-13",),
+    "leaves_its_commit_in_the_cache": ("DUR-13",),
+    "syncs_its_commit_before_it_is_flushed": ("DUR-13",),
+    "renames_its_data_over_the_old": ("DUR-04", "DUR-05"),
+    "grows_its_list_of_keys_after_the_commit": ("DUR-03",),
+    "commits_before_the_last_object": ("DUR-02",),
+    "moves_the_old_checkpoint_away_first": ("FIN-05", "DUR-04"),
+}
+
+
+def _unsynced(path: Path, content: bytes) -> None:
+    """What most people write: a file beside, and a rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+class _CachedWriter(control.Writer):
+    """Leaves it to the kernel when data goes to the disk; the digest is of what was meant to be there."""
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        future = super().write_data(plan, planner)
+        for result in future.wait():
+            path = self._root / str(result.storage_data)
+            content = path.read_bytes()
+            path.unlink()
+            _unsynced(path, content)
+        return future
+
+
+class _Default(_Reading):
+    """What is not there, or is nothing but zeros, keeps the value that the target has."""
+
+    def content(self, name: str) -> bytes | None:
+        path = self._root / name
+        return super().content(name) if path.exists() and path.read_bytes().strip(b"\0") else None
+
+
+class _CachedCommit(control.Writer):
+    """Everything is synced but for the object that makes it a checkpoint."""
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        super().finish(metadata, results)
+        path = self._root / "commit"
+        content = path.read_bytes()
+        path.unlink()
+        _unsynced(path, content)
+
+
+class _EarlySync(control.Writer):
+    """Syncs a file whose bytes still lie in the buffer of its stream."""
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        super().finish(metadata, results)
+        content = (self._root / "commit").read_bytes()
+        with open(self._root / "commit.tmp", "wb", buffering=1 << 20) as stream:
+            stream.write(content)
+            os.fsync(stream.fileno())
+        os.replace(self._root / "commit.tmp", self._root / "commit")
+
+
+class _InPlace(control.Writer):
+    """Every save of an id uses the same names, each of which changes in one step."""
+
+    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        super().set_up_storage_writer(is_coordinator, *args, **kwargs)
+        self._save_id = "0" * 32
+
+
+class _ListWriter(control.Writer):
+    """Notes the keys, one by one, when there is a checkpoint to list them of."""
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        super().finish(metadata, results)
+        with open(self._root / "keys", "wb", buffering=0) as stream:
+            for key in metadata.state_dict_metadata:
+                stream.write(json.dumps(key).encode() + b"\n")
+            os.fsync(stream.fileno())
+
+
+class _ListReader(control.Reader):
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Any:
+        metadata = super().read_metadata(*args, **kwargs)
+        lines = (self._root / "keys").read_bytes().splitlines()
+        known = {json.loads(line) for line in lines if line.endswith(b'"')}
+        metadata.state_dict_metadata = {k: v for k, v in metadata.state_dict_metadata.items() if k in known}
+        return metadata
+
+
+class _Hasty(control.Writer):
+    """Has one object of the coordinator written last, after the commit."""
+
+    _late: dict[str, bytes] = {}
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        future = super().write_data(plan, planner)
+        own = [str(result.storage_data) for result in future.wait() if "/0-" in str(result.storage_data)]
+        self._late = {name: read_object(self._root, name) for name in own[-1:]}
+        for name in self._late:
+            (self._root / name).unlink()
+        return future
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        super().finish(metadata, results)
+        for name, content in self._late.items():
+            write_object(self._root, name, content)
+
+
+class _Moving(control.Writer):
+    """Keeps the old checkpoint as a backup, under another name, until the new one is there."""
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        commit, backup = self._root / "commit", self._root / "commit.bak"
+        if commit.exists():
+            os.replace(commit, backup)
+        super().finish(metadata, results)
+        backup.unlink(missing_ok=True)
+
+
+commits_data_that_is_in_the_cache_only = storage(
+    "commits_data_that_is_in_the_cache_only", writer=_CachedWriter, reader=_Default
+)
+leaves_its_commit_in_the_cache = storage("leaves_its_commit_in_the_cache", writer=_CachedCommit)
+syncs_its_commit_before_it_is_flushed = storage("syncs_its_commit_before_it_is_flushed", writer=_EarlySync)
+renames_its_data_over_the_old = storage("renames_its_data_over_the_old", writer=_InPlace)
+grows_its_list_of_keys_after_the_commit = storage(
+    "grows_its_list_of_keys_after_the_commit", writer=_ListWriter, reader=_ListReader
+)
+commits_before_the_last_object = storage("commits_before_the_last_object", writer=_Hasty, reader=_Default)
+moves_the_old_checkpoint_away_first = storage("moves_the_old_checkpoint_away_first", writer=_Moving)
