@@ -25,7 +25,7 @@ on_ranks = scenarios("suites.durability.scenarios.crash")
 OLD, NEW = 1, 2
 KINDS = ("OLD", "NEW", "ERROR", "SILENT", "HANG")
 TABLE = "What loads after a crash (kill, or power cut on a journalled or a strict file system), by state"
-COLUMNS = ("ranks", "model", "states", "distinct", "loaded", *KINDS, "once returned")
+COLUMNS = ("ranks", "model", *KINDS, "once returned", "states", "distinct", "loaded")
 MODELS = ("kill", "journal", "strict")
 # Loaded for one situation at most, and so many seconds long: first what must be right once save has returned, then
 # what kills leave (after changes of names, then after writes), then what power cuts leave.
@@ -107,7 +107,7 @@ class Exploration:
         )
         once = ", ".join(f"{late[kind]} {kind}" for kind in KINDS if late[kind])
         loaded = sum(kinds.values())
-        return (self.situation.name, model, len(found), len(trees), loaded, *(kinds[kind] for kind in KINDS), once)
+        return (self.situation.name, model, *(kinds[kind] for kind in KINDS), once, len(found), len(trees), loaded)
 
 
 def key(state: State) -> Any:

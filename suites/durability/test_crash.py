@@ -25,7 +25,7 @@ SETTINGS = (1, 2, 3)
 FEWER = 120
 
 
-@pytest.mark.clauses("DUR-02", "DUR-03", "DUR-13")
+@pytest.mark.clauses("DUR-02", "DUR-03", "DUR-13", "DUR-14")
 @pytest.mark.below_storage
 @pytest.mark.worlds(1, 2)
 def test_crash_anywhere_in_a_save_to_a_new_id_leaves_all_or_nothing(subject: Subject, world: int) -> None:
@@ -33,7 +33,7 @@ def test_crash_anywhere_in_a_save_to_a_new_id_leaves_all_or_nothing(subject: Sub
     judge_fresh(subject, explore(subject, Situation(ranks=world, metadata=True)))
 
 
-@pytest.mark.clauses("DUR-02", "DUR-03", "DUR-13")
+@pytest.mark.clauses("DUR-02", "DUR-03", "DUR-13", "DUR-14")
 @pytest.mark.below_storage
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_crash_anywhere_in_a_save_with_other_settings_leaves_all_or_nothing(subject: Subject, settings: int) -> None:
@@ -42,7 +42,7 @@ def test_crash_anywhere_in_a_save_with_other_settings_leaves_all_or_nothing(subj
     judge_fresh(subject, explore(subject, situation, most=FEWER))
 
 
-@pytest.mark.clauses("DUR-04", "DUR-05", "DUR-13")
+@pytest.mark.clauses("DUR-04", "DUR-05", "DUR-13", "DUR-14")
 @pytest.mark.below_storage
 @pytest.mark.parametrize(
     ("before", "world"),
@@ -54,7 +54,7 @@ def test_crash_anywhere_in_an_overwrite_leaves_old_or_new(subject: Subject, befo
     judge_overwrite(subject, explore(subject, Situation(ranks=world, before=before)))
 
 
-@pytest.mark.clauses("DUR-04", "DUR-05", "DUR-13")
+@pytest.mark.clauses("DUR-04", "DUR-05", "DUR-13", "DUR-14")
 @pytest.mark.below_storage
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_crash_anywhere_in_an_overwrite_with_other_settings_leaves_old_or_new(subject: Subject, settings: int) -> None:
@@ -71,6 +71,7 @@ def judge_fresh(subject: Subject, found: Exploration) -> None:
         lawful(subject, found, metadata_whole_or_none, models=("kill", *POWER))
     with subject.promise("DUR-13"):
         lawful(subject, found, new_or_error, models=POWER)
+    with subject.promise("DUR-14"):
         lawful(subject, found, new_once_returned, models=("journal",))
 
 
@@ -82,6 +83,7 @@ def judge_overwrite(subject: Subject, found: Exploration) -> None:
         lawful(subject, found, never_mixed, models=("kill", *POWER))
     with subject.promise("DUR-13"):
         lawful(subject, found, old_new_or_error, models=POWER)
+    with subject.promise("DUR-14"):
         lawful(subject, found, new_once_returned, models=("journal",))
 
 

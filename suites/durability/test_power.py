@@ -14,7 +14,7 @@ OLD, NEW = 1, 2
 
 
 @pytest.mark.below_storage
-@pytest.mark.clauses("DUR-08", "DUR-13")
+@pytest.mark.clauses("DUR-13", "DUR-14")
 def test_saved_checkpoint_outlives_a_power_cut_on_ext4(subject: Subject) -> None:
     outcomes = subject.run(1, on_ranks.cut_after_return, fresh=True, timeout=60.0)
     [observed] = returned(outcomes)
@@ -28,7 +28,7 @@ def test_saved_checkpoint_outlives_a_power_cut_on_ext4(subject: Subject) -> None
         what = f"a save ({kind}), {seconds:g} s before the power was cut"
         with subject.promise("DUR-13"):
             whole_or_error(each, what)
-        with subject.promise("DUR-08"):
+        with subject.promise("DUR-14"):
             new_is_there(each, what)
 
 

@@ -14,8 +14,8 @@ from tests.mutants.making import storage
 
 BREAKS = {
     "commits_data_that_is_in_the_cache_only": ("DUR-13",),
-    "leaves_its_commit_in_the_cache": ("DUR-13",),
-    "syncs_its_commit_before_it_is_flushed": ("DUR-13",),
+    "leaves_its_commit_in_the_cache": ("DUR-14",),
+    "syncs_its_commit_before_it_is_flushed": ("DUR-14",),
     "renames_its_data_over_the_old": ("DUR-04", "DUR-05"),
     "grows_its_list_of_keys_after_the_commit": ("DUR-03",),
     "commits_before_the_last_object": ("DUR-02",),

@@ -10,7 +10,7 @@ from harness import control
 from tests.mutants.making import storage
 
 BREAKS = {
-    "never_syncs": ("DUR-13",),
+    "never_syncs": ("DUR-14",),
 }
 
 

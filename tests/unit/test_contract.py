@@ -21,7 +21,7 @@ COUNTS = {
     "CONC": (6, 4, 0),
     "CORR": (4, 6, 1),
     "DET": (4, 0, 1),
-    "DUR": (10, 2, 1),
+    "DUR": (10, 3, 1),
     "EXT": (6, 0, 1),
     "FAIL": (17, 2, 0),
     "FIN": (11, 1, 1),
@@ -52,7 +52,7 @@ CAPABILITIES = {
     "exotic_dtypes": 2,
     "extensions": 7,
     "layouts": 1,
-    "local_files": 14,
+    "local_files": 15,
     # Four more than in the first edition: NEST and FMT clauses that are about entries stored as one object.
     "objects": 13,
     "overwrite": 12,
