@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import shlex
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +14,7 @@ from harness.certificate.ownership import Applicability
 from harness.certificate.tables import Table
 from harness.certificate.verdict import CaseOutcome, Finding, Verdict
 from harness.contract import Clause
+from harness.hangs import LEAST_PER_HANG, HangBudget
 from harness.laws import Broken, NotApplicable, Untestable
 from harness.spec import TORCH_ENGINE, Part, SubjectSpec
 from harness.subject import RunOnRanks, Subject
@@ -22,11 +22,6 @@ from harness.subject import RunOnRanks, Subject
 CONTROL = Part(reference="harness.control")
 # The calls that prove that the storage itself was at work; others (reset, set_up) a stand-in could answer too.
 STORAGE_USE = frozenset({"write_data", "read_data", "read_metadata", "finish", "blobs"})
-# A backend that hangs everywhere must still end in minutes, and one that hangs in a few places must be judged in all
-# others: after so many seconds lost to hangs, multiplied by the backend's patience, the rest of a level is not run.
-HANG_BUDGET = 45.0
-LEAST_PER_HANG = 5.0
-
 Body = Callable[[Subject], None]
 
 
@@ -59,7 +54,7 @@ class Trial:
     leftovers: tuple[str, ...]
     tables: tuple[Table, ...]
     seconds: float
-    hung: bool
+    hung: frozenset[int]  # sizes of the worlds in which a rank hung
     fault: Exception | None = None
 
 
@@ -72,9 +67,12 @@ class Judge:
     # What the case at hand reported for the certificate; not what its further trials of other pairs did.
     tables: tuple[Table, ...] = ()
     _places: itertools.count[int] = field(default_factory=itertools.count)
-    _lost: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     # The further trials of the case at hand: made once, however many of its clauses are to be blamed for.
     _further: dict[tuple[Part | None, Part | None], Trial] = field(default_factory=dict)
+    _levels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._hangs = HangBudget(self.bench.patience)
 
     def judge(
         self, case: str, clauses: Mapping[Clause, Applicability], body: Body, *, below_storage: bool = False
@@ -88,10 +86,7 @@ class Judge:
             for clause, applies in clauses.items()
             if clause not in asked
         ]
-        levels = sorted({clause.level for clause in asked})
-        if worn_out := [level for level in levels if self._lost[level] >= HANG_BUDGET * self.bench.patience]:
-            reason = f"not run: cases of level {worn_out[0]} hung before it, for {self._lost[worn_out[0]]:.0f} s"
-            return outcomes + [outcome(clause, case, Verdict.UNTESTABLE, reason) for clause in asked]
+        self._levels = tuple(sorted({clause.level for clause in asked}))
         if asked:
             began = time.monotonic()
             self._further.clear()
@@ -99,9 +94,7 @@ class Judge:
             trial = self._trial(tuple(clause.id for clause in clauses), body, self._spec())
             self.tables = trial.tables
             outcomes += [self._verdict(case, clause, clauses, trial, body, below_storage) for clause in asked]
-            lost = _lost_to_hangs(trial, outcomes, time.monotonic() - began)
-            for level in levels:
-                self._lost[level] += lost
+            self._hangs.charge(self._levels, trial.hung, _lost_to_hangs(trial, outcomes, time.monotonic() - began))
         return outcomes
 
     def _spec(self, *, storage: Part | None = None, engine: Part | None = None) -> SubjectSpec:
@@ -111,8 +104,11 @@ class Judge:
             scratch=bench.scratch, place=f"{bench.worker}-{next(self._places):05d}", folder=bench.folder,
         )  # fmt: skip
 
+    def _refusal(self, world_size: int) -> str:
+        return self._hangs.refusal(self._levels, world_size)
+
     def _trial(self, clauses: tuple[str, ...], body: Body, spec: SubjectSpec) -> Trial:
-        subject, began, fault = Subject(self.ranks, spec, clauses), time.monotonic(), None
+        subject, began, fault = Subject(self.ranks, spec, clauses, refusal=self._refusal), time.monotonic(), None
         try:
             body(subject)
             subject.settle(None)
@@ -124,7 +120,7 @@ class Judge:
         return Trial(
             findings=subject.findings, used=_used(calls), delegated=any(call["owner"] == "delegated" for call in calls),
             leftovers=tuple(dict.fromkeys(subject.leftovers)), tables=tuple(subject.tables),
-            seconds=time.monotonic() - began, hung=subject.hung, fault=fault,
+            seconds=time.monotonic() - began, hung=frozenset(subject.hung), fault=fault,
         )  # fmt: skip
 
     def _verdict(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from harness.certificate.tables import Cell, Table
@@ -60,14 +60,22 @@ class Subject:
     findings: clause id -> what was found; a clause that was settled without one kept its promise.
     """
 
-    def __init__(self, ranks: RunOnRanks, spec: SubjectSpec, clauses: tuple[str, ...]) -> None:
-        self._ranks, self._spec, self._clauses = ranks, spec, clauses
+    def __init__(
+        self,
+        ranks: RunOnRanks,
+        spec: SubjectSpec,
+        clauses: tuple[str, ...],
+        *,
+        refusal: Callable[[int], str] = lambda world_size: "",
+    ) -> None:
+        """`refusal`: why a scenario is not run on so many ranks, or nothing."""
+        self._ranks, self._spec, self._clauses, self._refusal = ranks, spec, clauses, refusal
         self.findings: dict[str, Exception] = {}
         self.settled: set[str] = set()
         self.events: list[Event] = []
         self.leftovers: list[str] = []
         self.tables: list[Table] = []
-        self.hung = False
+        self.hung: set[int] = set()
 
     def run(
         self,
@@ -84,13 +92,16 @@ class Subject:
         (default: for more than one rank). fresh: on ranks of its own, for a scenario that makes device meshes: torch
         keeps the names of their groups in caches, and their threads, so such ranks serve no other scenario.
         """
+        if refusal := self._refusal(world_size):
+            raise Untestable(refusal)
         alone = {"fresh": True} if fresh else {}
         outcomes = self._ranks.run(
             world_size, "harness.session:perform", self._spec, scenario, args, timeout=timeout, group=group, **alone
         )  # fmt: skip
         for outcome in outcomes:
             self.events.extend(outcome.events)
-            self.hung = self.hung or isinstance(outcome, Hung)
+            if isinstance(outcome, Hung):
+                self.hung.add(world_size)
             left = [text for text in outcome.leftovers if not fresh or not _may_be_of_the_scenario(text)]
             self.leftovers.extend(f"rank {outcome.rank}: {text}" for text in left)
         return outcomes

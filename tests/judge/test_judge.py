@@ -9,7 +9,8 @@ import pytest
 
 from harness.certificate.ownership import Applicability
 from harness.certificate.verdict import Verdict
-from harness.judge import HANG_BUDGET, LEAST_PER_HANG, Judge
+from harness.hangs import HANG_BUDGET, LEAST_PER_HANG
+from harness.judge import Judge
 from harness.laws import Broken, NotApplicable, Untestable
 from harness.spec import TORCH_ENGINE, SubjectSpec
 from harness.subject import Subject
@@ -159,13 +160,19 @@ def test_reproduction_names_clause_and_case() -> None:
 def test_a_backend_that_hangs_everywhere_is_not_waited_for_for_ever() -> None:
     judge = bench_judge()
 
-    def hang(subject: object) -> None:
+    def hang(subject: Subject) -> None:
+        subject.run(2, "played:scenario")
+        subject.hung.add(2)
         raise Broken("no answer", kind="hang")
+
+    def alone(subject: Subject) -> None:
+        subject.run(1, "played:scenario")
 
     most = int(HANG_BUDGET / LEAST_PER_HANG)
     below = [judge.judge(f"case {n}", {clause(): OWNED}, hang, below_storage=True)[0] for n in range(most + 2)]
     assert [outcome.verdict for outcome in below[:most]] == [Verdict.HANG] * most
-    assert all("hung before" in outcome.reason for outcome in below[most:])
+    assert all("on several ranks hung before" in outcome.reason for outcome in below[most:])
+    assert judge.judge("on one rank", {clause(): OWNED}, alone)[0].verdict is Verdict.PASS
 
 
 def test_hangs_that_leave_a_case_undecided_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +181,8 @@ def test_hangs_that_leave_a_case_undecided_count_too(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("harness.judge.time.monotonic", lambda: next(clock))
 
     def arranged_in_vain(subject: Subject) -> None:
-        subject.hung = True
+        subject.run(1, "played:scenario")
+        subject.hung.add(1)
         raise Untestable("the checkpoint could not be made")
 
     [first] = judge.judge("first", {clause(): OWNED}, arranged_in_vain)
