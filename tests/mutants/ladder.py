@@ -43,14 +43,15 @@ class _LengthWriter(control.Writer):
 
 
 class _LengthReader(_Reading):
-    """Copies in native code, as many bytes as the length says."""
+    """Goes through the contents in native code, as far as the length says."""
 
     def content(self, name: str) -> bytes | None:
         data = (self._root / name).read_bytes()
-        buffer = ctypes.create_string_buffer(max(len(data), 64))
         count = int.from_bytes(data[:_LENGTH], "little")
-        ctypes.memmove(buffer, data[_LENGTH:], count)
-        body = buffer.raw[:count]
+        held = ctypes.c_char_p(data[_LENGTH:])
+        # Only reads beyond the end: a crash for certain where it is far, and no damage to whoever runs this.
+        ctypes.CDLL(None).memcmp(held, held, ctypes.c_size_t(count))
+        body = data[_LENGTH : _LENGTH + count]
         if body[:_DIGEST] != _digest(name, body[_DIGEST:]):
             raise ValueError(f"the object {name} is damaged")
         return body[_DIGEST:]

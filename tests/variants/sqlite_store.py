@@ -51,11 +51,13 @@ class DatabaseStore:
             _store.make_folder(self._folder)
         elif not self._path.exists():
             raise FileNotFoundError(f"there is no checkpoint at {self._path}")
-        mode = "rwc" if create else "rw"
+        # What an interrupted transaction left must be undone, by a reader too; without that, reading changes nothing.
+        mode = "rwc" if create else "rw" if self._path.with_name(f"{self._path.name}-journal").exists() else "ro"
         database = sqlite3.connect(f"file:{quote(str(self._path))}?mode={mode}", uri=True, timeout=_WAIT)
         try:
             database.execute("PRAGMA synchronous = FULL")
-            database.execute("PRAGMA auto_vacuum = FULL")
+            if create:
+                database.execute("PRAGMA auto_vacuum = FULL")
             with database:
                 if create:
                     database.execute("BEGIN IMMEDIATE")
