@@ -274,6 +274,7 @@ class Unwritable(ref.FileSystemWriter):
 
 
 def test_a_process_writes_and_is_replaced_when_it_dies(tmp_path: Path) -> None:
+    others = set(Path("/dev/shm").glob("reference_impl-*"))  # of other runs on this machine
     state: dict[str, Any] = {"t": torch.arange(8.0).reshape(2, 4).t(), "o": {"x": [1, "a"]}}
     state |= {f"small{i}": torch.full((3,), float(i)) for i in range(50)}
 
@@ -292,4 +293,4 @@ def test_a_process_writes_and_is_replaced_when_it_dies(tmp_path: Path) -> None:
     loaded: dict[str, Any] = {"t": torch.zeros(4, 2), "o": {"x": 0}, "small49": torch.zeros(3)}
     ref.load(loaded, checkpoint_id=tmp_path / "4")
     assert torch.equal(loaded["t"], state["t"]) and loaded["o"] == state["o"] and loaded["small49"].sum() == 147
-    assert not list(Path("/dev/shm").glob("reference_impl-*"))
+    assert set(Path("/dev/shm").glob("reference_impl-*")) <= others
