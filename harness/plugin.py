@@ -77,6 +77,7 @@ class Conformance:
         self.run: Run | None = None
         self.server: Server | None = None
         self.finish: Finish | None = None
+        self.is_worker = self.controls = False
         self.partial: tuple[str, ...] = ()
         self.cases: dict[str, tuple[Clause, ...]] = {}
         if self.options.explain is None:
@@ -85,9 +86,12 @@ class Conformance:
     def _begin(self, cwd: str) -> None:
         locate(self.options.backend, cwd)
         given = getattr(self.config, "workerinput", None)
+        self.is_worker = given is not None
+        # Of an xdist run, the process that has workers judges nothing.
+        self.controls = not self.is_worker and bool(self.config.getoption("numprocesses", None))
         folder = choose_scratch(self.options.scratch) if given is None else Path(given["dcp_folder"])
         worker = "main" if given is None else given["workerid"]
-        self.run = Run(self.options, self.catalogue, folder, worker=worker, cwd=cwd, controls=self._controls())
+        self.run = Run(self.options, self.catalogue, folder, worker=worker, cwd=cwd, controls=self.controls)
         try:
             if given is None:
                 self.finish = Finish(self.run, self.known)
@@ -97,14 +101,10 @@ class Conformance:
             self.pytest_unconfigure()
             raise
 
-    def _controls(self) -> bool:
-        """Whether this is the process of an xdist run that judges nothing: it has workers for that."""
-        return bool(self.config.getoption("numprocesses", None)) and not hasattr(self.config, "workerinput")
-
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
         """Survey the backend, except where workers can start and collect meanwhile."""
-        if self.run is not None and not self._controls() and not hasattr(self.config, "workerinput"):
+        if self.run is not None and not self.controls and not self.is_worker:
             self._survey()
 
     def _survey(self) -> None:
@@ -112,12 +112,12 @@ class Conformance:
         try:
             surveyed = self.run.surveyed
         except UsageError as error:
-            if self._controls():
+            if self.controls:
                 self.run.tell_workers("")
             self.pytest_unconfigure()
             self.finish = self.run = None
             raise pytest.UsageError(str(error)) from None
-        if self._controls():
+        if self.controls:
             self.run.tell_workers(surveyed.as_json())
         elif surveyed.has_server:
             self.server = Server(self.options.backend, self.options.backend_options, self.run.cwd)
@@ -133,7 +133,7 @@ class Conformance:
 
     def pytest_report_header(self) -> list[str]:
         """What is certified, and where it writes; an xdist run says it once it knows."""
-        return [] if self.run is None or self._controls() else self._header()
+        return [] if self.run is None or self.controls else self._header()
 
     def _header(self) -> list[str]:
         assert self.run is not None
@@ -190,13 +190,13 @@ class Conformance:
         """Whether there is nothing to do for this worker."""
         if self.config.option.collectonly or self.run is None:
             return False
-        if self._controls():
+        if self.controls:
             self._survey()
             reporter = self.config.pluginmanager.get_plugin("terminalreporter")
             if reporter is not None and reporter.verbosity >= 0:
                 for line in self._header():
                     reporter.write_line(line)
-        elif hasattr(self.config, "workerinput"):
+        elif self.is_worker:
             if self.run.is_called_off():
                 return True
             self._survey()

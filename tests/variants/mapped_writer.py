@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import uuid
 
 from harness.backend import Backend
 from tests.variants import _store
@@ -14,21 +13,12 @@ class MappedStore(_store.FolderStore):
     """Objects are stored into a map of their file, which is flushed and synced before it gets its name."""
 
     def put(self, name: str, content: bytes) -> None:
-        path = self.root / name
-        _store.make_folder(path.parent)
-        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-        try:
-            with open(temporary, "w+b") as stream:
-                os.posix_fallocate(stream.fileno(), 0, len(content))
-                with mmap.mmap(stream.fileno(), len(content)) as mapped:
-                    mapped[:] = content
-                    mapped.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _store.synced(path.parent)
+        with _store.replacing(self.root / name) as temporary, open(temporary, "w+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, len(content))
+            with mmap.mmap(stream.fileno(), len(content)) as mapped:
+                mapped[:] = content
+                mapped.flush()
+            os.fsync(stream.fileno())
 
 
 class Writer(_store.Writer):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import uuid
 
 import torch
 
@@ -16,18 +15,10 @@ class NativeStore(_store.FolderStore):
     """Objects as files of torch.save, synced and renamed once they are whole."""
 
     def put(self, name: str, content: bytes) -> None:
-        path = self.root / name
-        _store.make_folder(path.parent)
-        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-        try:
+        with _store.replacing(self.root / name) as temporary:
             torch.save(torch.frombuffer(bytearray(content), dtype=torch.uint8), str(temporary))
             with open(temporary, "rb") as stream:
                 os.fsync(stream.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _store.synced(path.parent)
 
     def get(self, name: str) -> bytes:
         if not _store.is_data(name):

@@ -42,25 +42,32 @@ class Hostile:
 HOWS = ("os", "eval", "inside a tensor")
 
 
-def metadata_that_runs_code(session: Session) -> dict[str, Any]:
-    """Loads after a pickle that runs code was put in place of the metadata, or of what follows a place in it."""
-    if "stored_bytes" in session.storage.unsupported:
-        return {"excused": session.storage.unsupported["stored_bytes"]}
+def _saved(session: Session) -> tuple[Damaged | None, str]:
+    """A saved state whose stored bytes can be changed; None and the reason where they are beyond reach."""
     state, checkpoint_id = _state(), session.new_id()
     session.save(state, checkpoint_id)
     blobs, reason = stored_bytes(session, checkpoint_id)
     if blobs is None:
+        return None, reason
+    return Damaged(session, state, checkpoint_id, blobs, into_subject(corruption.contents, blobs)), ""
+
+
+def metadata_that_runs_code(session: Session) -> dict[str, Any]:
+    """Loads after a pickle that runs code was put in place of the metadata, or of what follows a place in it."""
+    if "stored_bytes" in session.storage.unsupported:
+        return {"excused": session.storage.unsupported["stored_bytes"]}
+    saved, reason = _saved(session)
+    if saved is None:
         return {"unreachable": reason}
-    stored = into_subject(corruption.contents, blobs)
     ran, tried = [], 0
-    for name in Damaged(session, state, checkpoint_id, blobs, stored).metadata_names:
-        for start in _places(stored[name]):
+    for name in saved.metadata_names:
+        for start in _places(saved.stored[name]):
             for how in HOWS[:2]:
                 tried += 1
                 canary = _canary(session, f"{tried}")
-                done = {name: stored[name][:start] + pickle.dumps(Hostile(canary, how))}
-                with corruption.inflicted(blobs, done, stored):
-                    session.attempt(session.load, blank(state), checkpoint_id)
+                done = {name: saved.stored[name][:start] + pickle.dumps(Hostile(canary, how))}
+                with corruption.inflicted(saved.blobs, done, saved.stored):
+                    session.attempt(session.load, blank(saved.state), saved.id)
                 if os.path.isdir(canary):
                     ran.append(f"a pickle from byte {start} of {name!r} on ran {how}")
     return {"ran": ran, "tried": tried}
@@ -71,24 +78,21 @@ def stored_objects_that_run_code(session: Session) -> dict[str, Any]:
 
     Of the objects that read_metadata does not need: those with it are the business of another clause.
     """
-    state, checkpoint_id = _state(), session.new_id()
-    session.save(state, checkpoint_id)
-    blobs, reason = stored_bytes(session, checkpoint_id)
-    if blobs is None:
+    saved, reason = _saved(session)
+    if saved is None:
         return {"unreachable": reason}
-    stored = into_subject(corruption.contents, blobs)
-    others = set(stored) - set(Damaged(session, state, checkpoint_id, blobs, stored).metadata_names)
+    others = set(saved.stored) - set(saved.metadata_names)
     ran, tried = [], 0
     for name in sorted(others):
-        for start in _places(stored[name]):
+        for start in _places(saved.stored[name]):
             for how in HOWS:
                 tried += 1
                 canary = _canary(session, f"data-{tried}")
                 evil = pickle.dumps(Hostile(canary, how))
                 forms = {"pickle": evil, "torch.save": torch_entries.saved_object(Hostile(canary, how))}
                 for form, bytes_ in forms.items():
-                    with corruption.inflicted(blobs, {name: stored[name][:start] + bytes_}, stored):
-                        session.attempt(session.load, blank(state), checkpoint_id)
+                    with corruption.inflicted(saved.blobs, {name: saved.stored[name][:start] + bytes_}, saved.stored):
+                        session.attempt(session.load, blank(saved.state), saved.id)
                     if os.path.isdir(canary):
                         ran.append(f"a {form} of {how!r} from byte {start} of {name!r} on")
                         os.rmdir(canary)
@@ -112,25 +116,24 @@ def objects_that_run_code(session: Session) -> dict[str, list[str]]:
 
 def tensor_entry_that_runs_code(session: Session) -> dict[str, Any]:
     """Loads of a tensor whose entry in torch's format is a pickle that runs code: by how it was made."""
-    state, checkpoint_id = _state(), session.new_id()
-    session.save(state, checkpoint_id)
-    blobs, reason = stored_bytes(session, checkpoint_id)
-    if blobs is None:
+    saved, reason = _saved(session)
+    if saved is None:
         return {"unreachable": reason}
-    stored = into_subject(corruption.contents, blobs)
-    file = torch_entries.entry_of(blobs, "first").relative_path
+    file = torch_entries.entry_of(saved.blobs, "first").relative_path
     rows = []
     for form in FORMS:
         for how in HOWS:
             canary = _canary(session, f"{form}-{how}".replace(" ", "-"))
             evil = FORMS[form](Hostile(canary, how))
             done = {
-                file: stored[file] + evil,
-                torch_entries.METADATA: torch_entries.edited(blobs, "first", _placed(len(stored[file]), len(evil))),
+                file: saved.stored[file] + evil,
+                torch_entries.METADATA: torch_entries.edited(
+                    saved.blobs, "first", _placed(len(saved.stored[file]), len(evil))
+                ),
             }
-            target = {"first": blank(state["first"])}
-            with corruption.inflicted(blobs, done, stored):
-                attempt = session.attempt(session.load, target, checkpoint_id)
+            target = {"first": blank(saved.state["first"])}
+            with corruption.inflicted(saved.blobs, done, saved.stored):
+                attempt = session.attempt(session.load, target, saved.id)
             rows.append({"form": form, "how": how, "attempt": attempt, "ran": os.path.isdir(canary)})
     return {"rows": rows}
 
