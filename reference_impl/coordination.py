@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeVar
 import torch.distributed as dist
 
 from reference_impl.failures import Envelope, checkpoint_exception, release_frames, seal
+from reference_impl.roll_call import RollCall
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -245,13 +246,19 @@ class Crew:
 
     @contextlib.contextmanager
     def _talking(self, step: str) -> Iterator[None]:
-        """A collective that fails (a peer died, the group timed out) becomes a CheckpointException of this rank."""
+        """A collective that fails (a peer died, the group timed out) becomes a CheckpointException.
+
+        It names the ranks that are missing, or this one where nobody knows who is.
+        """
+        roll_call = RollCall(self.group, self.rank, self.size)
+        entered = roll_call.sign()
         try:
             yield
         except Exception as error:
-            failed = self._failed(step, error)
-            assert failed.failures is not None
-            raise checkpoint_exception(step, failed.failures, self.rank, error) from None
+            own = self._failed(step, error).failures
+            failed = {rank: seal(missing) for rank, missing in roll_call.missing(entered, error).items()} or own
+            assert failed is not None
+            raise checkpoint_exception(step, failed, self.rank, error) from None
 
 
 _current: contextvars.ContextVar[Crew | None] = contextvars.ContextVar("reference_impl_crew", default=None)

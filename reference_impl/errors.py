@@ -13,3 +13,7 @@ class UnknownVersionError(ValueError):
 
 class ConcurrentSaveError(RuntimeError):
     """Another save committed to the same checkpoint while this one ran."""
+
+
+class RankMissingError(RuntimeError):
+    """A rank did not take part in a step that all ranks of the operation take together."""

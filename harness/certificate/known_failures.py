@@ -101,7 +101,7 @@ class KnownFailures:
         """What is wrong with the entries after a run, one sentence each; any of them makes the run fail.
 
         `collected` maps a case to its clauses, `levels` are the levels of this run. An entry outside them, and on a
-        narrowed run an entry for what was not selected, says nothing and is left alone.
+        narrowed run an entry for what was not selected or for a whole clause, says nothing and is left alone.
         """
         seen = tuple(outcomes)
         sentences = [self._problem(entry, seen, collected, catalogue, levels, partial) for entry in self.entries]
@@ -126,6 +126,8 @@ class KnownFailures:
         if not any(entry.covers(clause, case) for case, clauses in collected.items() for clause in clauses):
             outside = partial or catalogue[entry.clause].level not in levels
             return "" if outside else _unmatched(entry, collected)
+        if partial and entry.case is None:
+            return ""  # the case that fails may be one that was not selected
         return _stale(entry, [outcome for outcome in outcomes if entry.covers(outcome.clause, outcome.case)])
 
 

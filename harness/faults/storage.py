@@ -81,7 +81,8 @@ def act(fault: Fault) -> None:
     elif fault.kind == "interrupt":
         os.kill(os.getpid(), signal.SIGINT)
     else:
-        os.kill(os.getpid(), signal.SIGKILL if fault.kind == "kill" else signal.SIGSTOP)
+        # To this thread: sent to the process, a stop may be taken by another thread, and this one goes on until then.
+        signal.pthread_kill(threading.get_ident(), signal.SIGKILL if fault.kind == "kill" else signal.SIGSTOP)
 
 
 def _faulty_future(fault: Fault, inner: Any) -> Any:

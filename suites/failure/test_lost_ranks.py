@@ -9,7 +9,8 @@ import pytest
 
 from harness.cluster import Died, Hung, Outcome, Returned
 from harness.failures import failures_of
-from harness.laws import Broken, NotApplicable, Untestable, mentions, reached, refused, returned
+from harness.laws import Broken, NotApplicable, Untestable, described, mentions, reached, refused, returned
+from harness.spec import Attempt
 from harness.subject import Subject, scenarios
 from suites.durability.versions import never_mixed, still_loads
 
@@ -30,40 +31,37 @@ LOAD = [
 Losses = Sequence[tuple[int, int, str, bool]]
 
 
-@pytest.mark.clauses("FAIL-14", "DUR-02", "DUR-12")
+@pytest.mark.clauses("FAIL-14", "FAIL-20", "DUR-02", "DUR-12")
 @pytest.mark.parametrize("call", ("save", "async_save"))
 def test_death_of_a_rank_ends_the_save_of_the_others(subject: Subject, call: str) -> None:
     outcomes = lose(subject, call, "kill", SAVE)
-    with subject.promise("FAIL-14"):
-        others_ended_with_error(outcomes, SAVE, call, "kill")
+    others_are_told(subject, "FAIL-14", outcomes, SAVE, call, "kill")
     nothing_was_committed_without_it(subject, outcomes)
 
 
-@pytest.mark.clauses("FAIL-10", "DUR-02", "DUR-12")
+@pytest.mark.clauses("FAIL-10", "FAIL-20", "DUR-02", "DUR-12")
 @pytest.mark.parametrize("call", ("save", "async_save"))
 def test_rank_that_stands_still_ends_the_save_of_the_others(subject: Subject, call: str) -> None:
     outcomes = lose(subject, call, "stop", SAVE)
-    with subject.promise("FAIL-10"):
-        others_ended_with_error(outcomes, SAVE, call, "stop")
+    others_are_told(subject, "FAIL-10", outcomes, SAVE, call, "stop")
     nothing_was_committed_without_it(subject, outcomes)
 
 
-@pytest.mark.clauses("FAIL-14")
+@pytest.mark.clauses("FAIL-14", "FAIL-20")
 def test_death_of_a_rank_ends_the_load_of_the_others(subject: Subject) -> None:
-    others_ended_with_error(lose(subject, "load", "kill", LOAD), LOAD, "load", "kill")
+    others_are_told(subject, "FAIL-14", lose(subject, "load", "kill", LOAD), LOAD, "load", "kill")
 
 
-@pytest.mark.clauses("FAIL-10")
+@pytest.mark.clauses("FAIL-10", "FAIL-20")
 def test_rank_that_stands_still_ends_the_load_of_the_others(subject: Subject) -> None:
-    others_ended_with_error(lose(subject, "load", "stop", LOAD), LOAD, "load", "stop")
+    others_are_told(subject, "FAIL-10", lose(subject, "load", "stop", LOAD), LOAD, "load", "stop")
 
 
-@pytest.mark.clauses("FAIL-10", "DUR-04", "DUR-05")
+@pytest.mark.clauses("FAIL-10", "FAIL-20", "DUR-04", "DUR-05")
 @pytest.mark.parametrize("how", ("stop", "wake"))
 def test_rank_that_stands_still_in_an_overwrite_costs_no_checkpoint(subject: Subject, how: str) -> None:
     outcomes = lose(subject, "overwrite", how, SAVE)
-    with subject.promise("FAIL-10"):
-        others_ended_with_error(outcomes, SAVE, "overwrite", how)
+    others_are_told(subject, "FAIL-10", outcomes, SAVE, "overwrite", how)
     [found] = returned(subject.run(1, on_ranks.what_loads, SAVE, (OLD, NEW)))
     for law, clause in ((still_loads, "DUR-04"), (never_mixed, "DUR-05")):
         with subject.promise(clause):
@@ -93,6 +91,16 @@ def lose(subject: Subject, call: str, how: str, losses: Losses) -> list[Outcome]
     return outcomes
 
 
+def others_are_told(
+    subject: Subject, clause: str, outcomes: Sequence[Outcome], losses: Losses, call: str, how: str
+) -> None:
+    """The others end with an error in time (`clause`), and it says whom they lost (FAIL-20)."""
+    with subject.promise(clause):
+        others_ended_with_error(outcomes, losses, call, how)
+    with subject.promise("FAIL-20"):
+        lost_rank_is_named(outcomes, losses, how)
+
+
 def others_ended_with_error(outcomes: Sequence[Outcome], losses: Losses, call: str, how: str) -> None:
     """Broken unless every rank that was not lost raised in time; one that was woken again must end too."""
     for loss, ranks in zip(losses, sets(losses), strict=True):
@@ -101,6 +109,20 @@ def others_ended_with_error(outcomes: Sequence[Outcome], losses: Losses, call: s
             refused(attempt, f"a {call} in which {happened(loss, how)}", rank=ranks.index(survivor.rank))
         if how == "wake":
             told(loss, how, returned, [outcomes[ranks[loss[1]]]])
+
+
+def lost_rank_is_named(outcomes: Sequence[Outcome], losses: Losses, how: str) -> None:
+    """Broken where the error of a rank does not name the rank that its set lost; Untestable where none raised."""
+    raised = 0
+    for loss, ranks in zip(losses, sets(losses), strict=True):
+        for place, attempt in attempts_of_others(outcomes, loss, ranks):
+            if attempt is not None and attempt.error is not None:
+                raised += 1
+                if not names(attempt, loss[1], ranks[loss[1]]):
+                    observed = f"where {happened(loss, how)}, the error does not name it: {described(attempt.error)}"
+                    raise Broken(observed, kind="lost rank not named", rank=place)
+    if not raised:
+        raise Untestable("no rank raised an error that could name the lost one")
 
 
 def nothing_was_committed_without_it(subject: Subject, outcomes: Sequence[Outcome]) -> None:
@@ -119,15 +141,28 @@ def nothing_was_committed_without_it(subject: Subject, outcomes: Sequence[Outcom
 def told_of(outcomes: Sequence[Outcome], loss: tuple[int, int, str, bool], ranks: list[int]) -> list[tuple[str, str]]:
     """What each other rank of a set was told: how its call ended, and whether that names the lost rank."""
     rows = []
-    for rank in (rank for place, rank in enumerate(ranks) if place != loss[1]):
-        outcome = outcomes[rank]
-        attempt = outcome.value if isinstance(outcome, Returned) else None
+    for _, attempt in attempts_of_others(outcomes, loss, ranks):
         if attempt is None or attempt.error is None:
             rows.append(("nothing: the call returned" if attempt else "nothing: the rank gave no answer", ""))
             continue
-        named = loss[1] in failures_of(attempt) or mentions(attempt.error, f"rank {loss[1]}")
+        named = names(attempt, loss[1], ranks[loss[1]])
         rows.append((attempt.error.type_name.rpartition(".")[2], "the lost rank" if named else "not the lost rank"))
     return rows
+
+
+def attempts_of_others(
+    outcomes: Sequence[Outcome], loss: tuple[int, int, str, bool], ranks: list[int]
+) -> list[tuple[int, Attempt | None]]:
+    """The rank in its set of each rank that was not lost, and how its call ended; None where it gave no answer."""
+    others = [(place, outcomes[rank]) for place, rank in enumerate(ranks) if place != loss[1]]
+    return [(place, outcome.value if isinstance(outcome, Returned) else None) for place, outcome in others]
+
+
+def names(attempt: Attempt, rank: int, global_rank: int) -> bool:
+    """Whether what a rank was told names another one, by its rank in the group or by its global rank."""
+    assert attempt.error is not None
+    either = (rank, global_rank)
+    return any(each in failures_of(attempt) or mentions(attempt.error, f"rank {each}") for each in either)
 
 
 def told(loss: tuple[int, int, str, bool], how: str, law: Callable[[Any], Any], found: Any) -> Any:

@@ -128,6 +128,13 @@ def test_a_clause_entry_is_stale_only_if_no_case_fails():
     assert len(problems(entries(known("FIN-02", "fin-02 [a]")), outcomes)) == 1
 
 
+def test_a_clause_entry_is_not_stale_where_only_some_of_its_cases_ran():
+    assert problems(entries(known("FIN-02")), [outcome("FIN-02", case="fin-02 [a]")], partial=True) == []
+    assert (
+        len(problems(entries(known("FIN-02", "fin-02 [a]")), [outcome("FIN-02", case="fin-02 [a]")], partial=True)) == 1
+    )
+
+
 @pytest.mark.parametrize("verdict", ["untestable", "harness-error", "not-applicable"])
 def test_what_could_not_be_judged_is_no_unexpected_pass(verdict):
     assert problems(entries(known()), [outcome(verdict=verdict)]) == []

@@ -16,6 +16,7 @@ import torch.distributed as dist
 import reference_impl
 from harness import control
 from reference_impl import CheckpointException, coordination, failures
+from reference_impl.errors import RankMissingError
 from tests.mutants.making import engine, storage
 
 BREAKS = {
@@ -33,6 +34,7 @@ BREAKS = {
     "gathers_state_before_the_first_step": ("FAIL-11",),
     "waits_after_independent_saves": ("FAIL-12", "PG-10"),
     "takes_a_lost_peer_for_the_end": ("FAIL-14",),
+    "says_only_that_the_others_are_late": ("FAIL-20",),
     "hands_out_state_of_a_failed_load": ("FAIL-16",),
     "ignores_what_commit_tensor_raises": ("FAIL-17",),
     "raises_errors_that_do_not_unpickle": ("FAIL-18",),
@@ -113,6 +115,11 @@ def _no_interrupts(error: CheckpointException, rank: int) -> BaseException:
 def _peers_may_leave(error: CheckpointException, rank: int) -> BaseException | None:
     lost = any("onnection" in str(inner) for inner, _ in error.failures.values())
     return None if lost else error
+
+
+def _someone_is_late(error: CheckpointException, rank: int) -> BaseException | None:
+    lost = any(isinstance(inner, RankMissingError) for inner, _ in error.failures.values())
+    return TimeoutError("the other ranks did not come to this step in time") if lost else error
 
 
 _failed = threading.local()
@@ -278,6 +285,7 @@ sends_exceptions_as_they_are = engine("sends_exceptions_as_they_are", **_calls(_
 gathers_state_before_the_first_step = engine("gathers_state_before_the_first_step", save=_eager)
 waits_after_independent_saves = engine("waits_after_independent_saves", save=_barrier_at_the_end)
 takes_a_lost_peer_for_the_end = engine("takes_a_lost_peer_for_the_end", **_calls(_retold(_peers_may_leave)))
+says_only_that_the_others_are_late = engine("says_only_that_the_others_are_late", **_calls(_retold(_someone_is_late)))
 hands_out_state_of_a_failed_load = engine("hands_out_state_of_a_failed_load", load=_hands_out)
 ignores_what_commit_tensor_raises = engine("ignores_what_commit_tensor_raises", load=_lenient)
 raises_errors_that_do_not_unpickle = storage("raises_errors_that_do_not_unpickle", reader=_SdkReader)
