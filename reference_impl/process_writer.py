@@ -2,21 +2,23 @@
 
 Planning, agreement between ranks and the commit stay here, on the caller's process group. Only ``write_data`` moves:
 the data of all items is put into one file in shared memory, and the other process runs the storage's ``write_data``
-over it. The process is started at the first use and again whenever it has died.
+over it. The file has no name, so that it is gone with the processes, whatever ends them. The process is started at the
+first use and again whenever it has died.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import mmap
 import multiprocessing
 import os
+import pickle
 import tempfile
 import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from multiprocessing.reduction import ForkingPickler, recv_handle, send_handle
+from typing import IO, Any
 
 import torch
 from torch.futures import Future
@@ -78,12 +80,10 @@ class ProcessWriter(StorageWriter):
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
         """Run the storage's ``write_data`` in the other process, and take over the state that it leaves there."""
-        path, places = _shared(plan, planner)
-        try:
-            results, state = _process.write(self.inner, plan, path, places)
-        finally:
-            with contextlib.suppress(FileNotFoundError):  # the other process removes it once it is open
-                os.unlink(path)
+        folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        with tempfile.TemporaryFile(dir=folder) as stream:
+            places = _lay_out(stream, plan, planner)
+            results, state = _process.write(self.inner, plan, stream, places)
         vars(self.inner).update(state)
         future: Future[list[WriteResult]] = Future()
         future.set_result(results)
@@ -108,22 +108,17 @@ class ProcessWriter(StorageWriter):
         return False
 
 
-def _shared(plan: SavePlan, planner: SavePlanner) -> tuple[str, dict[MetadataIndex, _Place]]:
+def _lay_out(stream: IO[bytes], plan: SavePlan, planner: SavePlanner) -> dict[MetadataIndex, _Place]:
     """Put the values of all items into a file. One file, so that no number of tensors uses up the descriptors."""
-    folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     places: dict[MetadataIndex, _Place] = {}
-    with tempfile.NamedTemporaryFile(prefix="reference_impl-", dir=folder, delete=False) as stream:
-        try:
-            for item in plan.items:
-                stream.seek(-stream.tell() % _ALIGN, os.SEEK_CUR)
-                places[item.index] = _append(stream, item, planner)
-        except BaseException:
-            os.unlink(stream.name)
-            raise
-    return stream.name, places
+    for item in plan.items:
+        stream.seek(-stream.tell() % _ALIGN, os.SEEK_CUR)
+        places[item.index] = _append(stream, item, planner)
+    stream.flush()
+    return places
 
 
-def _append(stream: Any, item: WriteItem, planner: SavePlanner) -> _Place:
+def _append(stream: IO[bytes], item: WriteItem, planner: SavePlanner) -> _Place:
     data: Any = planner.resolve_data(item)
     start = stream.tell()
     if item.type == WriteItemType.BYTE_IO:
@@ -144,13 +139,15 @@ class _WriterProcess:
         self._connection: Connection | None = None
 
     def write(
-        self, writer: StorageWriter, plan: SavePlan, path: str, places: dict[MetadataIndex, _Place]
+        self, writer: StorageWriter, plan: SavePlan, stream: IO[bytes], places: dict[MetadataIndex, _Place]
     ) -> tuple[list[WriteResult], dict[str, Any]]:
         """One ``write_data``. Raises what it raised, or RuntimeError where the process died."""
+        request = ForkingPickler.dumps((writer, plan, places))
         with self._lock:
             connection = self._running()
             try:
-                connection.send((writer, plan, path, places))
+                send_handle(connection, stream.fileno(), self._process.pid)
+                connection.send_bytes(request)
                 reply = connection.recv()
             except (EOFError, ConnectionError) as error:
                 self._process.join(1)
@@ -180,14 +177,12 @@ def _serve(connection: Connection) -> None:
     torch.set_num_threads(1)
     while True:
         try:
-            request = connection.recv()
+            file, request = recv_handle(connection), connection.recv_bytes()
         except EOFError:
             return
-        except BaseException as error:  # a writer that cannot be unpickled here
-            connection.send(seal(error))
-            continue
         try:
-            reply: Any = _write(*request)
+            with open(file, "rb") as stream:
+                reply: Any = _write(stream, *pickle.loads(request))
         except BaseException as error:
             reply = seal(error)
         try:
@@ -197,12 +192,10 @@ def _serve(connection: Connection) -> None:
 
 
 def _write(
-    writer: StorageWriter, plan: SavePlan, path: str, places: dict[MetadataIndex, _Place]
+    stream: IO[bytes], writer: StorageWriter, plan: SavePlan, places: dict[MetadataIndex, _Place]
 ) -> tuple[list[WriteResult], dict[str, Any]]:
-    with open(path, "rb") as stream:
-        os.unlink(path)
-        size = os.fstat(stream.fileno()).st_size
-        memory = mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_COPY) if size else None
+    size = os.fstat(stream.fileno()).st_size
+    memory = mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_COPY) if size else None
     results: list[WriteResult] = writer.write_data(plan, _Resolved(memory, places)).wait()
     return results, vars(writer)
 
