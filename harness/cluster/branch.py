@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -16,7 +17,8 @@ class Branch:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._descriptor = os.pidfd_open(pid)
+        #: None once it was seen to have ended.
+        self._descriptor: int | None = os.pidfd_open(pid)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end. The exit code is its parent's to know: this is 0 in any case.
@@ -24,16 +26,18 @@ class Branch:
         Raises:
             subprocess.TimeoutExpired: it has not ended after `timeout` seconds.
         """
-        if not select.select([self._descriptor], [], [], timeout)[0]:
-            raise subprocess.TimeoutExpired(f"branch {self.pid}", timeout or 0.0)
+        if self._descriptor is not None:
+            if not select.select([self._descriptor], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(f"branch {self.pid}", timeout or 0.0)
+            os.close(self._descriptor)
+            self._descriptor = None
         return 0
 
     def kill(self) -> None:
         """SIGKILL, unless it is gone already."""
-        try:
-            signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        if self._descriptor is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
 
 
 def listen(place: Path) -> socket.socket:

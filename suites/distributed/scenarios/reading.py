@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint import LoadPlan, LoadPlanner
-from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorStorageMetadata
+from torch.distributed.checkpoint import LoadPlan
+from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
 from torch.distributed.checkpoint.planner import LoadItemType, ReadItem
 
+from harness.scenarios.by_hand import HandLoadPlanner
 from harness.scenarios.compare import differences
 from harness.scenarios.values import coded
 from harness.session import Session
@@ -24,7 +25,7 @@ SHAPES: dict[str, tuple[int, ...]] = {"line": (23,), "table": (9, 7), "block": (
 
 
 @dataclass
-class _Hands(LoadPlanner):
+class _Hands(HandLoadPlanner):
     """A planner whose targets are given by hand: places[n] is the tensor for the item whose target index is `n`.
 
     aside: resolve a temporary and copy it on commit. pause: seconds spent in each method, to see them overlap.
@@ -38,18 +39,6 @@ class _Hands(LoadPlanner):
     problems: list[str] = field(default_factory=list)
     _given: dict[str, torch.Tensor] = field(default_factory=dict)
     _inside: list[int] = field(default_factory=list)
-
-    def set_up_planner(self, state_dict: Any, metadata: Metadata | None = None, is_coordinator: bool = False) -> None:
-        """Nothing to set up: the plan is made by hand."""
-
-    def create_local_plan(self) -> LoadPlan:
-        return LoadPlan([])
-
-    def create_global_plan(self, global_plan: list[LoadPlan]) -> list[LoadPlan]:
-        return global_plan
-
-    def finish_plan(self, central_plan: LoadPlan) -> LoadPlan:
-        return central_plan
 
     def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
         with _Entered(self, f"load_bytes of {read_item.dest_index.fqn}"):

@@ -9,15 +9,12 @@ from torch.distributed.checkpoint import (
     LoadPlan,
     LoadPlanner,
     Metadata,
-    SavePlan,
-    SavePlanner,
     StorageReader,
-    StorageWriter,
 )
 from torch.distributed.checkpoint.metadata import BytesStorageMetadata, TensorStorageMetadata
-from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
+from harness.scenarios.by_hand import Nowhere
 from harness.scenarios.compare import differences
 from harness.scenarios.values import blank, coded
 from harness.session import Session
@@ -38,36 +35,8 @@ def with_dummies(session: Session) -> tuple[Attempt, Attempt] | None:
     if "drop_in" not in session.engine.offers:
         return None
     state: dict[str, Any] = {"t": torch.ones(5)}
-    saved = session.attempt(session.save, state, session.new_id(), writer=_DummyWriter())
+    saved = session.attempt(session.save, state, session.new_id(), writer=Nowhere(silent=True))
     return saved, session.attempt(session.load, state, session.new_id(), reader=_DummyReader())
-
-
-class _DummyWriter(StorageWriter):
-    """Takes everything and stores nothing."""
-
-    def reset(self, checkpoint_id: Any = None) -> None:
-        """There is nothing to forget."""
-
-    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
-        """There is nothing to set up."""
-
-    def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
-        return plan
-
-    def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
-        return plans
-
-    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
-        done: Future[list[WriteResult]] = Future()
-        done.set_result([])
-        return done
-
-    def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
-        """There is nothing to commit."""
-
-    @classmethod
-    def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:
-        return True
 
 
 class _DummyReader(StorageReader):

@@ -12,7 +12,7 @@ import torch
 
 from harness.scenarios.compare import differences
 from harness.scenarios.values import blank, coded, pattern
-from harness.session import Session
+from harness.session import Session, into_subject
 from harness.spec import Attempt, Difference
 
 WINDOW = 64 * 1024
@@ -54,7 +54,15 @@ def _available_memory() -> int:
 
 def large_round_trip(session: Session, name: str) -> tuple[Attempt, list[str]]:
     """Save a large state, load it: how the save ended, and at which bytes a key differs after the load."""
-    checkpoint_id, state = session.new_id(), STATES[name](1)
+    checkpoint_id = session.new_id()
+    try:
+        return _round_trip(session, name, checkpoint_id)
+    finally:  # several of these until the end of the run would fill a disk
+        into_subject(session.storage.discard, checkpoint_id)
+
+
+def _round_trip(session: Session, name: str, checkpoint_id: str) -> tuple[Attempt, list[str]]:
+    state = STATES[name](1)
     attempt = session.attempt(session.save, state, checkpoint_id)
     if not attempt.ok:
         return attempt, []

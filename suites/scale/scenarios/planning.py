@@ -6,39 +6,9 @@ import time
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint import Metadata, SavePlan, SavePlanner, StorageWriter
-from torch.distributed.checkpoint.storage import WriteResult
-from torch.futures import Future
 
+from harness.scenarios.by_hand import Nowhere
 from harness.session import Session
-
-
-class Nowhere(StorageWriter):
-    """Stores nothing and reports that all is stored."""
-
-    def reset(self, checkpoint_id: Any = None) -> None:
-        """There is nothing to forget."""
-
-    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
-        """There is nothing to set up."""
-
-    def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
-        return plan
-
-    def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
-        return plans
-
-    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
-        done: Future[list[WriteResult]] = Future()
-        done.set_result([WriteResult(index=item.index, size_in_bytes=4, storage_data=None) for item in plan.items])
-        return done
-
-    def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
-        """There is nothing to commit."""
-
-    @classmethod
-    def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:
-        return True
 
 
 def seconds_to_plan(session: Session, sizes: list[int]) -> list[float]:

@@ -17,6 +17,7 @@ from torch.distributed.checkpoint.metadata import MetadataIndex
 from torch.distributed.checkpoint.planner import LoadItemType
 
 from harness.cluster import processes
+from harness.scenarios.by_hand import HandLoadPlanner
 from harness.scenarios.compare import differences
 from harness.scenarios.values import blank, coded, pattern
 from harness.session import Session, into_subject
@@ -129,7 +130,7 @@ def under_descriptor_limit(session: Session, keys: int, limit: int) -> tuple[Att
     return saved, loaded, differences(state, target) if saved.ok and loaded.ok else []
 
 
-class _Rows(LoadPlanner):
+class _Rows(HandLoadPlanner):
     """A planner that wants single rows of the tensor `t`, each in memory of its own."""
 
     def __init__(self, wanted: list[int], columns: int) -> None:
@@ -155,21 +156,6 @@ class _Rows(LoadPlanner):
 
     def commit_tensor(self, read_item: ReadItem, tensor: torch.Tensor) -> None:
         """It is where it belongs already."""
-
-    def set_up_planner(self, state_dict: Any, metadata: Any = None, is_coordinator: bool = False) -> None:
-        """The plan is made by `plan`."""
-
-    def create_local_plan(self) -> LoadPlan:
-        return LoadPlan([])
-
-    def create_global_plan(self, global_plan: list[LoadPlan]) -> list[LoadPlan]:
-        return global_plan
-
-    def finish_plan(self, central_plan: LoadPlan) -> LoadPlan:
-        return central_plan
-
-    def load_bytes(self, read_item: ReadItem, value: Any) -> None:
-        """No object is asked for."""
 
 
 class _Peak:
