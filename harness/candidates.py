@@ -44,12 +44,13 @@ def is_own(module: ModuleType, value: object) -> bool:
 def choose_pair(module: ModuleType, name: str) -> Pair | None:
     """Return the pair to test, or None where the module has neither writers nor readers.
 
-    ``Writer`` and ``Reader`` win, then the module's ``DEFAULT_PAIR = ("WriterClass", "ReaderClass")``, then one
-    of each. Anything else raises UsageError, which lists the candidates and the line that names a pair.
+    ``Writer`` and ``Reader`` win, wherever they were made, then the module's
+    ``DEFAULT_PAIR = ("WriterClass", "ReaderClass")``, then one of each. Anything else raises UsageError, which lists the candidates and the line that names a pair.
     """
-    writers, readers = _concrete(exported(module), StorageWriter), _concrete(exported(module), StorageReader)
-    if "Writer" in writers and "Reader" in readers:
+    offered = _offered(module)
+    if "Writer" in _concrete(offered, StorageWriter) and "Reader" in _concrete(offered, StorageReader):
         return Pair(writer="Writer", reader="Reader")
+    writers, readers = _concrete(exported(module), StorageWriter), _concrete(exported(module), StorageReader)
     default = getattr(module, "DEFAULT_PAIR", None)
     if default is not None:
         return _default_pair(module, default, name)
@@ -103,13 +104,16 @@ def no_pair(module: ModuleType, reference: str) -> str:
 
 
 def engine(module: ModuleType, *, own_store: bool) -> tuple[dict[str, Callable[..., Any]], list[str]]:
-    """Return the exported ``save``, ``load`` and ``async_save`` that can be called as DCP's, and notes on others.
+    """Return the ``save``, ``load`` and ``async_save`` that can be called as DCP's, and notes on others.
+
+    Without ``__all__`` one that was imported or made elsewhere counts too: a module that has a ``save`` beside its
+    writer means it, and to test torch's in its place would certify something else.
 
     :param own_store: the module has no writer and reader, so its functions take only a checkpoint id.
     """
     functions: dict[str, Callable[..., Any]] = {}
     notes = []
-    everything = exported(module)
+    everything = _offered(module)
     for name, keyword in _ENGINE_KEYWORD.items():
         value = everything.get(name)
         if value is None or not callable(value) or not _brings(module, value):
@@ -122,13 +126,20 @@ def engine(module: ModuleType, *, own_store: bool) -> tuple[dict[str, Callable[.
     return functions, notes
 
 
-def utilities(module: ModuleType, extra: Iterable[ModuleType] = ()) -> dict[str, Any]:
-    """Return planners and utilities that the module (or ``extra`` modules of its package) supplies as torch does."""
+def utilities(module: ModuleType, extra: Iterable[ModuleType] = (), *, has_engine: bool = False) -> dict[str, Any]:
+    """Return planners and utilities that the module (or ``extra`` modules of its package) supplies as torch does.
+
+    :param has_engine: the module has an engine, so that planners beside it are that engine's, wherever they were made.
+    """
     found: dict[str, Any] = {}
     for source in (module, *extra):
-        names = exported(source)
+        names = _offered(source) if has_engine and source is module else exported(source)
         found |= {name: names[name] for name in names if name in PLANNERS | UTILITIES and _brings(module, names[name])}
     return found
+
+
+def _offered(module: ModuleType) -> dict[str, Any]:
+    return exported(module) if hasattr(module, "__all__") else _public(module)
 
 
 def _brings(module: ModuleType, value: object) -> bool:

@@ -66,7 +66,7 @@ def from_module(module: ModuleType, reference: str, *, pair: str | None = None, 
         "reader": getattr(module, chosen.reader) if chosen else None,
         **engine,
         "unsupported": check_unsupported(getattr(module, "UNSUPPORTED", {}), f"{module.__name__}.UNSUPPORTED"),
-        "utilities": candidates.utilities(module, _utility_modules(module)),
+        "utilities": candidates.utilities(module, _utility_modules(module), has_engine=bool(engine)),
         "location": str(getattr(module, "__file__", None) or ""),
         "notes": tuple(notes),
     }

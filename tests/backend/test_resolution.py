@@ -179,6 +179,22 @@ def test_functions_of_torch_that_a_module_passes_on_are_torchs(author: Author) -
     assert author.resolves(name).save is None
 
 
+def test_an_engine_that_was_made_elsewhere_is_the_engine_of_the_module_that_has_it(author: Author) -> None:
+    made = "import functools, reference_impl\nsave = functools.partial(reference_impl.save)"
+    planner = "from reference_impl import load, DefaultSavePlanner"
+    backend = author.resolves(author.writes(pair("My"), made, planner))
+
+    assert (backend.save.func.__module__, backend.load.__module__) == ("reference_impl.save", "reference_impl.load")
+    assert list(backend.utilities) == ["DefaultSavePlanner"]
+
+
+def test_writer_and_reader_by_these_names_are_the_pair_wherever_they_were_made(author: Author) -> None:
+    made = "from torch.distributed.checkpoint import FileSystemWriter as Writer, FileSystemReader as Reader"
+    backend = author.resolves(author.writes(made))
+
+    assert backend.writer.__name__ == "FileSystemWriter"
+
+
 def test_an_engine_with_a_store_of_its_own_needs_no_pair(author: Author) -> None:
     name = author.writes(
         "def save(state_dict, *, checkpoint_id): ...",
