@@ -45,7 +45,8 @@ def choose_pair(module: ModuleType, name: str) -> Pair | None:
     """Return the pair to test, or None where the module has neither writers nor readers.
 
     ``Writer`` and ``Reader`` win, wherever they were made, then the module's
-    ``DEFAULT_PAIR = ("WriterClass", "ReaderClass")``, then one of each. Anything else raises UsageError, which lists the candidates and the line that names a pair.
+    ``DEFAULT_PAIR = ("WriterClass", "ReaderClass")``, then one of each. Anything else raises UsageError, which
+    lists the candidates and the line that names a pair.
     """
     offered = _offered(module)
     if "Writer" in _concrete(offered, StorageWriter) and "Reader" in _concrete(offered, StorageReader):
