@@ -14,7 +14,7 @@ from harness.subject import Subject, scenarios
 on_ranks = scenarios("suites.core.scenarios.writing")
 LAYOUTS = (
     "transposed", "strided", "offset", "column", "expanded", "expanded_scalar", "flipped", "channels_last", "permuted",
-    "unfolded", "conjugated", "negated", "narrow_negated",
+    "unfolded", "conjugated", "negated", "dense_negated", "narrow_negated",
 )  # fmt: skip
 VIEW_OVERHEAD = 64 * 1024
 
@@ -58,6 +58,11 @@ def test_exactly_the_elements_of_a_layout_are_stored(subject: Subject, layout: s
     if observed == [None]:
         raise NotApplicable("the layout needs a complex dtype, which the backend opted out of")
     same(observed)
+
+
+@pytest.mark.clauses("WRITE-03")
+def test_layouts_of_one_memory_are_told_apart(subject: Subject) -> None:
+    same(returned(subject.run(1, on_ranks.layouts_of_one_memory)))
 
 
 @pytest.mark.clauses("WRITE-04")

@@ -19,6 +19,7 @@ from harness.recording import states
 from harness.recording.operations import Recording
 from harness.recording.states import State, Window
 from harness.recordings import observed, recording
+from harness.spec import Attempt, Difference
 from harness.subject import Subject, scenarios
 
 on_ranks = scenarios("suites.durability.scenarios.crash")
@@ -31,6 +32,7 @@ MODELS = ("kill", "journal", "strict")
 # what kills leave (after changes of names, then after writes), then what power cuts leave.
 MOST_TREES, MOST_SECONDS = 300, 10.0
 _BATCH = 64
+_MOST_REMAINS = 8
 # A backend that hangs or dies in a load is asked so often; each time costs a rank, and a hang its time-out.
 _MOST_LOST = 2
 
@@ -134,6 +136,20 @@ def confirm(subject: Subject, situation: Situation, state: State) -> Loaded:
     """What a load of one state gives on a rank that never loaded anything: nothing that is kept there can mislead."""
     [found] = _loads(subject, situation, {0: state}, seconds=MOST_SECONDS, fresh=True).values()
     return found
+
+
+def remains(subject: Subject, situation: Situation) -> list[tuple[str, Attempt, Attempt, list[Difference]]]:
+    """States without a checkpoint that the death of all ranks leaves: how it was cut, how the next save to the id and
+    a load of it went, and what that gave otherwise; some of all states, those after a change of names first.
+    """
+    found = recorded(subject, situation)
+    make_states(found, finish_only=True)  # by kills; from the beginning of finish on, where locks and names are made
+    early = [state for state in states.killed(found.recordings[0]) if state.tree != found.recordings[0].before]
+    chosen = _chosen([*early[:: max(1, len(early) // _MOST_REMAINS)], *found.by_model["kill"]], 2 * _MOST_REMAINS)
+    trees = {number: state.tree for number, state in enumerate(chosen)}
+    arguments = (_place(situation), trees, MOST_SECONDS)
+    [went] = returned(subject.run(1, on_ranks.save_upon, *arguments, timeout=3 * MOST_SECONDS))
+    return [(chosen[number].sentence(), *rest) for number, *rest in went]
 
 
 def needs(subject: Subject, *capabilities: str) -> None:

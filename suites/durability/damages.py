@@ -44,6 +44,15 @@ class Census:
                 kind="silent corruption", rank=0, evidence=self._evidence(silent),
             )  # fmt: skip
 
+    def untouched(self) -> None:
+        """Broken if a load changed what was stored."""
+        for row in self.rows:
+            if row["changed"]:
+                raise Broken(
+                    f"a load with {row['damage']} changed, added or removed {row['changed']} in the checkpoint",
+                    kind="changed", rank=0,
+                )  # fmt: skip
+
     def _evidence(self, silent: Sequence[Row]) -> dict[str, str]:
         counts = Counter(Grade(row["grade"]).words for row in self.rows)
         regions = Counter(row["region"] or row["damage"] for row in silent)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from harness.laws import Untestable, holds, returned
 from harness.subject import Subject, scenarios
 from suites.durability.damages import census
 
 on_ranks = scenarios("suites.durability.scenarios.damage")
+on_pieces = scenarios("suites.durability.scenarios.damaged_pieces")
 
 
 @pytest.mark.below_storage
@@ -21,11 +23,14 @@ def test_missing_object_fails_the_load(subject: Subject) -> None:
 
 
 @pytest.mark.below_storage
-@pytest.mark.clauses("CORR-02", "CORR-06")
-def test_object_cut_short_fails_the_load(subject: Subject) -> None:
-    found = census(subject, on_ranks.census, ("truncate",))
+@pytest.mark.clauses("CORR-02", "CORR-06", "RMD-09")
+@pytest.mark.parametrize("state", ("objects", "tensors"))
+def test_object_cut_short_fails_the_load(subject: Subject, state: str) -> None:
+    found = census(subject, on_ranks.census, ("truncate", state))
     with subject.promise("CORR-02"):
         found.noticed("checkpoints with an object cut short")
+    with subject.promise("RMD-09"):
+        found.untouched()
     with subject.promise("CORR-06"):
         found.survived()
 
@@ -39,6 +44,20 @@ def test_changed_bytes_are_noticed(subject: Subject, kind: str) -> None:
         found.noticed("damaged checkpoints")
     with subject.promise("CORR-06"):
         found.survived()
+
+
+@pytest.mark.below_storage
+@pytest.mark.clauses("CORR-03")
+def test_changed_byte_of_the_piece_that_is_read_is_noticed(subject: Subject) -> None:
+    [observed] = returned(subject.run(1, on_pieces.piece_of_damaged))
+    if "unreachable" in observed:
+        raise Untestable(f"the stored bytes cannot be reached: {observed['unreachable']}")
+    holds(not observed["sound"], f"with all bytes put back, {observed['sound'][:1]}", kind="values")
+    for row in observed["rows"]:
+        holds(
+            not row["wrong"], f"with {row['damage']} the read returned, and {row['wrong'][:1]}",
+            kind="silent corruption",
+        )  # fmt: skip
 
 
 @pytest.mark.below_storage

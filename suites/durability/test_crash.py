@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import NotApplicable, returned
+from harness.laws import NotApplicable, returned, same, succeeded
 from harness.subject import Subject, scenarios
 from suites.durability.crash_laws import (
     lawful,
@@ -15,7 +15,7 @@ from suites.durability.crash_laws import (
     old_new_or_error,
     old_or_new,
 )
-from suites.durability.crashes import Exploration, Situation, explore, needs
+from suites.durability.crashes import Exploration, Situation, explore, needs, remains
 
 on_ranks = scenarios("suites.durability.scenarios.crash")
 POWER = ("journal", "strict")
@@ -61,6 +61,20 @@ def test_crash_anywhere_in_an_overwrite_with_other_settings_leaves_old_or_new(su
     needs(subject, "overwrite", "crash_safe_overwrite")
     situation = Situation(before=1, options=settings, old_options=settings, said=offered(subject, settings))
     judge_overwrite(subject, explore(subject, situation, most=FEWER))
+
+
+@pytest.mark.clauses("FIN-10")
+@pytest.mark.below_storage
+@pytest.mark.worlds(1, 2)
+def test_remains_of_a_crash_do_not_hinder_the_next_save(subject: Subject, world: int) -> None:
+    needs(subject)
+    found = remains(subject, Situation(ranks=world))
+    if not found:
+        raise NotApplicable("no crash of a save to a new id leaves anything that does not load")
+    for cut, saved, loaded, different in found:
+        succeeded(saved, f"the next save to an id where {cut}", rank=0)
+        succeeded(loaded, f"a load of what was saved to an id where {cut}", rank=0)
+        same([different], f"a load of what was saved to an id where {cut}")
 
 
 def judge_fresh(subject: Subject, found: Exploration) -> None:

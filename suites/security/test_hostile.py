@@ -35,7 +35,7 @@ def test_objects_run_no_code_or_can_be_told_not_to(subject: Subject) -> None:
 
 @pytest.mark.below_storage
 @pytest.mark.clauses("SEC-03")
-@pytest.mark.parametrize("how", ("relative", "absolute", "link"))
+@pytest.mark.parametrize("how", ("relative", "sibling", "absolute", "link"))
 def test_paths_in_the_metadata_stay_inside(subject: Subject, how: str) -> None:
     [observed] = returned(subject.run(1, on_ranks.paths_out_of_the_checkpoint, how))
     reachable(observed)

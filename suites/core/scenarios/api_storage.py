@@ -65,8 +65,8 @@ class PathOfAnotherKind:
 
 
 def state_of(version: int) -> dict[str, Any]:
-    """Three tensors whose values name their version."""
-    return {f"t{key}": coded(key, (key + 2, 3), version=version) for key in range(3)}
+    """Tensors whose values name their version; keys and sizes differ too, so that old metadata fits no newer data."""
+    return {f"t{key}": coded(key, (key + version + 1, 3), version=version) for key in range(2 + version)}
 
 
 def used_again(session: Session) -> dict[str, list[Difference]]:

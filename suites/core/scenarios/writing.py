@@ -122,6 +122,7 @@ LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "unfolded": lambda dense: dense.unfold(0, 5, 2),
     "conjugated": lambda dense: torch.view_as_complex(dense.reshape(60, 2)).conj(),
     "negated": lambda dense: torch.view_as_complex(dense.reshape(60, 2)).conj().imag,
+    "dense_negated": torch._neg_view,
     "narrow_negated": lambda dense: torch.view_as_complex(dense.reshape(60, 2)).conj().imag[7:9],
 }
 
@@ -135,6 +136,23 @@ def layout_round_trip(session: Session, layout: str) -> list[Difference] | None:
     wanted = {"t": tensor.resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)}
     target = blank(wanted)
     session.save({"t": tensor}, checkpoint_id)
+    session.load(target, checkpoint_id)
+    return differences(wanted, target)
+
+
+def layouts_of_one_memory(session: Session) -> list[Difference]:
+    """Tensors that begin at one address and have as many elements: only layout and lazy bits tell them apart."""
+    square = coded(0, (144,), version=0, dtype=torch.float32).reshape(12, 12) + 0.5
+    tensors = {"rows": square, "columns": square.t(), "flat": square.view(-1), "negated": torch._neg_view(square)}
+    if "exotic_dtypes" not in session.storage.unsupported:
+        complex_one = torch.view_as_complex(square.reshape(72, 2))
+        tensors |= {"complex": complex_one, "conjugated": complex_one.conj(), "bits": square.view(torch.int32)}
+    wanted = {
+        name: item.resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
+        for name, item in tensors.items()
+    }
+    checkpoint_id, target = session.new_id(), blank(wanted)
+    session.save(tensors, checkpoint_id)
     session.load(target, checkpoint_id)
     return differences(wanted, target)
 

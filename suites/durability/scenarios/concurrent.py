@@ -108,7 +108,8 @@ def load_beside_saves(session: Session, rounds: int, equal: bool) -> list[Attemp
     """
     state, checkpoint_id = _state(1, size=300), session.new_id("a")
     session.save(state, checkpoint_id)
-    neighbours = [session.new_id(f"b{number}") for number in range(rounds)]
+    # Half of the names begin with each other's, as those of step 1 and step 10 do.
+    neighbours = [session.new_id(f"{'b' if number % 3 else 'a'}{number}") for number in range(rounds)]
     kept = "overwrite" in session.storage.unsupported
 
     def disturb() -> None:

@@ -17,6 +17,7 @@ from harness.recording.rebuild import rebuild
 from harness.scenarios.compare import differences
 from harness.scenarios.values import blank, coded
 from harness.session import Session
+from harness.spec import Attempt, Difference
 
 OLD, NEW = 1, 2
 # Every checkpoint here has the same keys, whoever saves them: PARTS shares of the ranks in turn, each of 2 tensors
@@ -100,6 +101,30 @@ def load_trees(
         names = _metadata(inner, checkpoint_id, states[NEW]) if metadata else "none"
         announce("loaded", number=number, gave=kind, said=said, mixed=mixed, metadata=names)
     return len(trees)
+
+
+def save_upon(
+    session: Session, place: str, trees: Mapping[int, Mapping[str, Content]], limit: float
+) -> list[tuple[int, Attempt, Attempt, list[Difference]]]:
+    """Rebuild each tree, and where it does not load, save other values of fewer keys there.
+
+    Gives the number of each, how the save went, how a load of it went, and what that gave otherwise. limit: seconds
+    after which no other is begun; nor is one after a save that failed.
+    """
+    inner, folder, deadline = apart(session, place), folder_of(session, place), time.monotonic() + limit
+    checkpoint_id, found = inner.new_id(), []
+    for number, tree in trees.items():
+        rebuild(folder, tree)
+        state = state_of((0,), 3, objects="objects" not in session.storage.unsupported)
+        if inner.attempt(inner.load, blank(state), checkpoint_id).ok:
+            continue
+        saved = inner.attempt(inner.save, state, checkpoint_id)
+        target = blank(state)
+        loaded = inner.attempt(inner.load, target, checkpoint_id)
+        found.append((number, saved, loaded, differences(state, target) if loaded.ok else []))
+        if not saved.ok or time.monotonic() > deadline:
+            break
+    return found
 
 
 def _loaded(session: Session, checkpoint_id: Any, states: Mapping[int, Mapping[str, Any]]) -> tuple[str, str, bool]:

@@ -45,10 +45,13 @@ def census(session: Session, kinds: tuple[str, ...], start: int, seconds: float)
     """Loads after each damage of these kinds, from the `start`-th on, for so many seconds.
 
     kinds: those of harness.faults.corruption; "metadata": one bit of every 7th byte of the objects which read_metadata
-    needs; "stale": an object of another save; "older": an object, metadata too, of the save that this one overwrote.
+    needs; "stale": an object of another save; "older": an object, metadata too, of the save that this one overwrote;
+    "tensors": no damage, but a state without objects.
     Returns {"rows", "next", "total"}, or {"unreachable"} with the reason.
     """
     state, checkpoint_id = small_state(session, version=1), session.new_id(f"sound{start}")
+    if "tensors" in kinds:
+        state = {key: item for key, item in state.items() if isinstance(item, torch.Tensor)}
     before: Mapping[str, bytes] = {}
     if "older" in kinds:
         if "overwrite" in session.storage.unsupported:
@@ -138,7 +141,9 @@ class Damaged:
         """How one load of the damaged checkpoint ended, as plain data."""
         target = blank(self.state)
         with corruption.inflicted(self.blobs, done, self.stored), address_space_limit(MEMORY):
+            before = into_subject(corruption.contents, self.blobs)
             attempt = self.session.attempt(self.session.load, target, self.id)
+            after = into_subject(corruption.contents, self.blobs)
             found = differences(self.state, target) if attempt.ok else []
             if found and damage.kind == "substitute" and damage.name in self.metadata_names:
                 # With the metadata of another whole checkpoint its whole state may load: nobody can tell it from that.
@@ -151,7 +156,7 @@ class Damaged:
             "damage": damage.sentence(), "kind": damage.kind, "part": self.part_of(damage),
             "region": damage.region, "grade": int(grade), "seconds": attempt.seconds,
             "wrong": found[0].sentence() if found else "", "error": described(attempt.error) if attempt.error else "",
-            "metadata": lied,
+            "metadata": lied, "changed": sorted({name for name, _ in before.items() ^ after.items()}),
         }  # fmt: skip
 
 

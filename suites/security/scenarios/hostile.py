@@ -148,7 +148,10 @@ FORMS: dict[str, Callable[[Any], bytes]] = {
 
 
 def paths_out_of_the_checkpoint(session: Session, how: str) -> dict[str, Any]:
-    """A load whose metadata leads to a data file outside the checkpoint: by a relative or absolute path, or a link."""
+    """A load whose metadata leads to a data file outside the checkpoint.
+
+    how: by a relative path, one to a sibling whose name begins like the checkpoint's, an absolute path, or a link.
+    """
     state, checkpoint_id = _state(), session.new_id()
     if not isinstance(checkpoint_id, str) or not is_local_path(checkpoint_id):
         return {"excused": "an id of it is no local path, so no path can lead out of it"}
@@ -157,7 +160,7 @@ def paths_out_of_the_checkpoint(session: Session, how: str) -> dict[str, Any]:
     if blobs is None:
         return {"unreachable": reason}
     file = torch_entries.entry_of(blobs, "first").relative_path
-    outside = Path(_canary(session, f"outside-{how}"))
+    outside = Path(f"{checkpoint_id}-beside" if how == "sibling" else _canary(session, f"outside-{how}"))
     outside.mkdir()
     os.rename(Path(checkpoint_id, file), outside / "elsewhere")
     path = _leading_out(how, Path(checkpoint_id), outside)

@@ -19,7 +19,9 @@ def save_and_load_hostile_keys(session: Session) -> tuple[list[Difference], list
     token = f"dcp-conformance-key-{session.spec.place}"
     keys = [*HOSTILE_KEYS, *(f"{start}{token}" for start in ("../../", "../", "/", "~/", "./../"))]
     state: dict[str, object] = {key: coded(number, (5,), version=1) for number, key in enumerate(keys)}
-    state["k" * 10_000] = coded(4000, (5,), version=1)
+    # Longer than a name may be; those that differ at the end only must not meet where names are cut.
+    long = ["k" * 10_000, "k" * 9_999 + "j", "n" * 300 + "1", "n" * 300 + "2", "1" + "n" * 300, "2" + "n" * 300]
+    state |= {key: coded(4000 + number, (5,), version=1) for number, key in enumerate(long)}
     session.save(state, checkpoint_id)
     strays = [_removed(path) for path in _places(session) if token in os.path.basename(path)]
     target = blank(state)
