@@ -61,6 +61,7 @@ LAYOUTS: dict[int, tuple[Layout, ...]] = {
         Layout("only-rank-1", (1,), ("S0",)),
         Layout("even-shards", shards=((0, (0, 0), (5, 3)), (1, (0, 3), (5, 3)))),
         Layout("two-shards-on-rank-0", shards=((0, (0, 0), (1, 6)), (1, (1, 0), (2, 6)), (0, (3, 0), (2, 6)))),
+        Layout("more-shards-on-rank-1", shards=((1, (0, 0), (2, 6)), (0, (2, 0), (1, 6)), (1, (3, 0), (2, 6)))),
         Layout("reversed-uneven-shards", shards=((1, (0, 0), (4, 6)), (0, (4, 0), (1, 6)))),
     ),
     3: (

@@ -47,7 +47,7 @@ def concerns(clause: str, pair: Pair) -> bool:
         "RES-20": len(pair.wanted.holders(pair.worlds[1])) < pair.worlds[1] or pair.wanted.name == "rows",
         "SHARD-07": not pair.saved.replicated,
         "SHARD-09": pair.wanted.kind == "plain" and len(pair.saved.holders(pair.worlds[0])) < pair.worlds[0],
-        "SHARD-10": pair.saved.name in ("two-shards-on-rank-0", "grid-of-shards", "repeated-ranks"),
+        "SHARD-10": len({rank for rank, *_ in pair.saved.shards}) < len(pair.saved.shards),
     }[clause]
 
 

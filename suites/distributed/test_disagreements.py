@@ -21,7 +21,9 @@ def refused_by_all(found: list[Any], what: str) -> None:
 
 
 @pytest.mark.clauses("GLOB-08")
-@pytest.mark.parametrize("what", ("overlap", "outside"))
+@pytest.mark.parametrize(
+    "what", ("overlap", "overlap and gap", "outside"), ids=("overlap", "overlap_and_gap", "outside")
+)
 def test_chunks_that_overlap_or_leave_their_tensor_fail_the_save(subject: Subject, what: str) -> None:
     found = returned(subject.run(2, on_ranks.save_disagreeing, what))
     failed_everywhere([save for save, _writes, _load in found])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.laws import NotApplicable, Untestable, holds, refused, returned, same
+from harness.spec import Attempt
 from harness.subject import Subject, scenarios
 
 on_ranks = scenarios("suites.distributed.scenarios.load_plans")
@@ -52,8 +53,21 @@ def test_load_of_a_tensor_with_a_missing_part_fails(subject: Subject) -> None:
 def test_tensor_of_another_shape_is_refused_by_name(
     subject: Subject, saved: tuple[int, ...], wanted: tuple[int, ...]
 ) -> None:
-    load = returned(subject.run(1, on_ranks.load_into_other_shape, saved, wanted))[0]
-    refused(load, f"a load of shape {saved} into shape {wanted}", rank=0)
+    refused_by_name(
+        returned(subject.run(1, on_ranks.load_into_other_shape, saved, wanted))[0],
+        f"a load of shape {saved} into shape {wanted}",
+    )
+
+
+@pytest.mark.clauses("RES-09")
+def test_partial_load_refuses_another_shape_all_the_same(subject: Subject) -> None:
+    load = returned(subject.run(1, on_ranks.load_into_other_shape, (4,), (5,), True))[0]
+    refused_by_name(load, "a partial load of shape (4,) into shape (5,)")
+
+
+def refused_by_name(load: Attempt, what: str) -> None:
+    """Broken unless a load failed with an error that names the key of load_into_other_shape."""
+    refused(load, what, rank=0)
     assert load.error is not None
     texts = [load.error.text, *(error.text for error in (load.error.failures or {}).values())]
     holds(

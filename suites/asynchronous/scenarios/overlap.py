@@ -18,8 +18,8 @@ SKEW = 0.7
 PROGRAM_LIMIT = 60.0
 
 
-def two_saves_out_of_step(session: Session) -> list[tuple[Attempt, list[Difference], Attempt | None]]:
-    """Two overlapping saves, the first held up on rank 1 and the second on rank 0.
+def two_saves_out_of_step(session: Session, phase: str) -> list[tuple[Attempt, list[Difference], Attempt | None]]:
+    """Two overlapping saves, the first held up in a phase on rank 1 and the second on rank 0.
 
     For each: how it ended on this rank (a refused call counts as that), what differs after a load of its id where it
     ended well on this rank, and how that load ended.
@@ -27,7 +27,7 @@ def two_saves_out_of_step(session: Session) -> list[tuple[Attempt, list[Differen
     ids = [session.new_id(f"save{number}") for number in range(2)]
     uploads: list[Any] = []
     for number, held_up in enumerate((1, 0)):
-        slow = Fault(phase="set_up", ranks=(held_up,), kind="delay", seconds=SKEW)
+        slow = Fault(phase=phase, ranks=(held_up,), kind="delay", seconds=SKEW)
         try:
             uploads.append(session.async_save(_state(session, number), ids[number], faults=(slow,)))
         except BaseException as error:  # the second call may be refused

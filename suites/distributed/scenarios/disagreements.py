@@ -16,6 +16,8 @@ from harness.spec import Attempt
 VIEWS: dict[str, tuple[list[tuple[int, tuple[int], tuple[int]]], ...]] = {
     "overlap": ([(0, (0,), (5,)), (1, (5,), (3,))], [(0, (0,), (3,)), (1, (3,), (5,))]),
     "gap": ([(0, (0,), (3,)), (1, (3,), (5,))], [(0, (0,), (5,)), (1, (5,), (3,))]),
+    # As much twice as is missing: the sizes add up.
+    "overlap and gap": ([(0, (0,), (5,)), (1, (5,), (3,))], [(0, (0,), (3,)), (1, (3,), (3,)), (0, (6,), (2,))]),
     "outside": ([(0, (0,), (4,)), (1, (4,), (4,))], [(0, (0,), (8,)), (1, (8,), (4,))]),
 }
 

@@ -12,6 +12,7 @@ import torch.distributed
 
 from harness.faults.fault import Fault
 from harness.scenarios.compare import differences
+from harness.scenarios.sharding import Placer
 from harness.scenarios.values import blank, coded
 from harness.session import Session, into_subject
 from harness.spec import Attempt, Difference
@@ -26,13 +27,28 @@ SHORT, PAUSE = 3.0, 8.0
 
 def save_and_load_in_group(session: Session, ranks: list[int]) -> list[Difference]:
     """Save and load on the group of `ranks`; the others make the group and take no part."""
-    group = session.new_group(GROUP_TIMEOUT, ranks)
+    group, state = session.new_group(GROUP_TIMEOUT, ranks), _with_replica(session, ranks)
     if session.rank not in ranks:
         return []
-    checkpoint_id, target = session.new_id(), blank(_state(session.rank))
-    session.save(_state(session.rank), checkpoint_id, process_group=group)
+    checkpoint_id, target = session.new_id(), blank(state)
+    session.save(state, checkpoint_id, process_group=group)
     session.load(target, checkpoint_id, process_group=group)
-    return differences(_state(session.rank), target)
+    return differences(state, target)
+
+
+def _with_replica(session: Session, ranks: list[int]) -> dict[str, Any]:
+    """What a rank saves, and a replicated tensor on the mesh of these ranks, which all ranks must make."""
+    replica = Placer(session.device).distributed(coded(90, (6,), version=1), tuple(ranks), ["R"])
+    return {**_state(session.rank), "replica": replica}
+
+
+def load_with_replica(session: Session, ranks: list[int]) -> list[Difference]:
+    """Load in one process what `save_and_load_in_group` saved."""
+    wanted = {key: item for rank in ranks for key, item in _state(rank).items()}
+    wanted["replica"] = coded(90, (6,), version=1)
+    target = blank(wanted)
+    session.load(target, session.new_id())
+    return differences(wanted, target)
 
 
 def load_states_of(session: Session, ranks: list[int], name: str = "checkpoint") -> list[Difference]:
@@ -88,17 +104,21 @@ def load_coordinated_by_last(session: Session) -> list[Difference]:
 
 
 def save_under_two_timeouts(session: Session) -> Attempt:
-    """Ranks {0,1} save on a group of SHORT seconds while rank 1 is stopped; {2,3} on one of 300 s, rank 3 with a pause.
+    """Ranks {0,1} save on a group of SHORT seconds while rank 1 is stopped; {2,3} on one of 300 s, rank 3 with a pause;
+    {4,5} on another such, to which rank 5 comes late.
 
     Rank 0 continues rank 1 when its own save has ended.
     """
     pids = [torch.zeros(1, dtype=torch.int64) for _ in range(session.world_size)]
     torch.distributed.all_gather(pids, torch.tensor([os.getpid()]))
-    group = [session.new_group(SHORT, [0, 1]), session.new_group(300.0, [2, 3])][session.rank // 2]
+    timeouts = ((SHORT, [0, 1]), (300.0, [2, 3]), (300.0, [4, 5]))
+    group = [session.new_group(timeout, ranks) for timeout, ranks in timeouts][session.rank // 2]
     # The stop acts after write_data, so that rank 0 is on its way into the exchange that follows.
     stop = Fault(phase="write_data", ranks=(1,), kind="stop", after=True)
     pause = Fault(phase="write_data", ranks=(3,), kind="delay", seconds=PAUSE)
     checkpoint_id = session.new_id(f"group{session.rank // 2}")
+    if session.rank == 5:
+        time.sleep(PAUSE)
     try:
         return session.attempt(
             session.save, _state(session.rank), checkpoint_id, faults=(stop, pause), process_group=group

@@ -18,7 +18,7 @@ from torch.distributed.checkpoint.metadata import (
 from harness.faults.noting import Notes, noted_reader
 from harness.scenarios.sharding import blanked, piece_differences, shards_of
 from harness.scenarios.values import coded
-from harness.session import Session
+from harness.session import Session, into_subject
 from harness.spec import Attempt, Difference
 
 Box = tuple[tuple[int, ...], tuple[int, ...]]
@@ -153,12 +153,15 @@ def _without_last_chunk(metadata: Any) -> Any:
     return metadata
 
 
-def load_into_other_shape(session: Session, saved: tuple[int, ...], wanted: tuple[int, ...]) -> Attempt:
-    """How a load of a tensor of one shape into a tensor of another ended."""
+def load_into_other_shape(
+    session: Session, saved: tuple[int, ...], wanted: tuple[int, ...], partial: bool = False
+) -> Attempt:
+    """How a load of a tensor of one shape into a tensor of another ended. partial: one that may pass over keys."""
     sound = coded(2, (4,), version=1).to(session.device)
     session.save({"sound": sound, "shaped": coded(1, saved, version=1).to(session.device)}, session.new_id())
     target = {"sound": sound.clone(), "shaped": torch.full(wanted, -1.0, dtype=torch.float64, device=session.device)}
-    return session.attempt(session.load, target, session.new_id())
+    planner = {"planner": into_subject(session.tool("DefaultLoadPlanner"), allow_partial_load=True)} if partial else {}
+    return session.attempt(session.load, target, session.new_id(), **planner)
 
 
 def small_tensors(session: Session) -> list[Difference]:

@@ -111,7 +111,9 @@ def _item(metadata: Any, name: str, place: str, offsets: tuple[int, ...], length
 
 
 def random_boxes(session: Session, count: int, seed: int) -> list[Difference]:
-    """Read `count` random boxes of stored tensors of 1 to 3 dimensions in shuffled order, each into its own target."""
+    """Read `count` random boxes of stored tensors of 1 to 3 dimensions in shuffled order, each into its own target; and
+    a fifth of them once more, each in a plan of its own.
+    """
     chance = random.Random(seed)
     stored = {name: coded(key, shape, version=1) for key, (name, shape) in enumerate(SHAPES.items())}
     reader, metadata = _saved(session, stored)
@@ -129,7 +131,16 @@ def random_boxes(session: Session, count: int, seed: int) -> list[Difference]:
         items.append(_item(metadata, name, place, offsets, lengths))
     chance.shuffle(items)
     _deliver(reader, items, planner)
-    return differences(expected, planner.places)
+    together = differences(expected, planner.places)
+    for target in planner.places.values():
+        target.fill_(-1)
+    alone = items[: count // 5]
+    for item in alone:
+        _deliver(reader, [item], planner)
+    names = [item.dest_index.fqn for item in alone]
+    return together or differences(
+        {name: expected[name] for name in names}, {name: planner.places[name] for name in names}
+    )
 
 
 def _span(chance: random.Random, size: int) -> tuple[int, int]:

@@ -106,10 +106,10 @@ def load_beside_saves(session: Session, rounds: int, equal: bool) -> list[Attemp
 
     equal: the neighbours hold the same values as A. The last attempts are those of the neighbours' thread.
     """
-    state, checkpoint_id = _state(1, size=300), session.new_id("a")
+    state, checkpoint_id = _state(1, size=300), session.new_id("a10")
     session.save(state, checkpoint_id)
-    # Half of the names begin with each other's, as those of step 1 and step 10 do.
-    neighbours = [session.new_id(f"{'b' if number % 3 else 'a'}{number}") for number in range(rounds)]
+    # Names that begin with each other, as those of step 1 and step 10 do.
+    neighbours = [session.new_id(f"{'b' if number == 10 else 'a'}{number}") for number in range(rounds)]
     kept = "overwrite" in session.storage.unsupported
 
     def disturb() -> None:
