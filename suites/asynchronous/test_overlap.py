@@ -12,9 +12,9 @@ on_ranks = scenarios("suites.asynchronous.scenarios.overlap")
 
 @pytest.mark.clauses("ASYNC-09")
 @pytest.mark.worlds(2)
-@pytest.mark.parametrize("phase", ("set_up", "write_data"))
-def test_overlapping_saves_never_exchange_data(subject: Subject, world: int, phase: str) -> None:
-    observed = returned(subject.run(world, on_ranks.two_saves_out_of_step, phase, timeout=30.0))
+@pytest.mark.parametrize(("phase", "style"), (("set_up", "constructor"), ("write_data", "passed")))
+def test_overlapping_saves_never_exchange_data(subject: Subject, world: int, phase: str, style: str) -> None:
+    observed = returned(subject.run(world, on_ranks.two_saves_out_of_step, phase, style, timeout=30.0))
     for rank, saves in enumerate(observed):
         for number, (ended, found, loaded) in enumerate(saves):
             if ended.error is not None:

@@ -18,7 +18,9 @@ SKEW = 0.7
 PROGRAM_LIMIT = 60.0
 
 
-def two_saves_out_of_step(session: Session, phase: str) -> list[tuple[Attempt, list[Difference], Attempt | None]]:
+def two_saves_out_of_step(
+    session: Session, phase: str, style: str
+) -> list[tuple[Attempt, list[Difference], Attempt | None]]:
     """Two overlapping saves, the first held up in a phase on rank 1 and the second on rank 0.
 
     For each: how it ended on this rank (a refused call counts as that), what differs after a load of its id where it
@@ -29,7 +31,7 @@ def two_saves_out_of_step(session: Session, phase: str) -> list[tuple[Attempt, l
     for number, held_up in enumerate((1, 0)):
         slow = Fault(phase=phase, ranks=(held_up,), kind="delay", seconds=SKEW)
         try:
-            uploads.append(session.async_save(_state(session, number), ids[number], faults=(slow,)))
+            uploads.append(session.async_save(_state(session, number), ids[number], faults=(slow,), style=style))
         except BaseException as error:  # the second call may be refused
             uploads.append(error)
     ended = [session.attempt(_finish, upload) for upload in uploads]
