@@ -16,7 +16,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,20 @@ class Fingerprint:
         """Whether nothing differs but what may still be going away."""
         return all(probe() == self.facts[name] for name, (probe, _tell) in _PROBES.items() if name not in _TRANSIENT)
 
-    def unsettled(self) -> bool:
-        """Whether threads, children or open files differ: what may still be going away after a run."""
-        return any(self.facts[name] != _PROBES[name][0]() for name in _TRANSIENT)
+    def unsettled(self, lasting: Collection[str] = ()) -> bool:
+        """Whether threads, children or open files differ: what may still be going away after a run.
+
+        lasting: kinds of threads (see `new_threads`) that are known to stay.
+        """
+        if any(self.facts[name] != _PROBES[name][0]() for name in _TRANSIENT if name != "threads"):
+            return True
+        return self.facts["threads"] != _threads() and not (self.new_threads() and self.new_threads() <= set(lasting))
+
+    def new_threads(self) -> set[str]:
+        """The kinds of threads that were not there before: their names without numbers."""
+        names = {thread.native_id: thread.name for thread in threading.enumerate()}
+        new = _threads() - self.facts["threads"]
+        return {re.sub(r"\d+", "", names.get(pid) or _native_name(pid)) for pid in new}
 
 
 def _threads() -> frozenset[int]:

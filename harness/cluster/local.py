@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import pickle
 import sys
+from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -34,6 +35,7 @@ class Cluster:
         self._launched: ForkServer | None = None
         self._worlds: dict[tuple[int, bool], World] = {}
         self._numbers = itertools.count(1)
+        self._lasting = Counter[str]()
         self._preloaded: tuple[str, ...] = ()
         self._refused: dict[str, str] = {}
 
@@ -173,7 +175,9 @@ class Cluster:
         assert self._server is not None
         self._make_room(key[0])
         try:
-            return World(self._server, next(self._numbers), size=key[0], group=key[1], config=self.config)
+            return World(
+                self._server, next(self._numbers), size=key[0], group=key[1], config=self.config, lasting=self._lasting
+            )
         except ClusterError:
             self._drop_lost_server()
             raise

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -165,23 +165,27 @@ class _Rank:
         self._clean = kind == "returned" and self._baseline.holds()
         rank.answer(("answer", number, kind, payload, seconds, self._clean))
 
-    def _prove(self, number: int) -> None:
-        differences = [] if self._clean else self._settled_differences()
+    def _prove(self, number: int, lasting: Collection[str]) -> None:
+        differences = [] if self._clean else self._settled_differences(lasting)
+        threads = [] if self._clean else sorted(self._baseline.new_threads())
         numbers: list[int] | None = None
         if self._spec.group and _has_group():
             try:
                 numbers = _numbered_barrier(number, self._spec.world_size)
             except Exception as error:
                 differences.append(f"The barrier after the run failed: {type(error).__name__}: {error}")
-        rank.answer(("proof", number, numbers, differences))
+        rank.answer(("proof", number, numbers, differences, threads))
 
-    def _settled_differences(self) -> list[str]:
-        """Differences that stay: threads, children and files of a finished run may take a moment to go away."""
+    def _settled_differences(self, lasting: Collection[str]) -> list[str]:
+        """Differences that stay: threads, children and files of a finished run may take a moment to go away.
+
+        lasting: kinds of threads that did not go away before; they are not waited for again.
+        """
         # Where something else differs the world is lost anyway: wait a little, for true sentences only.
         limit = self._spec.settle_limit if self._baseline.may_settle() else min(0.1, self._spec.settle_limit)
         deadline = time.monotonic() + limit
         pause = 0.002
-        while self._baseline.unsettled() and time.monotonic() < deadline:
+        while self._baseline.unsettled(lasting) and time.monotonic() < deadline:
             gc.collect()  # files and threads may hang on reference cycles
             time.sleep(pause)
             pause = min(2 * pause, 0.05)

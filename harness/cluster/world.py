@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,8 @@ _START_LIMIT = 120.0
 _PROOF_QUIET = 1.0
 _PROOF_LIMIT = 20.0
 _SEND_LIMIT = 30.0
+# A kind of thread that stayed after so many runs is the backend's own for good, and is not waited for any more.
+_OFTEN = 3
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,12 @@ class Job:
 class World:
     """Ranks that run functions together. After any doubt about them: `discard`, and make another world."""
 
-    def __init__(self, server: ForkServer, number: int, *, size: int, group: bool, config: ClusterConfig) -> None:
+    def __init__(
+        self, server: ForkServer, number: int, *, size: int, group: bool, config: ClusterConfig, lasting: Counter[str]
+    ) -> None:
+        """lasting: how often a kind of thread was seen to stay after a run; the world counts what it sees itself."""
         self.size = size
+        self._lasting = lasting
         self.folder = config.folder.absolute() / f"world-{os.getpid()}-{number}"
         self._server = server
         self._number = number
@@ -197,15 +204,19 @@ class World:
         return leftovers
 
     def _prove(self) -> list[list[str]]:
-        self._ask(("prove", self._runs))
+        lasting = [kind for kind, times in self._lasting.items() if times >= _OFTEN]
+        self._ask(("prove", self._runs, lasting))
         quiet = max(_PROOF_QUIET, 2 * self._config.settle_limit)
         silent = self._gather(quiet=quiet, total=_PROOF_LIMIT + quiet)
+        for seat in self._seats:
+            if seat.reply is not None:
+                self._lasting.update(seat.reply[-1])
         return [self._told_by(seat, seat in silent) for seat in self._seats]
 
     def _told_by(self, seat: Seat, silent: bool) -> list[str]:
         found = []
         if seat.reply is not None:
-            _kind, _number, numbers, differences = seat.reply
+            _kind, _number, numbers, differences, _threads = seat.reply
             found.extend(differences)
             if numbers is not None and set(numbers) != {self._runs}:
                 found.append(f"A collective is left over: the barrier after run {self._runs} gathered {numbers}.")

@@ -132,6 +132,8 @@ def used_after_failure(found: dict[str, object], first: str, second: str) -> Non
     refused(found["failed"], first, rank=0)  # type: ignore[arg-type]
     succeeded(found["again"], second, rank=0)  # type: ignore[arg-type]
     same([found["differences"]], f"what came of {second}")  # type: ignore[list-item]
+    surplus = found["surplus"]
+    holds(not surplus, f"{second} reported results for {surplus}, which it did not save", kind="left over")
 
 
 def whole_text(error: ExceptionRecord) -> str:

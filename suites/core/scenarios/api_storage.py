@@ -7,11 +7,14 @@ import os
 import pickle
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from torch.distributed.checkpoint import DefaultLoadPlanner, DefaultSavePlanner
 
+from harness.faults.proxy import interpose
 from harness.faults.storage import announce
 from harness.makers import made_class
 from harness.scenarios.compare import differences
@@ -152,14 +155,30 @@ def writer_after_failure(session: Session, reset: bool) -> dict[str, Any] | None
     if not reset and "overwrite" in session.storage.unsupported:
         return None
     checkpoint_id = session.new_id("failing")
-    writer = session.writer(checkpoint_id)
-    failed = session.attempt(drive_save, writer, state_of(1), planner=_FailsOnLast())
+    tap = _Results()
+    writer = interpose(session.writer(checkpoint_id), ("finish",), tap)
+    # Of more keys than the next one has, so that what is left of it shows.
+    failed = session.attempt(drive_save, writer, state_of(3), planner=_FailsOnLast())
     if reset:
         checkpoint_id = session.new_id("fresh")
         writer.reset(checkpoint_id)
     again = session.attempt(drive_save, writer, state_of(2))
     found = _loaded(session.reader(checkpoint_id), 2) if again.ok else []
-    return {"failed": failed, "again": again, "differences": found}
+    surplus = sorted((Counter(tap.keys) - Counter(list(state_of(2)))).elements()) if again.ok else []
+    return {"failed": failed, "again": again, "differences": found, "surplus": surplus}
+
+
+class _Results:
+    """A tap that notes the keys of the results which finish is given."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def call(self, method: str, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """See harness.faults.proxy.Tap."""
+        results = args[1] if len(args) > 1 else kwargs["results"]
+        self.keys = [result.index.fqn for of_rank in results for result in of_rank]
+        return inner(*args, **kwargs)
 
 
 def reader_after_failure(session: Session, reset: bool) -> dict[str, Any]:
@@ -171,7 +190,8 @@ def reader_after_failure(session: Session, reset: bool) -> dict[str, Any]:
     if reset:
         reader.reset(checkpoint_id)
     again = session.attempt(drive_load, reader, target)
-    return {"failed": failed, "again": again, "differences": differences(state_of(1), target) if again.ok else []}
+    different = differences(state_of(1), target) if again.ok else []
+    return {"failed": failed, "again": again, "differences": different, "surplus": []}
 
 
 def file_in_the_way(session: Session) -> dict[str, Any] | None:

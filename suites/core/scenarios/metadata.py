@@ -104,12 +104,14 @@ class _FailsInSpareThreads(DefaultSavePlanner):
         raise OSError(5, "injected by dcp-conformance in resolve_data")
 
 
-def entries_after_a_failed_thread(session: Session) -> dict[str, Any] | None:
-    """As `storage_entries`, of a save with two writer threads of which one fails; None where nothing was committed."""
+def entries_after_a_failed_thread(session: Session) -> dict[str, Any] | str | None:
+    """As `storage_entries`, of a save with two writer threads of which one fails; None where nothing was committed, a
+    sentence where there are no such threads.
+    """
     try:
         writer = session.writer(session.new_id(), thread_count=2)
     except TypeError:
-        return None  # a writer that has no number of threads
+        return "its writer takes no number of threads"
     state = {f"t{key}": coded(key, (4,), version=1) for key in range(4)}
     hook, threading.excepthook = threading.excepthook, lambda _arguments: None
     try:
