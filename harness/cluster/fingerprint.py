@@ -64,17 +64,23 @@ class Fingerprint:
     def unsettled(self, lasting: Collection[str] = ()) -> bool:
         """Whether threads, children or open files differ: what may still be going away after a run.
 
-        lasting: kinds of threads (see `new_threads`) that are known to stay.
+        lasting: what is known to stay, as `newcomers` calls it.
         """
-        if any(self.facts[name] != _PROBES[name][0]() for name in _TRANSIENT if name != "threads"):
-            return True
-        return self.facts["threads"] != _threads() and not (self.new_threads() and self.new_threads() <= set(lasting))
+        if all(self.facts[name] == _PROBES[name][0]() for name in _TRANSIENT):
+            return False
+        newcomers = self.newcomers()
+        return not newcomers or not newcomers <= set(lasting)
 
-    def new_threads(self) -> set[str]:
-        """The kinds of threads that were not there before: their names without numbers."""
+    def newcomers(self) -> set[str]:
+        """Kinds of threads, children and open files that were not there before: their names without numbers."""
+        before = {
+            name: set(self.facts[name].items() if name == "open files" else self.facts[name]) for name in _TRANSIENT
+        }
         names = {thread.native_id: thread.name for thread in threading.enumerate()}
-        new = _threads() - self.facts["threads"]
-        return {re.sub(r"\d+", "", names.get(pid) or _native_name(pid)) for pid in new}
+        new = [f"thread {names.get(pid) or _native_name(pid)}" for pid in _threads() - before["threads"]]
+        new += [f"process {processes.command(pid)}" for pid in _children() - before["children"]]
+        new += [f"file {path}" for _, path in _open_files().items() - before["open files"]]
+        return {re.sub(r"\d+", "", each) for each in new}
 
 
 def _threads() -> frozenset[int]:

@@ -167,19 +167,19 @@ class _Rank:
 
     def _prove(self, number: int, lasting: Collection[str]) -> None:
         differences = [] if self._clean else self._settled_differences(lasting)
-        threads = [] if self._clean else sorted(self._baseline.new_threads())
+        newcomers = [] if self._clean else sorted(self._baseline.newcomers())
         numbers: list[int] | None = None
         if self._spec.group and _has_group():
             try:
                 numbers = _numbered_barrier(number, self._spec.world_size)
             except Exception as error:
                 differences.append(f"The barrier after the run failed: {type(error).__name__}: {error}")
-        rank.answer(("proof", number, numbers, differences, threads))
+        rank.answer(("proof", number, numbers, differences, newcomers))
 
     def _settled_differences(self, lasting: Collection[str]) -> list[str]:
         """Differences that stay: threads, children and files of a finished run may take a moment to go away.
 
-        lasting: kinds of threads that did not go away before; they are not waited for again.
+        lasting: kinds of them that did not go away before; they are not waited for again.
         """
         # Where something else differs the world is lost anyway: wait a little, for true sentences only.
         limit = self._spec.settle_limit if self._baseline.may_settle() else min(0.1, self._spec.settle_limit)

@@ -26,7 +26,7 @@ _START_LIMIT = 120.0
 _PROOF_QUIET = 1.0
 _PROOF_LIMIT = 20.0
 _SEND_LIMIT = 30.0
-# A kind of thread that stayed after so many runs is the backend's own for good, and is not waited for any more.
+# A kind of thread, process or file that stayed after so many runs is the backend's for good, and not waited for.
 _OFTEN = 3
 
 
@@ -47,7 +47,7 @@ class World:
     def __init__(
         self, server: ForkServer, number: int, *, size: int, group: bool, config: ClusterConfig, lasting: Counter[str]
     ) -> None:
-        """lasting: how often a kind of thread was seen to stay after a run; the world counts what it sees itself."""
+        """lasting: how often what kind of thing was seen to stay after a run; the world counts what it sees itself."""
         self.size = size
         self._lasting = lasting
         self.folder = config.folder.absolute() / f"world-{os.getpid()}-{number}"
@@ -216,7 +216,7 @@ class World:
     def _told_by(self, seat: Seat, silent: bool) -> list[str]:
         found = []
         if seat.reply is not None:
-            _kind, _number, numbers, differences, _threads = seat.reply
+            _kind, _number, numbers, differences, _newcomers = seat.reply
             found.extend(differences)
             if numbers is not None and set(numbers) != {self._runs}:
                 found.append(f"A collective is left over: the barrier after run {self._runs} gathered {numbers}.")

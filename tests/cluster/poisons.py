@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,11 @@ def _poison_timer(_folder: str) -> None:
 
 def _poison_thread(_folder: str) -> None:
     threading.Thread(target=time.sleep, args=(1000,), name="uploader", daemon=True).start()
+
+
+def _poison_pool(_folder: str) -> None:
+    KEPT.append(pool := ThreadPoolExecutor(1, thread_name_prefix="writers"))
+    pool.submit(int).result()
 
 
 def _poison_child(_folder: str) -> None:

@@ -107,6 +107,17 @@ def test_a_rank_that_ends_between_two_runs_is_replaced(cluster: Cluster) -> None
     assert all(isinstance(outcome, Returned) for outcome in cluster.run(2, functions.all_reduced))
 
 
+def test_what_stays_after_every_run_is_not_waited_for_for_ever(cluster: Cluster, tmp_path: Path) -> None:
+    seconds = []
+    for _ in range(6):
+        started = time.monotonic()
+        outcomes = cluster.run(1, poisons.poison, "pool", str(tmp_path))
+        seconds.append(time.monotonic() - started)
+        assert _leftovers(outcomes) == ["The thread 'writers_0' is still running."]
+    # The first three wait half a second each for it to end.
+    assert min(seconds[:3]) > 0.5 and statistics.median(seconds[3:]) < 0.45, seconds
+
+
 def test_worlds_leave_no_files(cluster: Cluster) -> None:
     for _ in range(3):
         cluster.run(2, functions.value_or_error, 0)

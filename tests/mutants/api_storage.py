@@ -13,6 +13,7 @@ from tests.mutants.making import storage
 
 BREAKS = {
     "keeps_metadata_over_a_reset": ("API-09",),
+    "keeps_metadata_of_an_id": ("API-09",),
     "makes_the_folder_to_validate_it": ("API-10",),
     "raises_for_odd_ids": ("API-10",),
     "replaces_a_file_by_a_folder": ("API-20",),
@@ -37,6 +38,15 @@ class _CachingReader(control.Reader):
         if self._read is None:
             self._read = super().read_metadata(*args, **kwargs)
         return self._read
+
+
+class _SameIdReader(_CachingReader):
+    """Reads the metadata of an id once, and again when it is told another id."""
+
+    def reset(self, checkpoint_id: Any = None) -> None:
+        if checkpoint_id and Path.cwd() / checkpoint_id != self._root:
+            self._read = None
+        super().reset(checkpoint_id)
 
 
 class _MakingWriter(control.Writer):
@@ -147,6 +157,7 @@ class _BusyWriter(control.Writer):
 
 
 keeps_metadata_over_a_reset = storage("keeps_metadata_over_a_reset", reader=_CachingReader)
+keeps_metadata_of_an_id = storage("keeps_metadata_of_an_id", reader=_SameIdReader)
 makes_the_folder_to_validate_it = storage("makes_the_folder_to_validate_it", writer=_MakingWriter)
 raises_for_odd_ids = storage("raises_for_odd_ids", reader=_RaisingReader)
 replaces_a_file_by_a_folder = storage("replaces_a_file_by_a_folder", writer=_ReplacingWriter)

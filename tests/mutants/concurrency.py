@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import shutil
 import time
@@ -10,7 +12,7 @@ from typing import Any
 
 import reference_impl
 from harness import control
-from tests.mutants.making import engine, storage
+from tests.mutants.making import engine, storage, torch_storage
 
 BREAKS = {
     "sweeps_what_it_does_not_know": ("CONC-02",),
@@ -21,6 +23,7 @@ BREAKS = {
     "keeps_its_first_id": ("CONC-08",),
     "looks_for_all_objects_at_commit": ("CONC-09",),
     "keeps_the_last_ten": ("CONC-10",),
+    "sweeps_what_begins_with_the_id": ("CONC-10",),
 }
 
 
@@ -118,6 +121,18 @@ class _RotatingWriter(control.Writer):
             shutil.rmtree(commit.parent, ignore_errors=True)
 
 
+class _PrefixSweeper(reference_impl.FileSystemWriter):
+    """Lists what may be removed by the id, without a slash behind it: with `step_1` it sweeps `step_10`."""
+
+    def _sweep(self, metadata: Any) -> None:
+        needed = {info.relative_path for info in metadata.storage_data.values()}
+        for path in glob.glob(f"{glob.escape(self.checkpoint_id)}*/__*"):
+            name = os.path.basename(path)
+            if name not in needed and self._is_superfluous(name):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+
+
 sweeps_what_it_does_not_know = storage("sweeps_what_it_does_not_know", writer=_SweepingWriter)
 keeps_its_folder_in_the_module = storage("keeps_its_folder_in_the_module", writer=_ModuleWriter)
 locks_out_other_readers = storage("locks_out_other_readers", reader=_LockingReader)
@@ -132,3 +147,6 @@ makes_the_folder_if_it_is_missing = storage("makes_the_folder_if_it_is_missing",
 keeps_its_first_id = storage("keeps_its_first_id", writer=_StickyWriter)
 looks_for_all_objects_at_commit = storage("looks_for_all_objects_at_commit", writer=_LookingWriter)
 keeps_the_last_ten = storage("keeps_the_last_ten", writer=_RotatingWriter)
+sweeps_what_begins_with_the_id = torch_storage(
+    "sweeps_what_begins_with_the_id", writer=_PrefixSweeper, reader=reference_impl.FileSystemReader
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import pickle
 from typing import Any
 from unittest import mock
@@ -14,12 +15,15 @@ from torch.distributed.checkpoint.planner import LoadItemType
 
 import reference_impl
 from harness import control
+from reference_impl.errors import CorruptCheckpointError
+from reference_impl.local_files import LocalBlob, LocalFiles, resolve_folder
 from tests.mutants.making import engine, storage, torch_storage
 
 BREAKS = {
     "unpickles_metadata": ("SEC-01",),
     "unpickles_objects": ("SEC-02",),
     "follows_paths": ("SEC-03",),
+    "compares_paths_as_text": ("SEC-03",),
     "unpickles_tensors": ("SEC-04",),
     "unpickles_its_own_format": ("SEC-04",),
     "shares_its_files": ("SEC-06",),
@@ -33,6 +37,21 @@ class _PickleReader(control.Reader):
     def read_metadata(self, *args: Any, **kwargs: Any) -> Any:
         rank = kwargs.get("rank")
         return pickle.loads((self._root / ("commit" if rank is None else f"commit-{rank}")).read_bytes()[32:])
+
+
+class _PrefixFiles(LocalFiles):
+    """A path lies in the folder if it begins with the folder's: so does that of `step_1-old` with that of `step_1`."""
+
+    def open(self, name: str) -> LocalBlob:
+        path = os.path.realpath(self.path(name))
+        if os.path.isabs(name) or not path.startswith(os.path.realpath(self.folder)):
+            raise CorruptCheckpointError(f"the metadata names the file {name!r}, which lies outside of the checkpoint")
+        return LocalBlob(path)
+
+
+class _PrefixReader(reference_impl.FileSystemReader):
+    def _open(self, path: Any) -> None:
+        self.files = _PrefixFiles(resolve_folder(path))
 
 
 class _PickleTensorReader(FileSystemReader):
@@ -83,6 +102,9 @@ unpickles_objects = engine(
     utilities={"DefaultSavePlanner": reference_impl.DefaultSavePlanner, "DefaultLoadPlanner": DefaultLoadPlanner},
 )
 follows_paths = torch_storage("follows_paths")
+compares_paths_as_text = torch_storage(
+    "compares_paths_as_text", writer=reference_impl.FileSystemWriter, reader=_PrefixReader
+)
 unpickles_tensors = torch_storage("unpickles_tensors", reader=_PickleTensorReader)
 unpickles_its_own_format = storage("unpickles_its_own_format", reader=_OwnFormatReader)
 shares_its_files = storage("shares_its_files", writer=_SharingWriter)
