@@ -50,6 +50,7 @@ class Trial:
 
     findings: dict[str, Exception]
     used: frozenset[str]
+    moved: bool  # the backend's own storage wrote data and read data
     delegated: bool
     leftovers: tuple[str, ...]
     tables: tuple[Table, ...]
@@ -118,7 +119,8 @@ class Judge:
             fault = error
         calls = [event.data for event in subject.events if event.kind == "call"]
         return Trial(
-            findings=subject.findings, used=_used(calls), delegated=any(call["owner"] == "delegated" for call in calls),
+            findings=subject.findings, used=_used(calls), moved=_moved(calls),
+            delegated=any(call["owner"] == "delegated" for call in calls),
             leftovers=tuple(dict.fromkeys(subject.leftovers)), tables=tuple(subject.tables),
             seconds=time.monotonic() - began, hung=frozenset(subject.hung), fault=fault,
         )  # fmt: skip
@@ -176,18 +178,21 @@ class Judge:
             return replace(failed, blame="engine")
         ids = tuple(item.id for item in asked)
         if "E" not in self.bench.letters and clause.applies & {"S", "F"} and not below_storage:
-            return self._blamed(failed, ids, body)
+            return self._blamed(failed, trial, ids, body)
         if trial.delegated and clause.applies & {"E", "P"}:
             return self._delegated(failed, clause, ids, found, body)
         return failed
 
-    def _blamed(self, failed: CaseOutcome, ids: tuple[str, ...], body: Body) -> CaseOutcome:
+    def _blamed(self, failed: CaseOutcome, trial: Trial, ids: tuple[str, ...], body: Body) -> CaseOutcome:
         """The two further runs of DESIGN.md section 4: the control pair, then the backend under a second engine."""
         control = self._again(ids, body, storage=CONTROL)
         second = None
         if self.bench.second is not None:
             second = _broke(self._again(ids, body, engine=self.bench.second), failed.clause)
-        blame = decide(control_failed=_broke(control, failed.clause), second_failed=second)
+        blame = decide(
+            control_failed=_broke(control, failed.clause), second_failed=second,
+            wrong_values=failed.finding is not None and failed.finding.kind == "values" and trial.moved,
+        )  # fmt: skip
         verdict = failed.verdict if blame.verdict is Verdict.FAIL else blame.verdict
         return replace(failed, verdict=verdict, blame=blame.blame, reason=blame.sentence)
 
@@ -238,6 +243,11 @@ def _used(calls: list[Mapping[str, Any]]) -> frozenset[str]:
     return frozenset(
         str(call["part"]) for call in own if call["part"] != "S" or call["name"] in STORAGE_USE or call.get("direct")
     )  # fmt: skip
+
+
+def _moved(calls: list[Mapping[str, Any]]) -> bool:
+    """Whether the backend's own code wrote data and read data."""
+    return {"write_data", "read_data"} <= {call["name"] for call in calls if call["owner"] == "backend"}
 
 
 def _broke(trial: Trial, clause: str) -> bool | None:

@@ -23,16 +23,24 @@ def decide(
     engine: str = "torch's engine",
     second: str = "a second engine",
     trait: str = "",
+    wrong_values: bool = False,
 ) -> Blame:
     """Decide a storage clause that failed under an engine which the backend does not own.
 
     `control_failed`: did the plain control pair fail in the same case under the same engine; `second_failed`: did
     the backend fail in the same case under another engine. None means that this run could not be judged (no second
     engine, or the extra run was itself untestable). `trait` is the lawful trait of the backend that provoked the
-    engine, where the harness knows it. Not to be asked about faults below the storage API: use `below_storage`.
+    engine, where the harness knows it. `wrong_values`: the backend's own code wrote and read, and other values came
+    back; that only one of two engines asks in a way that shows it is no excuse for a storage. Not to be asked about
+    faults below the storage API: use `below_storage`.
     """
     if second_failed is None:
         return _without_second(control_failed, engine)
+    if not second_failed and control_failed is False and wrong_values and not trait:
+        return _backend(
+            f"the control pair gives the right values under {engine}, and the backend under {second} only: what "
+            f"{engine} asks of it is lawful, and what it wrote or read is wrong."
+        )
     if not second_failed:
         return Blame(Verdict.FAIL, "engine", _capital(_engine_sentence(control_failed, engine, second, trait)))
     if control_failed:

@@ -25,6 +25,14 @@ def test_the_table_of_blame(control, second, verdict, blame):
     assert (decided.verdict, decided.blame) == (verdict, blame)
 
 
+def test_wrong_values_of_a_storage_that_wrote_and_read_are_its_own():
+    decided = decide(control_failed=False, second_failed=False, wrong_values=True)
+    assert (decided.verdict, decided.blame) == (Verdict.FAIL, "backend")
+    for control, second in ((True, False), (None, False)):
+        assert decide(control_failed=control, second_failed=second, wrong_values=True).blame == "engine"
+    assert decide(control_failed=False, second_failed=False, wrong_values=True, trait="len() is 0").blame == "engine"
+
+
 def test_every_row_has_a_sentence_of_its_own():
     answers = (True, False, None)
     sentences = {decide(control_failed=c, second_failed=s).sentence for c in answers for s in answers}
