@@ -4,7 +4,7 @@
     python -m tests.mutants.matrix --reach area    ... and against the others of their areas: how narrow is it?
     python -m tests.mutants.matrix --reach level   ... and against the others of their levels
     python -m tests.mutants.matrix --variants      the correct but unusual backends against everything they claim
-    python -m tests.mutants.matrix NAME NAME       these only
+    python -m tests.mutants.matrix NAME NAME       these only; with --why, what was seen of each
     python -m tests.mutants.matrix --jobs 2        in as many processes
 
 All backends share one pytest process, one fork server and its warm ranks: a mutant costs its cases and no start-up.
@@ -53,8 +53,8 @@ class Row:
 class Matrix:
     """A pytest plugin that runs the collected cases against many backends instead of one."""
 
-    def __init__(self, backends: list[Mutant], *, reach: str, clauses: frozenset[str]) -> None:
-        self.backends, self.reach, self.clauses = backends, reach, clauses
+    def __init__(self, backends: list[Mutant], *, reach: str, clauses: frozenset[str], why: bool) -> None:
+        self.backends, self.reach, self.clauses, self.why = backends, reach, clauses, why
         self.rows: list[Row] = []
         self.owned_only = False
 
@@ -120,6 +120,8 @@ class Matrix:
             line = f"{'FINDING' if must else 'clean':9} {backend.name}; advice: {', '.join(caught) or 'none'}"
         self.rows.append(Row(f"{line} ({seconds:.1f} s)", backend.breaks, caught, tuple(problems)))
         print(self.rows[-1].line, flush=True)
+        if self.why:
+            print("\n".join(f"    {_why(clause, outcomes)}" for clause in caught), flush=True)
 
 
 def _why(clause: str, outcomes: list[CaseOutcome]) -> str:
@@ -132,9 +134,9 @@ def _why(clause: str, outcomes: list[CaseOutcome]) -> str:
     return f"{clause}, {worst.case}: {worst.verdict.word}{' (engine)' if worst.engine else ''} {said}"
 
 
-def run(backends: list[Mutant], *, reach: str, clauses: frozenset[str]) -> list[Row]:
-    """Judge these backends in this process; prints a line for each as it ends."""
-    matrix = Matrix(backends, reach=reach, clauses=clauses)
+def run(backends: list[Mutant], *, reach: str, clauses: frozenset[str], why: bool = False) -> list[Row]:
+    """Judge these backends in this process; prints a line for each as it ends, and (`why`) what each clause saw."""
+    matrix = Matrix(backends, reach=reach, clauses=clauses, why=why)
     with tempfile.TemporaryDirectory() as report:
         # This module needs the plugin's types, so pytest comes too late to rewrite its assertions.
         settings = ["-W", "ignore::pytest.PytestAssertRewriteWarning", "-q", "--noconftest", f"--rootdir={ROOT}"]
@@ -187,6 +189,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--clauses", default="", metavar="ID,ID", help="with --variants: these clauses only")
     parser.add_argument("--part", default="1/1", metavar="I/N", help="the I-th of N parts")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the work")
+    parser.add_argument("--why", action="store_true", help="also print what was observed: is it the mutant's own bug?")
     parser.add_argument("--rows", metavar="FILE", help="write the results there instead of a summary")
     given = parser.parse_args(words)
     if given.jobs > 1:
@@ -196,7 +199,7 @@ def main(words: list[str]) -> int:
         index, count = (int(word) for word in given.part.split("/"))
         everything = variants() if given.variants else mutants()
         chosen = [item for item in everything if item.name in given.names or not given.names][index - 1 :: count]
-        rows = run(chosen, reach=given.reach, clauses=frozenset(filter(None, given.clauses.split(","))))
+        rows = run(chosen, reach=given.reach, clauses=frozenset(filter(None, given.clauses.split(","))), why=given.why)
     if given.rows:
         Path(given.rows).write_text(json.dumps([asdict(row) for row in rows]))
     else:

@@ -45,7 +45,7 @@ def piece_of_damaged(session: Session) -> dict[str, Any]:
 def _damages(stored: corruption.Stored, wanted: bytes) -> list[Damage]:
     for name, data in stored.items():
         if (start := data.find(wanted)) >= 0:
-            where = f"in the {COUNT} of {ROWS} rows that are read"
+            where = f"{COUNT} of {ROWS} rows, which are read"
             places = corruption.sampled(start, start + len(wanted), PLACES)
             return [Damage(kind="flip", name=name, position=at, bit=3, region=where) for at in places]
     name = max(stored, key=lambda each: len(stored[each]))
