@@ -34,6 +34,15 @@ class Descriptor:
         return self.flags & os.O_ACCMODE != os.O_RDONLY
 
 
+@dataclass(frozen=True)
+class Mapped:
+    """The file behind an address of the caller. offset: of the address in the file."""
+
+    path: str
+    inode: int
+    offset: int
+
+
 class Caller:
     """One thread that waits in a call."""
 
@@ -87,6 +96,16 @@ class Caller:
             return os.readlink(f"{self._folder}/fd/{number & 0xFFFFFFFF}")
         except OSError:
             return ""
+
+    def mapped(self, address: int) -> Mapped | None:
+        """The file that is mapped at an address."""
+        for line in Path(self._folder, "maps").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+            place, _, offset, _, inode, *name = line.split(maxsplit=5)
+            low, high = (int(word, 16) for word in place.split("-"))
+            if low <= address < high:
+                path = (name[0] if name else "").removesuffix(_DELETED)
+                return Mapped(path, int(inode), int(offset, 16) + address - low)
+        return None
 
     def opened(self, number: int, flags: int) -> int:
         """A descriptor of this process for the file behind one of the caller's, opened anew."""

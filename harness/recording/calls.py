@@ -24,6 +24,7 @@ _RWF_SYNCS = 2 | 4  # RWF_DSYNC, RWF_SYNC
 _RWF_APPEND = 0x10
 _TEMPORARY = os.O_TMPFILE & ~os.O_DIRECTORY
 _KEEP_SIZE = 1
+_MS_SYNC = 4
 
 
 @dataclass
@@ -257,7 +258,18 @@ def _map(job: Job, caller: Caller, arguments: Arguments) -> Planned | None:
     behind = _behind(job, caller, arguments[4])
     if behind is None:
         return None
-    return Planned("opaque", behind[2], {**behind[1], "target": "a shared writable mapping"})
+    return Planned("map", behind[2], {**behind[1], "found": behind[0]})
+
+
+def _sync_map(job: Job, caller: Caller, arguments: Arguments) -> Planned | None:
+    address, length, flags = arguments[:3]
+    found = caller.mapped(address) if flags & _MS_SYNC else None
+    if found is None or job.inside(found.path) is None or (mapping := job.mappings.of(found.inode)) is None:
+        return None
+    start = found.offset
+    if start > 0 or start + length < len(mapping.known):
+        return Planned("opaque", mapping.path, {"file": mapping.file, "target": "a sync of a part of a mapping"})
+    return Planned("fsync", mapping.path, {"file": mapping.file})
 
 
 def _clone(job: Job, caller: Caller, arguments: Arguments) -> Planned | None:
@@ -337,6 +349,7 @@ _DECODERS: Mapping[str, Decoder] = {
     "sync": lambda job, who, a: Planned("sync", ""),
     "close": _close,
     "mmap": _map,
+    "msync": _sync_map,
     "ioctl": _clone,
     "sendfile": lambda job, who, a: _copy(job, who, a[1], a[2], a[0], 0, a[3]),
     "copy_file_range": lambda job, who, a: _copy(job, who, a[0], a[1], a[2], a[3], a[4]),

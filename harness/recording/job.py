@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from harness.recording.mappings import Mappings
 from harness.recording.operations import Operation, Recording, Tree, read_tree
 from harness.recording.policy import Policy
 
@@ -29,6 +30,7 @@ class Job:
         self._names: dict[int, str] = {}  # the path by which a file was opened last
         self._threads: dict[int, dict[int, int]] = {}
         self._count = 0
+        self.mappings = Mappings()
 
     # -- who is who ------------------------------------------------------------------------------------------------
 
@@ -99,8 +101,17 @@ class Job:
             details["data"] = base64.b64decode(details["data"])
         self.add(rank=rank, thread=thread, call=call, path=path, **details)
 
+    def catch_up(self) -> None:
+        """Note what was stored through mappings since the last call."""
+        for mapping, offset, data in self.mappings.changes():
+            self.add(
+                rank=mapping.rank, thread=mapping.thread, call="write", path=mapping.path, file=mapping.file,
+                offset=offset, data=data,
+            )  # fmt: skip
+
     def mark(self, text: str) -> None:
         """Note that something was announced."""
+        self.catch_up()
         self.marks.append((len(self.operations), text))
 
     def lost_sight(self, reason: str) -> None:
@@ -109,6 +120,8 @@ class Job:
 
     def finish(self, path: str) -> None:
         """Read the tree that the job left, and write the recording to a file; "" to keep nothing."""
+        self.catch_up()
+        self.mappings.close()
         if not path or not self._keep:
             return
         after: Tree = {}

@@ -220,6 +220,14 @@ class Supervisor:
             kernel.proceed(listener, call)
             return
         try:
+            job.catch_up()
+            if plan.call == "map":
+                found, file = plan.details["found"], plan.details["file"]
+                job.mappings.add(caller, self._listeners[listener], call.arguments[4], found, file, plan.path)
+                kernel.proceed(listener, call)
+                return
+            details = plan.details
+            job.mappings.follow(plan.call, details.get("file", -1), details.get("offset", 0), details.get("data", b""))
             self._decide(Pending(listener, self._listeners[listener], call, caller, job, plan, self._devnull))
         except Exception as error:  # whatever it is: a supervisor that ended would make every call of the ranks fail
             job.lost_sight(f"a call could not be answered as it should be: {type(error).__name__}: {error}")

@@ -1,7 +1,7 @@
 """Numbers of the system calls that change files, and the filter that hands them to a supervisor. Linux only.
 
-What the filter cannot see: stores through a shared mapping (the mapping itself is seen), io_uring and aio (their
-set-up is seen), calls of another word size than the kernel's own.
+What the filter cannot see: stores through a shared mapping (the mapping itself is seen, see mappings.py), io_uring and
+aio (their set-up is seen), calls of another word size than the kernel's own.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ _BOTH = {"io_uring_setup": 425, "pidfd_open": 434, "openat2": 437, "pidfd_getfd"
 NUMBERS: Mapping[str, Mapping[str, int]] = {
     "x86_64": {
         "write": 1, "open": 2, "close": 3, "mmap": 9, "ioctl": 16, "pwrite64": 18, "writev": 20, "sendfile": 40,
+        "msync": 26,
         "fsync": 74, "fdatasync": 75, "truncate": 76, "ftruncate": 77, "rename": 82, "mkdir": 83, "rmdir": 84,
         "creat": 85, "link": 86, "unlink": 87, "symlink": 88, "mknod": 133, "sync": 162, "io_submit": 209,
         "openat": 257, "mkdirat": 258, "mknodat": 259, "unlinkat": 263, "renameat": 264, "linkat": 265,
@@ -27,7 +28,7 @@ NUMBERS: Mapping[str, Mapping[str, int]] = {
         "renameat": 38, "truncate": 45, "ftruncate": 46, "fallocate": 47, "openat": 56, "close": 57, "write": 64,
         "writev": 66, "pwrite64": 68, "pwritev": 70, "sendfile": 71, "splice": 76, "sync": 81, "fsync": 82,
         "fdatasync": 83, "mmap": 222, "syncfs": 267, "renameat2": 276, "seccomp": 277, "copy_file_range": 285,
-        "pwritev2": 287, **_BOTH,
+        "pwritev2": 287, "msync": 227, **_BOTH,
     },
 }  # fmt: skip
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # linux/audit.h

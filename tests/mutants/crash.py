@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tests.mutants.making import storage
 BREAKS = {
     "commits_data_that_is_in_the_cache_only": ("DUR-13",),
     "leaves_its_commit_in_the_cache": ("DUR-14",),
+    "syncs_its_map_before_it_is_filled": ("DUR-06",),
     "syncs_its_commit_before_it_is_flushed": ("DUR-14",),
     "renames_its_data_over_the_old": ("DUR-04", "DUR-05"),
     "grows_its_list_of_keys_after_the_commit": ("DUR-03",),
@@ -50,6 +52,21 @@ class _Default(_Reading):
     def content(self, name: str) -> bytes | None:
         path = self._root / name
         return super().content(name) if path.exists() and path.read_bytes().strip(b"\0") else None
+
+
+class _MapWriter(control.Writer):
+    """Syncs the file as soon as it has its size, and then fills it through shared memory."""
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        future = super().write_data(plan, planner)
+        for result in future.wait():
+            path = self._root / str(result.storage_data)
+            content = path.read_bytes()
+            with open(path, "r+b") as stream, mmap.mmap(stream.fileno(), 0) as mapped:
+                mapped[:] = bytes(len(content))
+                mapped.flush()
+                mapped[:] = content
+        return future
 
 
 class _CachedCommit(control.Writer):
@@ -137,6 +154,7 @@ commits_data_that_is_in_the_cache_only = storage(
     "commits_data_that_is_in_the_cache_only", writer=_CachedWriter, reader=_Default
 )
 leaves_its_commit_in_the_cache = storage("leaves_its_commit_in_the_cache", writer=_CachedCommit)
+syncs_its_map_before_it_is_filled = storage("syncs_its_map_before_it_is_filled", writer=_MapWriter)
 syncs_its_commit_before_it_is_flushed = storage("syncs_its_commit_before_it_is_flushed", writer=_EarlySync)
 renames_its_data_over_the_old = storage("renames_its_data_over_the_old", writer=_InPlace)
 grows_its_list_of_keys_after_the_commit = storage(

@@ -6,6 +6,7 @@ seconds. Each recording is FOLDER/<name>.recording, or FOLDER/<name>.missing whe
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -189,6 +190,38 @@ def mapped_memory(folder: Path) -> None:
         with mmap.mmap(stream.fileno(), 4096) as mapped:
             mapped[10:20] = b"0123456789"
             mapped.flush()
+            mapped[2000:2010] = b"9876543210"
+        os.pwrite(stream.fileno(), b"by a call", 3000)
+        with mmap.mmap(stream.fileno(), 0) as mapped:
+            stream.truncate(8192)
+            mapped[4090:] = b"behind"
+            os.pwrite(stream.fileno(), b"between", 1000)
+            mapped[1003:1005] = b"--"
+
+
+def numpy_map(folder: Path) -> None:
+    import numpy
+
+    mapped = numpy.memmap(folder / "a", dtype="float64", mode="w+", shape=(3000,))
+    mapped[:] = numpy.arange(3000)
+    mapped.flush()
+
+
+def shared_index(folder: Path) -> None:
+    """SQLite with a write-ahead log has an index of it in shared memory."""
+    with contextlib.closing(sqlite3.connect(folder / "a")) as database:
+        database.execute("pragma journal_mode=wal")
+        database.execute("create table t (x)")
+        database.executemany("insert into t values (?)", [(DATA,)] * 20)
+        database.commit()
+
+
+def part_of_a_mapping(folder: Path) -> None:
+    with open(folder / "a", "w+b") as stream:
+        stream.truncate(2 * mmap.PAGESIZE)
+        with mmap.mmap(stream.fileno(), 0) as mapped:
+            mapped[:] = b"x" * len(mapped)
+            mapped.flush(0, mmap.PAGESIZE)
 
 
 def nameless_file(folder: Path) -> None:
@@ -209,10 +242,10 @@ def kernel_ring(folder: Path) -> None:
 SEEN: tuple[Callable[[Path], None], ...] = (
     python_file, os_calls, synchronous_writes, names, relative_names, exchanged_names, c_streams, bare_system_calls,
     sendfile, copy_file_range, preallocated, removed_while_open, database, threads, forked_child, started_program,
-    torch_file, rust_file, numpy_file,
+    torch_file, rust_file, numpy_file, mapped_memory, numpy_map, shared_index,
 )  # fmt: skip
 # What no recording can hold; it says so.
-DECLARED: tuple[Callable[[Path], None], ...] = (mapped_memory, nameless_file, kernel_ring)
+DECLARED: tuple[Callable[[Path], None], ...] = (part_of_a_mapping, nameless_file, kernel_ring)
 
 
 def main(base: Path) -> None:

@@ -1,4 +1,4 @@
-"""Data goes to the disk through shared memory: no call ever carries its bytes, so that no recorder can show them."""
+"""Data goes to the disk through shared memory: no call ever carries its bytes, and a recorder has to look for them."""
 
 from __future__ import annotations
 
