@@ -17,6 +17,11 @@ def test_changes_after_staging_do_not_reach_the_checkpoint(subject: Subject, wor
     same(returned(subject.run(world, on_ranks.mutate_after_staging, kind)))
 
 
+@pytest.mark.clauses("ASYNC-02")
+def test_changes_of_a_buffer_after_staging_do_not_reach_its_views(subject: Subject) -> None:
+    same(returned(subject.run(1, on_ranks.mutate_views_after_staging)))
+
+
 @pytest.mark.clauses("ASYNC-24")
 def test_writer_that_stages_cuts_values_off_from_later_changes(subject: Subject) -> None:
     [found] = returned(subject.run(1, on_ranks.mutate_after_staging, "writer"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from harness.laws import Untestable, holds, mentions, refused, same
@@ -11,6 +13,7 @@ from suites.compatibility.reach import NO_SAFETENSORS, with_safetensors
 on_ranks = scenarios("suites.compatibility.scenarios.huggingface")
 
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+NAME = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
 INDEX = "model.safetensors.index.json"
 TOTAL_SIZE = 4 * 20 + 2 * 3 + 8 * 4 + 1
 
@@ -23,6 +26,17 @@ def test_tensors_come_back_from_the_usual_files(subject: Subject) -> None:
     holds(index.get("weight_map") == places, f"the index places {index.get('weight_map')}", kind="weight map")
     size = index.get("metadata", {}).get("total_size")
     holds(size == TOTAL_SIZE, f"the index tells {size} bytes in all; there are {TOTAL_SIZE}", kind="total size")
+    same([unlike])
+
+
+@pytest.mark.clauses("HF-01")
+@pytest.mark.parametrize("mapping", [{"a": 1, "b": 3}, {"b": 2}, {"a": 1, "b": 2, "c": 3}], ids=["gap", "late", "more"])
+def test_file_names_count_up_to_their_total(subject: Subject, mapping: dict[str, int]) -> None:
+    [(files, places, unlike)] = with_safetensors(subject.run(1, on_ranks.part_of_a_mapping, mapping))
+    numbers = [match.groups() for match in map(NAME.fullmatch, files) if match is not None]
+    sound = len(numbers) == len(files) and all("00001" <= number <= total for number, total in numbers)
+    holds(sound and len({total for _, total in numbers}) == 1, f"it wrote the files {files}", kind="file names")
+    holds(set(places.values()) <= set(files), f"the index places {places} in the files {files}", kind="weight map")
     same([unlike])
 
 
@@ -62,10 +76,12 @@ def test_all_chunks_of_a_rank_are_stored(subject: Subject) -> None:
 @pytest.mark.clauses("HF-06")
 def test_shards_carry_offsets_that_tell_the_full_size(subject: Subject) -> None:
     values = with_safetensors(subject.run(2, on_ranks.shards_of_two_ranks))
-    for rank, (offsets, size, _) in enumerate(values):
-        holds(offsets == [[0, 0], [3, 0]], f"the headers of the files tell the offsets {offsets}", rank=rank)
-        holds(size == [5, 6], f"its reader derives the size {size} instead of [5, 6]", kind="size", rank=rank)
-    same([unlike for _, _, unlike in values])
+    for rank, (told, _) in enumerate(values):
+        for key, second in (("rows", [3, 0]), ("columns", [0, 4])):
+            offsets, size = told[key]
+            holds(offsets == [[0, 0], second], f"the headers of the files tell the offsets {offsets}", rank=rank)
+            holds(size == [5, 7], f"its reader derives the size {size} instead of [5, 7]", kind="size", rank=rank)
+    same([unlike for _, unlike in values])
 
 
 @pytest.mark.clauses("HF-08")

@@ -23,8 +23,9 @@ def test_checkpoint_becomes_a_file_with_the_same_content(subject: Subject) -> No
 
 
 @pytest.mark.clauses("UTIL-02")
-def test_file_becomes_a_checkpoint_that_loads_into_a_new_model(subject: Subject) -> None:
-    same(returned(subject.run(1, on_ranks.file_to_checkpoint)))
+@pytest.mark.parametrize("form", ["zip", "old"])
+def test_file_becomes_a_checkpoint_that_loads_into_a_new_model(subject: Subject, form: str) -> None:
+    same(returned(subject.run(1, on_ranks.file_to_checkpoint, form)))
 
 
 @pytest.mark.clauses("UTIL-03")

@@ -24,6 +24,18 @@ def test_save_returns_the_metadata_on_every_rank(subject: Subject, world: int) -
         holds(found == expected, f"the returned metadata says {found} instead of {expected}", rank=rank)
 
 
+@pytest.mark.clauses("API-01")
+@pytest.mark.parametrize("how", ("without_collectives", "no_dist"))
+def test_save_of_a_rank_alone_returns_its_metadata(subject: Subject, how: str) -> None:
+    for rank, found in enumerate(returned(subject.run(2, on_ranks.save_alone_and_describe, how, timeout=20.0))):
+        if found is None:
+            raise NotApplicable("ranks cannot save with metadata of their own here")
+        entries = {key: (entry.get("dtype"), entry.get("size")) for key, entry in found.items()}
+        for key, size in {**STATE, f"own{rank}": (2,)}.items():
+            said = f"the returned metadata says {entries.get(key)} of {key}, which is float64 of {size}"
+            holds(entries.get(key) == ("torch.float64", size), said, rank=rank)
+
+
 @pytest.mark.clauses("API-02")
 def test_storage_by_position_still_works_and_warns(subject: Subject) -> None:
     [found] = returned(subject.run(1, on_ranks.positional_storage, group=True))
@@ -181,8 +193,10 @@ def test_storage_with_the_original_arguments_only_works(subject: Subject) -> Non
     [found] = returned(subject.run(1, on_ranks.storage_of_old_and_new))
     if found is None:
         raise NotApplicable(NO_STORAGE)
-    for kind in ("old", "new"):
+    for kind in ("old", "named", "new"):
         same([found[kind]["differences"]], f"what went through storage whose set-up methods are of the {kind} form")
+    surplus = found["named"]["given"]
+    holds(not surplus, f"set-up methods without **kwargs were given {surplus}", kind="arguments")
     extra = [name for name in found["new"]["given"] if name.startswith("argument")]
     holds(not extra, "set-up methods were given more positional arguments than are documented", kind="arguments")
 

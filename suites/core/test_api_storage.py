@@ -19,6 +19,15 @@ def test_reset_forgets_the_earlier_checkpoint(subject: Subject) -> None:
 
 
 @pytest.mark.clauses("API-09")
+def test_reset_forgets_that_one_rank_was_asked_for(subject: Subject) -> None:
+    [found] = returned(subject.run(1, on_ranks.used_again_after_one_rank))
+    if not found:
+        raise NotApplicable("there is no metadata of single ranks here")
+    for turn, different in found.items():
+        same([different], f"what came back in {turn}")
+
+
+@pytest.mark.clauses("API-09")
 def test_reader_sees_the_store_as_it_is_now(subject: Subject) -> None:
     [found] = returned(subject.run(1, on_ranks.seen_as_it_is))
     if not found:
@@ -78,13 +87,10 @@ def test_load_of_nothing_fails_by_name_and_leaves_nothing(subject: Subject) -> N
             refused(attempt, "a load of an id at which nothing was saved", rank=0)
         holds(not found["traces"], f"a load of an id at which nothing was saved left {found['traces']}", kind="created")
     with subject.promise("LOG-06"):
-        refused(found["loads"][0], "a load of an id at which nothing was saved", rank=0)
-        text = whole_text(found["loads"][0].error)
-        holds(
-            found["name"] in text,
-            f"{described(found['loads'][0].error)!r} does not name the id {found['name']!r}",
-            kind="unclear",
-        )
+        for attempt in found["loads"]:
+            refused(attempt, "a load of an id at which nothing was saved", rank=0)
+            said = f"{described(attempt.error)!r} does not name the id {found['name']!r}"
+            holds(found["name"] in whole_text(attempt.error), said, kind="unclear")
 
 
 @pytest.mark.clauses("API-24")
@@ -108,9 +114,10 @@ def test_pickled_writer_and_reader_work_in_a_new_process(subject: Subject) -> No
 
 
 @pytest.mark.clauses("API-28")
+@pytest.mark.parametrize("how", ("failed", "interrupted"))
 @pytest.mark.parametrize("reset", (True, False), ids=("after_a_reset", "just_so"))
-def test_writer_works_after_a_failed_save(subject: Subject, reset: bool) -> None:
-    outcomes = subject.run(1, on_ranks.writer_after_failure, reset)
+def test_writer_works_after_a_failed_save(subject: Subject, reset: bool, how: str) -> None:
+    outcomes = subject.run(1, on_ranks.writer_after_failure, reset, how)
     [found] = returned(outcomes)
     if found is None:
         raise NotApplicable("an id cannot be saved twice here, and what a failed save leaves may count as the first")
@@ -119,9 +126,10 @@ def test_writer_works_after_a_failed_save(subject: Subject, reset: bool) -> None
 
 
 @pytest.mark.clauses("API-28")
+@pytest.mark.parametrize("how", ("failed", "interrupted"))
 @pytest.mark.parametrize("reset", (True, False), ids=("after_a_reset", "just_so"))
-def test_reader_works_after_a_failed_load(subject: Subject, reset: bool) -> None:
-    outcomes = subject.run(1, on_ranks.reader_after_failure, reset)
+def test_reader_works_after_a_failed_load(subject: Subject, reset: bool, how: str) -> None:
+    outcomes = subject.run(1, on_ranks.reader_after_failure, reset, how)
     [found] = returned(outcomes)
     reached(outcomes, "resolve_tensor", (0,))
     used_after_failure(found, "a load whose planner raised", "a load with the reader of a failed one")

@@ -23,7 +23,7 @@ def test_load_depends_on_no_writer_order_or_date(subject: Subject, world: int) -
 
 
 @pytest.mark.clauses("DET-03")
-@pytest.mark.parametrize("how", ("moved", "copied"))
+@pytest.mark.parametrize("how", ("moved", "copied", "copied_and_spoilt"))
 def test_checkpoint_loads_from_its_new_place(subject: Subject, how: str) -> None:
     observed = returned(subject.run(1, on_ranks.load_elsewhere, how))
     if observed == [None]:

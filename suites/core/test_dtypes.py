@@ -80,7 +80,9 @@ def test_quantized_tensor_gets_its_real_values_or_is_refused(subject: Subject) -
 
 
 @pytest.mark.clauses("TYPE-09")
-@pytest.mark.parametrize("kind", ("tensor_subclass", "quantized", "custom_class"))
+@pytest.mark.parametrize(
+    "kind", ("tensor_subclass", "quantized", "custom_class", "attributed_tensor", "attributed_parameter")
+)
 def test_what_saves_without_complaint_loads(subject: Subject, kind: str) -> None:
     [observed] = returned(subject.run(1, odd_types.saved_without_complaint, kind))
     if observed is None:
@@ -107,7 +109,7 @@ def test_target_that_shares_memory_with_itself_is_refused(subject: Subject, expa
 
 
 @pytest.mark.clauses("TYPE-14")
-@pytest.mark.parametrize("layout", ("channels_last", "permuted", "every_other", "dense"))
+@pytest.mark.parametrize("layout", ("channels_last", "permuted", "every_other", "row_padded", "dense"))
 def test_target_keeps_its_strides(subject: Subject, layout: str) -> None:
     [(before, after, found)] = returned(subject.run(1, on_ranks.target_layout, layout))
     holds(before == after, f"the strides of a {layout} target were {before} and are {after}", kind="strides")

@@ -13,7 +13,17 @@ nested = scenarios("suites.core.scenarios.nesting")
 
 @pytest.mark.clauses("NEST-05")
 @pytest.mark.parametrize(
-    ("case", "key"), (("dotted", "outer.inner"), ("integer", "outer.1")), ids=("dotted", "integer")
+    ("case", "key"),
+    (
+        ("dotted", "outer.inner"),
+        ("integer", "outer.1"),
+        ("negative", "outer.-1"),
+        ("list_first", "outer.1"),
+        ("list_last", "outer.1"),
+        ("list_below", "outer.1.inner"),
+        ("crossed", "outer.inner.leaf"),
+    ),
+    ids=("dotted", "integer", "negative", "list_first", "list_last", "list_below", "crossed"),
 )
 def test_two_values_of_one_flat_key_fail_the_save(subject: Subject, case: str, key: str) -> None:
     [attempt] = returned(subject.run(1, nested.same_flat_key, case))

@@ -16,6 +16,11 @@ def test_objects_come_back_equal_and_of_their_type(subject: Subject) -> None:
     same(returned(subject.run(1, on_ranks.objects_come_back)))
 
 
+@pytest.mark.clauses("BYTE-01")
+def test_objects_replace_those_that_only_equal_them(subject: Subject) -> None:
+    same(returned(subject.run(1, on_ranks.load_over_equals)))
+
+
 @pytest.mark.clauses("BYTE-02")
 def test_stored_lists_and_strings_replace_those_of_the_template(subject: Subject) -> None:
     same(returned(subject.run(1, on_ranks.load_over, [([1], [2]), ("string", "other"), (7, 8), ({"a"}, {"b"})])))
@@ -25,6 +30,11 @@ def test_stored_lists_and_strings_replace_those_of_the_template(subject: Subject
 def test_list_of_numbers_is_replaced_whole_whatever_its_length(subject: Subject) -> None:
     pairs = [([1, 2, 3], [9]), ([1], [7, 8, 9]), ([1, [2, 3]], [4]), ([1, 2], [])]
     same(returned(subject.run(1, on_ranks.load_over, pairs)))
+
+
+@pytest.mark.clauses("BYTE-04")
+def test_lists_are_replaced_where_the_template_has_one_list_in_several_places(subject: Subject) -> None:
+    same(returned(subject.run(1, on_ranks.load_over_one_list)))
 
 
 @pytest.mark.clauses("BYTE-03")

@@ -12,6 +12,7 @@ from harness.laws import NotApplicable, Untestable, holds, reached, returned, sa
 from harness.subject import Subject, scenarios
 
 on_ranks = scenarios("suites.core.scenarios.writing")
+of_sizes = scenarios("suites.core.scenarios.writing_sizes")
 LAYOUTS = (
     "transposed", "strided", "offset", "column", "expanded", "expanded_scalar", "flipped", "channels_last", "permuted",
     "unfolded", "conjugated", "negated", "dense_negated", "narrow_negated",
@@ -36,6 +37,11 @@ def test_every_item_is_stored_and_reported_once_and_its_source_left_alone(subjec
                 rank=rank,
             )
         same([loaded for _, _, _, loaded in observed])
+
+
+@pytest.mark.clauses("WRITE-01")
+def test_any_number_of_items_is_stored(subject: Subject) -> None:
+    same(returned(subject.run(1, of_sizes.any_number_of_items)))
 
 
 @pytest.mark.clauses("WRITE-02")
@@ -63,6 +69,11 @@ def test_exactly_the_elements_of_a_layout_are_stored(subject: Subject, layout: s
 @pytest.mark.clauses("WRITE-03")
 def test_layouts_of_one_memory_are_told_apart(subject: Subject) -> None:
     same(returned(subject.run(1, on_ranks.layouts_of_one_memory)))
+
+
+@pytest.mark.clauses("WRITE-03")
+def test_layouts_are_stored_whole_whatever_their_size(subject: Subject) -> None:
+    same(returned(subject.run(1, of_sizes.layouts_at_borders)))
 
 
 @pytest.mark.clauses("WRITE-04")

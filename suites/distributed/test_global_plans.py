@@ -22,6 +22,12 @@ def test_shared_values_are_written_once_and_own_values_kept(subject: Subject, wo
             same(found)
 
 
+@pytest.mark.clauses("GLOB-02")
+@pytest.mark.worlds(2, 3)
+def test_names_that_end_like_offsets_are_not_taken_for_them(subject: Subject, world: int) -> None:
+    same(returned(subject.run(world, on_ranks.names_like_offsets)))
+
+
 @pytest.mark.clauses("GLOB-03")
 @pytest.mark.worlds(2, 4)
 def test_lowest_rank_writes_what_all_hold_when_asked(subject: Subject, world: int) -> None:

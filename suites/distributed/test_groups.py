@@ -58,9 +58,10 @@ def test_group_wrapper_translates_ranks_on_the_rows_of_a_mesh(subject: Subject) 
 
 
 @pytest.mark.clauses("PG-12")
+@pytest.mark.parametrize("grouped", (False, True), ids=("no_group", "group_given"))
 @pytest.mark.parametrize("active", (0, 1))
-def test_one_rank_alone_saves_and_loads_with_no_dist(subject: Subject, active: int) -> None:
-    same(returned(subject.run(2, on_ranks.save_alone, active, timeout=LIMIT)))
+def test_one_rank_alone_saves_and_loads_with_no_dist(subject: Subject, active: int, grouped: bool) -> None:
+    same(returned(subject.run(2, on_ranks.save_alone, active, grouped, timeout=LIMIT)))
     same(returned(subject.run(1, on_ranks.load_states_of, [active])))
 
 

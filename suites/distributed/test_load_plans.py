@@ -101,6 +101,12 @@ def test_load_reads_every_element_once_from_its_place(
     holds(not miscounted, "; ".join(miscounted), kind="elements read")
 
 
+@pytest.mark.clauses("RES-18")
+@pytest.mark.parametrize("order", ("parts_alone", "parts_first", "parts_last"))
+def test_targets_that_share_some_of_their_memory_are_filled(subject: Subject, order: str) -> None:
+    same(returned(subject.run(1, on_ranks.shared_memory, order)))
+
+
 @pytest.mark.clauses("RES-16", "RES-18")
 @pytest.mark.parametrize(
     ("ranks", "size", "stored", "wanted"),

@@ -24,7 +24,11 @@ def test_reader_resolves_fills_and_commits_each_item_once(subject: Subject) -> N
 
 @pytest.mark.clauses("RES-12")
 def test_reader_copies_into_whatever_target_is_resolved(subject: Subject) -> None:
-    same(returned(subject.run(1, on_ranks.awkward_targets)))
+    for rows, columns in ((6, 8), (180, 220)):
+        same(
+            returned(subject.run(1, on_ranks.awkward_targets, rows, columns)),
+            f"a target of {rows} x {columns} elements",
+        )
 
 
 @pytest.mark.clauses("RES-22")

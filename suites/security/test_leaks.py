@@ -20,6 +20,18 @@ def test_umask_is_obeyed(subject: Subject, umask: int) -> None:
         holds(not mode & umask, f"under umask {umask:03o} it made {path!r} with mode {mode:03o}", kind="mode", rank=0)
 
 
+@pytest.mark.clauses("SEC-06")
+@pytest.mark.parametrize("umask", (0o077, 0o027), ids=("077", "027"))
+def test_umask_is_obeyed_where_older_files_were_open_to_all(subject: Subject, umask: int) -> None:
+    [observed] = returned(subject.run(1, on_ranks.modes_of_overwrite, umask))
+    if observed is None:
+        raise NotApplicable("the backend opted out of saving where a checkpoint is")
+    if not observed.get("modes"):
+        raise Untestable(observed.get("unreachable", "the second save made no file that was not there before"))
+    for path, mode in sorted(observed["modes"].items()):
+        holds(not mode & umask, f"under umask {umask:03o} it made {path!r} with mode {mode:03o}", kind="mode", rank=0)
+
+
 @pytest.mark.clauses("SEC-07")
 def test_errors_and_logs_reveal_nothing(subject: Subject) -> None:
     outcomes = subject.run(2, on_ranks.texts_of_failures)

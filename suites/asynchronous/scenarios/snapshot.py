@@ -13,6 +13,7 @@ from torch.distributed.checkpoint.staging import AsyncStager
 
 from harness.faults.fault import Fault
 from harness.scenarios.compare import differences
+from harness.scenarios.sharding import pieces, shards_of
 from harness.scenarios.values import blank, coded
 from harness.session import Session, into_subject
 from harness.spec import Difference
@@ -56,8 +57,37 @@ def mutate_after_staging(session: Session, kind: str) -> list[Difference] | None
     return differences(_plain(wanted), _plain(target))
 
 
+def mutate_views_after_staging(session: Session) -> list[Difference]:
+    """Several views of each of two buffers, of which one is in the state; both change once staging is complete."""
+    buffers = [coded(3, (24,), version=1), coded(4, (24,), version=1)]
+    state = {"whole": buffers[0]}
+    for number, base in enumerate(buffers):
+        table = base.reshape(6, 4)
+        views = {
+            "transposed": table.t(), "part": table[1:3, 2:], "every other": base[1::2],
+            "row": table[2].expand(3, 4), "bits": base[3:7].view(torch.int64), "scalar": table[5, 3],
+        }  # fmt: skip
+        if "layouts" in session.storage.unsupported:
+            views = {key: view for key, view in views.items() if view.is_contiguous()}
+        state |= {f"{key} of {number}": view for key, view in views.items()}
+    wanted = {key: value.clone(memory_format=torch.contiguous_format) for key, value in state.items()}
+    checkpoint_id, slow = session.new_id(), Fault(phase="write_data", ranks=ALL, kind="delay", seconds=SLOW)
+    own = session.stager()
+    staged, uploaded = futures(session.async_save(state, checkpoint_id, faults=(slow,), async_stager=own))
+    if staged is not None:
+        into_subject(staged.result, 30)
+    for base in buffers:
+        base.fill_(-7)
+    into_subject(uploaded.result, 30)
+    target = blank(wanted)
+    session.load(target, checkpoint_id)
+    if own is not None:
+        own.close()
+    return differences(wanted, target)
+
+
 def sharded_values(session: Session) -> list[Difference]:
-    """A DTensor and a ShardedTensor, whose local parts change after the call has returned."""
+    """DTensors and ShardedTensors, in several parts or none on a rank, that change after the call has returned."""
     from torch.distributed._shard import sharded_tensor
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import Shard, distribute_tensor
@@ -67,21 +97,27 @@ def sharded_values(session: Session) -> list[Difference]:
     first = sum(len(part) for part in rows[: session.rank])
     metadata = sharded_tensor.ShardMetadata([first, 0], list(rows[session.rank].shape), f"rank:{session.rank}/cpu")
     shard = sharded_tensor.Shard(rows[session.rank].clone(), metadata)
+    ends = [(0, (0, 0), (3, 3)), (1, (3, 0), (4, 3)), (0, (7, 0), (1, 3))]
     state: dict[str, Any] = {
         "d": distribute_tensor(whole, mesh, [Shard(0)]),
         "s": sharded_tensor.init_from_local_shards([shard], 8, 3),
+        "row": distribute_tensor(whole[:1], mesh, [Shard(0)]),
+        "of the first": shards_of(whole, [(0, (0, 0), (8, 3))]),
+        "of the last": shards_of(whole, [(session.world_size - 1, (0, 0), (8, 3))]),
+        "of two": shards_of(whole, ends),
     }
+    wanted = {key: whole[:1] if key == "row" else whole for key in state}
     checkpoint_id, slow = session.new_id(), Fault(phase="write_data", ranks=ALL, kind="delay", seconds=SLOW)
     # Whatever stages when nobody asks for a stager: torch's DefaultStager itself knows no ShardedTensor.
     staged, uploaded = futures(session.async_save(state, checkpoint_id, faults=(slow,)))
     if staged is not None:
         into_subject(staged.result, 30)
-    state["d"].to_local().fill_(-7)
-    shard.tensor.fill_(-7)
+    for piece in [piece for value in state.values() for piece in pieces(value)]:
+        piece.fill_(-7)
     into_subject(uploaded.result, 30)
-    target = {"d": torch.full_like(whole, -1), "s": torch.full_like(whole, -1)}
+    target = {key: torch.full_like(value, -1) for key, value in wanted.items()}
     session.load(target, checkpoint_id)
-    return differences({"d": whole, "s": whole}, target)
+    return differences(wanted, target)
 
 
 def save_and_load_in_a_thread(session: Session) -> list[Difference]:

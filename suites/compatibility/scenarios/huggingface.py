@@ -32,6 +32,17 @@ def files_by_mapping(session: Session) -> tuple[list[str], dict[str, Any], list[
     return sorted(os.listdir(folder)), told, _loaded(session, state, folder)
 
 
+def part_of_a_mapping(session: Session, mapping: dict[str, int]) -> tuple[list[str], dict[str, str], list[Difference]]:
+    """Tensors that fill some files of a mapping only: the names of the files, their places, what differs after."""
+    state = {key: pattern(key, (4, 5), torch.float32) for key in mapping if key in ("a", "b")}
+    folder = _folder(session)
+    _save(session, state, folder, fqn_to_index_mapping=mapping)
+    index = Path(folder, INDEX)
+    told = json.loads(index.read_text()) if index.exists() else {}
+    files = [name for name in os.listdir(folder) if name.endswith(".safetensors")]
+    return sorted(files), told.get("weight_map", {}), _loaded(session, state, folder)
+
+
 def save_a_number(session: Session) -> Attempt:
     """A save of a tensor and of a number, for which the format has no place."""
     return session.attempt(_save, session, {"a": torch.ones(2), "step": 5}, _folder(session))
@@ -63,16 +74,19 @@ def two_chunks_on_one_rank(session: Session) -> list[Difference]:
     return _loaded(session, {"chunks": whole, "plain": whole}, folder)
 
 
-def shards_of_two_ranks(session: Session) -> tuple[list[list[int]], list[int], list[Difference]]:
-    """Rows of one tensor on each rank: the offsets in the headers, the size that a reader derives, what differs."""
-    whole, folder = coded(1, (5, 6), version=1), _folder(session)
+def shards_of_two_ranks(session: Session) -> tuple[dict[str, tuple[list[list[int]], list[int]]], list[Difference]]:
+    """Rows and columns on each rank: the offsets in the headers, the sizes that a reader derives, what differs."""
+    folder = _folder(session)
+    wholes = {"rows": coded(1, (5, 7), version=1), "columns": coded(2, (5, 7), version=1)}
     with own_groups():
-        rows = Placer(session.device).placed(whole, Layout("rows", (0, 1), ("S0",)))
-        _save(session, {"rows": rows}, folder, save_distributed=True)
+        placer = Placer(session.device)
+        layouts = {"rows": Layout("rows", (0, 1), ("S0",)), "columns": Layout("columns", (0, 1), ("S1",))}
+        placed = {key: placer.placed(whole, layouts[key]) for key, whole in wholes.items()}
+        _save(session, placed, folder, save_distributed=True)
         reader = into_subject(session.tool("HuggingFaceStorageReader"), folder)
-        metadata = into_subject(reader.read_metadata)
-        size = [int(length) for length in metadata.state_dict_metadata["rows"].size]
-        return _saved_offsets(folder, "rows"), size, _loaded(session, {"rows": whole}, folder)
+        stored = into_subject(reader.read_metadata).state_dict_metadata
+        told = {key: (_saved_offsets(folder, key), [int(length) for length in stored[key].size]) for key in wholes}
+        return told, _loaded(session, wholes, folder)
 
 
 def consolidated(session: Session, what: str, style: str) -> tuple[list[str], list[str], list[Difference]]:

@@ -27,10 +27,13 @@ def checkpoint_to_file(session: Session) -> list[Difference]:
     return differences({"model": model.state_dict()}, torch.load(path, weights_only=False))
 
 
-def file_to_checkpoint(session: Session) -> list[Difference]:
-    """A file of torch.save, converted, and loaded into another model."""
+def file_to_checkpoint(session: Session, form: str) -> list[Difference]:
+    """A file of torch.save, converted, and loaded into another model.
+
+    form: `zip`, as torch.save writes it; or `old`: as it wrote it before torch 1.6, which torch.load still reads.
+    """
     model, other, checkpoint_id, path = uneven_model(1), uneven_model(2), session.new_id(), file_path(session)
-    torch.save({"model": model.state_dict()}, path)
+    torch.save({"model": model.state_dict()}, path, _use_new_zipfile_serialization=form == "zip")
     into_subject(session.tool("torch_save_to_dcp"), path, checkpoint_id)
     session.load({"model": other}, checkpoint_id)
     return differences(model.state_dict(), other.state_dict())
@@ -140,8 +143,15 @@ def file_path(session: Session, name: str = "model") -> str:
 
 
 def random_state(seed: int, *, objects: bool) -> dict[str, Any]:
-    """A nested state with string keys, without empty containers (which no checkpoint keeps)."""
-    return _random_dict(random.Random(seed), 4, objects)
+    """A nested state with string keys, without empty containers (which no checkpoint keeps).
+
+    Some mappings have keys that read like the places of a list, in or out of their order.
+    """
+    choose = random.Random(seed)
+    state = _random_dict(choose, 4, objects)
+    for key, names in (("places", ["0", "1", "2"]), ("turned", ["1", "0"]), ("one", ["0"])):
+        state[key] = {name: _random_value(choose, 1, objects) for name in names}
+    return state
 
 
 def _random_dict(choose: random.Random, depth: int, objects: bool) -> dict[str, Any]:

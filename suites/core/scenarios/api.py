@@ -14,6 +14,8 @@ from harness.session import Session, into_subject
 from harness.spec import Attempt, Difference
 from suites.core.scenarios.described import entries
 from suites.core.scenarios.looking import (
+    NamedReader,
+    NamedWriter,
     NewReader,
     NewWriter,
     OldReader,
@@ -42,6 +44,16 @@ def save_and_describe(session: Session) -> dict[str, Any]:
     defaults = {"planner": None, "process_group": None, "no_dist": False}
     given = {name: value for name, value in defaults.items() if session.takes("save", name)}
     return entries(session.save(state, session.new_id(), **given))
+
+
+def save_alone_and_describe(session: Session, how: str) -> dict[str, Any] | None:
+    """As `save_and_describe`, of a save in which each rank is on its own; None where none can be."""
+    state = {**small_state(), f"own{session.rank}": coded(9, (2,), version=session.rank)}
+    if how == "no_dist":
+        return entries(session.save(state, session.new_id(f"rank{session.rank}"), no_dist=True))
+    if not session.takes("save", "use_collectives") or "rank_local_metadata" in session.storage.unsupported:
+        return None
+    return entries(session.save(state, session.new_id(), use_collectives=False))
 
 
 def positional_storage(session: Session) -> dict[str, Any] | None:
@@ -193,11 +205,12 @@ def load_steps(session: Session) -> list[Step] | None:
 
 
 def storage_of_old_and_new(session: Session) -> dict[str, Any] | None:
-    """Round trips through set-up methods with the original arguments only, and with room for others."""
+    """Round trips through set-up methods with the original arguments only, with further ones, with room for any."""
     if not uses_storage(session):
         return None
     found: dict[str, Any] = {}
-    for kind, writer_kind, reader_kind in (("old", OldWriter, OldReader), ("new", NewWriter, NewReader)):
+    kinds = (("old", OldWriter, OldReader), ("named", NamedWriter, NamedReader), ("new", NewWriter, NewReader))
+    for kind, writer_kind, reader_kind in kinds:
         checkpoint_id, state, target, given = session.new_id(kind), small_state(), blank(small_state()), list[str]()
         session.save(state, checkpoint_id, writer=writer_kind(session.writer(checkpoint_id), given))
         session.load(target, checkpoint_id, reader=reader_kind(session.reader(checkpoint_id), given))
@@ -255,7 +268,11 @@ def deprecated_calls(session: Session) -> dict[str, Any] | None:
 def not_a_mapping(session: Session) -> dict[str, Any]:
     """Saves of what is no mapping, the storage calls that each made, and how a load of the id ends afterwards."""
     found: dict[str, Any] = {}
-    wrong: dict[str, Any] = {"None": None, "a list": [coded(1, (2,), version=1)], "a module": torch.nn.BatchNorm1d(2)}
+    value = coded(1, (2,), version=1)
+    wrong: dict[str, Any] = {
+        "None": None, "a list": [value], "a module": torch.nn.BatchNorm1d(2), "an empty list": [],
+        "an empty tuple": (), "a list of pairs": [("t", value)], "an empty text": "",
+    }  # fmt: skip
     for name, state in wrong.items():
         checkpoint_id, seen = session.new_id(name.replace(" ", "-")), list[Step]()
         given = {}

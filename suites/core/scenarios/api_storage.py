@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from harness.scenarios.values import blank, coded
 from harness.session import Session, into_subject
 from harness.spec import Attempt, Difference
 from suites.core.scenarios.driving import drive_load, drive_save
-from suites.core.scenarios.looking import in_fresh_folder, listing, takes
+from suites.core.scenarios.looking import in_fresh_folder, listing, takes, uses_storage
 
 PICKLED_CALL = (
     "import sys, pickle; path, file = sys.argv[1:]; sys.path[:] = pickle.loads(bytes.fromhex(path)); "
@@ -34,8 +35,18 @@ class InjectedError(OSError):
     """What a planner of these scenarios raises in the middle of an operation."""
 
 
+def _stop(method: str, how: str) -> None:
+    """End the operation: with an error, or ("interrupted") as Ctrl-C does, which only the main thread ever meets."""
+    announce("fault", phase=method, what="raise")
+    if how == "interrupted" and threading.current_thread() is threading.main_thread():
+        raise KeyboardInterrupt(f"injected by dcp-conformance in {method}")
+    raise InjectedError(5, f"injected by dcp-conformance in {method}")
+
+
 class _FailsOnLast(DefaultSavePlanner):
     """Cannot give the data of the last item, once."""
+
+    how = "failed"
 
     def finish_plan(self, new_plan: Any) -> Any:
         plan = super().finish_plan(new_plan)
@@ -44,17 +55,17 @@ class _FailsOnLast(DefaultSavePlanner):
 
     def resolve_data(self, write_item: Any) -> Any:
         if write_item.index == self.last:
-            announce("fault", phase="resolve_data", what="raise")
-            raise InjectedError(5, "injected by dcp-conformance in resolve_data")
+            _stop("resolve_data", self.how)
         return super().resolve_data(write_item)
 
 
 class _FailsOnTarget(DefaultLoadPlanner):
     """Has nowhere to put the first thing that arrives."""
 
+    how = "failed"
+
     def resolve_tensor(self, read_item: Any) -> Any:
-        announce("fault", phase="resolve_tensor", what="raise")
-        raise InjectedError(5, "injected by dcp-conformance in resolve_tensor")
+        _stop("resolve_tensor", self.how)
 
 
 class PathOfAnotherKind:
@@ -86,6 +97,27 @@ def used_again(session: Session) -> dict[str, list[Difference]]:
         reader.reset()
         found[f"turn {turn} of one reader with a reset between"] = _loaded(reader, version)
     return found
+
+
+def used_again_after_one_rank(session: Session) -> dict[str, list[Difference]]:
+    """One writer and one reader first with the metadata of a single rank, then with that of all, reset between."""
+    alone, together = session.new_id("alone"), session.new_id("together")
+    writer, reader, one_rank = session.writer(alone), session.reader(alone), {"rank": 0, "use_collectives": False}
+    methods = (writer.set_up_storage_writer, reader.set_up_storage_reader)
+    roomy = all(_has_room(method) for method in methods) and takes(reader.read_metadata, "rank")
+    if not roomy or "rank_local_metadata" in session.storage.unsupported:
+        return {}
+    drive_save(writer, state_of(1), extra=one_rank)
+    writer.reset(together)
+    drive_save(writer, state_of(2))
+    own, target = blank(state_of(1)), blank(state_of(2))
+    drive_load(reader, own, extra=one_rank, asked={"rank": 0})
+    reader.reset(together)
+    drive_load(reader, target)
+    return {
+        "a load of what one rank saved": differences(state_of(1), own),
+        "a load of what all saved, with the same reader after a reset": differences(state_of(2), target),
+    }
 
 
 def seen_as_it_is(session: Session) -> dict[str, list[Difference]]:
@@ -123,6 +155,13 @@ def load_of_nothing(session: Session) -> dict[str, Any]:
     """How loads of an id end at which nothing was saved, and what is there afterwards."""
     checkpoint_id = session.new_id("never-saved")
     loads = [session.attempt(session.load, blank(state_of(1)), checkpoint_id) for _ in range(2)]
+    if uses_storage(session, "load"):
+        # By a reader that was made for another id, and has loaded from it.
+        saved = session.new_id("saved")
+        session.save(state_of(1), saved)
+        reader = session.reader(saved)
+        session.load(blank(state_of(1)), saved, reader=reader)
+        loads.append(session.attempt(session.load, blank(state_of(1)), checkpoint_id, reader=reader, style="passed"))
     traces = list(session.blobs(checkpoint_id).names()) if "stored_bytes" not in session.storage.unsupported else []
     if "local_files" not in session.storage.unsupported and os.path.lexists(checkpoint_id):
         traces.append(str(checkpoint_id))
@@ -150,15 +189,20 @@ def unknown_keywords(session: Session) -> list[Difference] | None:
     return differences(state_of(1), target)
 
 
-def writer_after_failure(session: Session, reset: bool) -> dict[str, Any] | None:
-    """A writer whose save failed in the middle saves again: after a reset to a fresh id, or just so to its own."""
+def writer_after_failure(session: Session, reset: bool, how: str) -> dict[str, Any] | None:
+    """A writer whose save failed (or was interrupted) in the middle saves again.
+
+    After a reset it saves to a fresh id, and without one to its own.
+    """
     if not reset and "overwrite" in session.storage.unsupported:
         return None
     checkpoint_id = session.new_id("failing")
     tap = _Results()
     writer = interpose(session.writer(checkpoint_id), ("finish",), tap)
     # Of more keys than the next one has, so that what is left of it shows.
-    failed = session.attempt(drive_save, writer, state_of(3), planner=_FailsOnLast())
+    planner = _FailsOnLast()
+    planner.how = how
+    failed = session.attempt(drive_save, writer, state_of(3), planner=planner)
     if reset:
         checkpoint_id = session.new_id("fresh")
         writer.reset(checkpoint_id)
@@ -181,12 +225,14 @@ class _Results:
         return inner(*args, **kwargs)
 
 
-def reader_after_failure(session: Session, reset: bool) -> dict[str, Any]:
-    """A reader whose load failed in the middle loads again."""
+def reader_after_failure(session: Session, reset: bool, how: str) -> dict[str, Any]:
+    """A reader whose load failed, or was interrupted, in the middle loads again."""
     checkpoint_id, target = session.new_id(), blank(state_of(1))
     drive_save(session.writer(checkpoint_id), state_of(1))
     reader = session.reader(checkpoint_id)
-    failed = session.attempt(drive_load, reader, blank(state_of(1)), planner=_FailsOnTarget())
+    planner = _FailsOnTarget()
+    planner.how = how
+    failed = session.attempt(drive_load, reader, blank(state_of(1)), planner=planner)
     if reset:
         reader.reset(checkpoint_id)
     again = session.attempt(drive_load, reader, target)

@@ -46,7 +46,7 @@ def load_of_others(session: Session) -> list[Difference]:
 
 
 def load_elsewhere(session: Session, how: str) -> list[Difference] | None:
-    """Move the checkpoint, or copy it and remove the original, and load it from its new place, in another folder."""
+    """Move the checkpoint, or copy it and remove or spoil the original, and load it from its new folder."""
     checkpoint_id = str(session.new_id())
     session.save(_state(0), checkpoint_id)
     place = os.path.join(str(session.new_id("elsewhere")), "deeper", "under another name")
@@ -116,10 +116,22 @@ def _transfer(piece: Path, place: str, how: str) -> None:
         os.rename(piece, place)
     elif piece.is_dir():
         shutil.copytree(piece, place, symlinks=True)
-        shutil.rmtree(piece)
+        _give_up(piece, how)
     else:
         shutil.copy(piece, place)
-        piece.unlink()
+        _give_up(piece, how)
+
+
+def _give_up(piece: Path, how: str) -> None:
+    """Remove the original; or leave every file of it in its place, with other bytes."""
+    if how == "copied":
+        shutil.rmtree(piece) if piece.is_dir() else piece.unlink()
+        return
+    for path in [piece, *piece.rglob("*")]:
+        if path.is_file() and not path.is_symlink():
+            content = path.read_bytes()
+            path.unlink()  # a new file: the copy may be a link to the old one
+            path.write_bytes(bytes(255 - byte for byte in content))
 
 
 def _copied_in_disorder(checkpoint_id: Any, copy: Any) -> bool:

@@ -22,10 +22,19 @@ def drive_save(
 
 
 def drive_load(
-    reader: Any, target: dict[str, Any], *, planner: Any = None, extra: Mapping[str, Any] = NOTHING
+    reader: Any,
+    target: dict[str, Any],
+    *,
+    planner: Any = None,
+    extra: Mapping[str, Any] = NOTHING,
+    asked: Mapping[str, Any] = NOTHING,
 ) -> Metadata:
-    """Load into `target` through `reader` as the only rank, and return the metadata that it read."""
-    found: Metadata = into_subject(_load, reader, target, DefaultLoadPlanner() if planner is None else planner, extra)
+    """Load into `target` through `reader` as the only rank, and return the metadata that it read.
+
+    extra: keyword arguments for its set-up method; asked: for read_metadata.
+    """
+    planner = DefaultLoadPlanner() if planner is None else planner
+    found: Metadata = into_subject(_load, reader, target, planner, extra, asked)
     return found
 
 
@@ -39,8 +48,8 @@ def _save(writer: Any, state: dict[str, Any], planner: Any, extra: Mapping[str, 
     return metadata
 
 
-def _load(reader: Any, target: dict[str, Any], planner: Any, extra: Mapping[str, Any]) -> Any:
-    metadata = reader.read_metadata()
+def _load(reader: Any, target: dict[str, Any], planner: Any, extra: Mapping[str, Any], asked: Mapping[str, Any]) -> Any:
+    metadata = reader.read_metadata(**asked)
     planner.set_up_planner(target, metadata, True)
     reader.set_up_storage_reader(metadata, True, **extra)
     plans = planner.create_global_plan([reader.prepare_local_plan(planner.create_local_plan())])

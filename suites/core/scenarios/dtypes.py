@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -135,25 +136,28 @@ def aliased_target(session: Session, expanded: bool) -> tuple[Attempt, list[Any]
     return attempt, memory.tolist()
 
 
-# Targets of shape (2, 3, 4, 5) in memory of another order.
-TARGET_LAYOUTS: dict[str, Callable[[], torch.Tensor]] = {
-    "channels_last": lambda: torch.full((2, 3, 4, 5), -1.0).to(memory_format=torch.channels_last),
-    "permuted": lambda: torch.full((5, 4, 3, 2), -1.0).permute(3, 2, 1, 0),
-    "every_other": lambda: torch.full((4, 3, 4, 5), -1.0)[::2],
-    "dense": lambda: torch.full((2, 3, 4, 5), -1.0),
+# Targets of a shape of four dimensions in memory of another order.
+TARGET_LAYOUTS: dict[str, Callable[..., torch.Tensor]] = {
+    "channels_last": lambda a, b, c, d: torch.full((a, b, c, d), -1.0).to(memory_format=torch.channels_last),
+    "permuted": lambda a, b, c, d: torch.full((d, c, b, a), -1.0).permute(3, 2, 1, 0),
+    "every_other": lambda a, b, c, d: torch.full((2 * a, b, c, d), -1.0)[::2],
+    "row_padded": lambda a, b, c, d: torch.full((a, b, c, d + 4), -1.0)[..., 3 : d + 3],
+    "dense": lambda a, b, c, d: torch.full((a, b, c, d), -1.0),
 }
+# A small one, and one that readers treat as large.
+TARGET_SHAPES = ((2, 3, 4, 5), (4, 8, 50, 90))
 
 
 def target_layout(session: Session, layout: str) -> tuple[list[int], list[int], list[Difference]]:
-    """Strides of a target before and after loads of a dense and a channels-last source, and what differs."""
+    """Strides of targets before and after loads of dense and channels-last sources, and what differs."""
     found: list[Difference] = []
     strides, after = [], []
-    for order in (torch.contiguous_format, torch.channels_last):
-        checkpoint_id = session.new_id(str(order))
-        source = pattern("layout", (2, 3, 4, 5), torch.float32).to(memory_format=order)
+    for shape, order in itertools.product(TARGET_SHAPES, (torch.contiguous_format, torch.channels_last)):
+        checkpoint_id = session.new_id(f"{shape} {order}")
+        source = pattern("layout", shape, torch.float32).to(memory_format=order)
         if order is torch.channels_last and "layouts" in session.storage.unsupported:
             continue
-        tensor = TARGET_LAYOUTS[layout]()
+        tensor = TARGET_LAYOUTS[layout](*shape)
         target = {"a": tensor}
         strides += list(tensor.stride())
         session.save({"a": source}, checkpoint_id)
@@ -182,9 +186,17 @@ GRADIENTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 def gradient_round_trip(session: Session, kind: str) -> tuple[list[str], list[Difference]]:
-    """A tensor with an autograd history as source and target: what changed in it, what a load gives otherwise."""
-    checkpoint_id, values = session.new_id(), coded(1, (6,), version=1)
-    source, tensor = GRADIENTS[kind](values), GRADIENTS[kind](torch.full((6,), -1.0, dtype=torch.float64))
+    """A tensor with an autograd history as source and target: what changed in it, what a load gives otherwise.
+
+    A small tensor, and one that readers treat as large.
+    """
+    changed, found = zip(*(_gradient_trip(session, kind, count) for count in (6, 150_000)), strict=True)
+    return [item for one in changed for item in one], [item for one in found for item in one]
+
+
+def _gradient_trip(session: Session, kind: str, count: int) -> tuple[list[str], list[Difference]]:
+    checkpoint_id, values = session.new_id(f"of{count}"), coded(1, (count,), version=1)
+    source, tensor = GRADIENTS[kind](values), GRADIENTS[kind](torch.full((count,), -1.0, dtype=torch.float64))
     before = [_history(source), _history(tensor)]
     session.save({"a": source}, checkpoint_id)
     target = {"a": tensor}
@@ -216,4 +228,4 @@ def _gradient(source: torch.Tensor) -> list[str]:
     """The source's own history must still work: its gradient is one everywhere."""
     leaf = source.grad_fn.next_functions[0][0].variable  # type: ignore[union-attr]
     source.sum().backward()
-    return [] if bool((leaf.grad == 1.0).all()) else [f"its gradient is {leaf.grad.tolist()} instead of ones"]
+    return [] if bool((leaf.grad == 1.0).all()) else [f"its gradient is {leaf.grad[:6].tolist()} ... instead of ones"]

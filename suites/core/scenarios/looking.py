@@ -133,6 +133,16 @@ class OldWriter(StorageWriter):
         return True
 
 
+class NamedWriter(OldWriter):
+    """A writer with arguments of its own for what an engine may know; it has no room for others, and notes them."""
+
+    def set_up_storage_writer(  # type: ignore[override]
+        self, is_coordinator: bool, rank: int | None = None, use_collectives: bool | None = None
+    ) -> None:
+        self.given += _told(rank, use_collectives)
+        self.inner.set_up_storage_writer(is_coordinator)
+
+
 class NewWriter(OldWriter):
     """A writer that takes whatever else an engine gives, and notes what that was."""
 
@@ -170,9 +180,23 @@ class OldReader(StorageReader):
         return True
 
 
+class NamedReader(OldReader):
+    """A reader with arguments of its own for what an engine may know; it has no room for others, and notes them."""
+
+    def set_up_storage_reader(  # type: ignore[override]
+        self, metadata: Any, is_coordinator: bool, rank: int | None = None, use_collectives: bool | None = None
+    ) -> None:
+        self.given += _told(rank, use_collectives)
+        self.inner.set_up_storage_reader(metadata, is_coordinator)
+
+
 class NewReader(OldReader):
     """A reader that takes whatever else an engine gives, and notes what that was."""
 
     def set_up_storage_reader(self, metadata: Any, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
         self.given += [f"argument {len(args)}"] * bool(args) + list(kwargs)
         self.inner.set_up_storage_reader(metadata, is_coordinator)
+
+
+def _told(rank: int | None, use_collectives: bool | None) -> list[str]:
+    return ["rank"] * (rank is not None) + ["use_collectives"] * (use_collectives is not None)

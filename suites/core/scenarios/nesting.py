@@ -86,6 +86,11 @@ def same_flat_key(session: Session, case: str) -> Attempt:
     states: dict[str, dict[str, Any]] = {
         "dotted": {"outer": {"inner": one}, "outer.inner": other},
         "integer": {"outer": {1: one, "1": other}},
+        "negative": {"outer": {"-1": one, -1: other}},
+        "list_first": {"outer": [other, one], "outer.1": one},
+        "list_last": {"outer.1": one, "outer": [other, one]},
+        "list_below": {"outer": [other, {"inner": one}], "outer.1": {"inner": other}},
+        "crossed": {"outer": {"inner.leaf": one}, "outer.inner": {"leaf": other}},
     }
     session.save({"outer": one}, session.new_id("sound"))
     return session.attempt(session.save, states[case], session.new_id())

@@ -14,7 +14,9 @@ def integer_keys(session: Session, place: str, leaf: str) -> list[Difference] | 
     """Values under integer keys at top level or nested; None for objects that cannot be stored."""
     if leaf == "objects" and "objects" in session.storage.unsupported:
         return None
-    values: dict[Any, Any] = {key: coded(key, (3,), version=1) if leaf == "tensors" else 5 + key for key in (0, 1, 10)}
+    keys = (0, 1, 10, -1, -12, 2**40)
+    leaves = [coded(place, (3,), version=1) if leaf == "tensors" else 5 + place for place in range(len(keys))]
+    values: dict[Any, Any] = dict(zip(keys, leaves, strict=True))
     state = values if place == "top" else {"outer": values, "list": [coded(99, (2,), version=1), values]}
     checkpoint_id, target = session.new_id(), blank(state)
     session.save(state, checkpoint_id)

@@ -37,6 +37,12 @@ def _quantized(value: float, scale: float, zero: int) -> torch.Tensor:
     return torch.quantize_per_tensor(torch.full((2,), value), scale, zero, torch.quint8)
 
 
+def _attributed(tensor: torch.Tensor) -> torch.Tensor:
+    """With notes of a library's own on it, as parallel and optimizer libraries leave them."""
+    tensor.note = Custom(1, "text")  # type: ignore[attr-defined]
+    return tensor
+
+
 # Made from a number that is 1 for what is saved and 0 for the target; how to compare is in _plain.
 UNUSUAL: dict[str, Callable[[int], Any]] = {
     "uint4": _bits("uint4"),
@@ -60,6 +66,8 @@ SAVEABLE: dict[str, Callable[[int], Any]] = {
     ),
     "quantized": lambda fill: _quantized(float(fill), 0.1, 0),
     "custom_class": lambda fill: Custom(fill, "text") if fill else None,
+    "attributed_tensor": lambda fill: _attributed(torch.full((2,), float(fill))),
+    "attributed_parameter": lambda fill: _attributed(torch.nn.Parameter(torch.full((2,), float(fill)))),
 }
 
 

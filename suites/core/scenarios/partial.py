@@ -47,6 +47,21 @@ def ask_for_missing(session: Session, template: dict[str, Any]) -> Attempt:
     return session.attempt(session.load, _asked(template), checkpoint_id)
 
 
+def ask_for_lookalikes(session: Session) -> list[tuple[str, Attempt]]:
+    """How loads end that ask for one flat key each, which begins, ends or goes on like a stored one, or is above it."""
+    checkpoint_id, tensor = session.new_id(), coded(1, (4,), version=1)
+    session.save({"layer10": tensor, "outer": {"weight_ema": tensor, "inner": {"bias": tensor}}}, checkpoint_id)
+    templates: dict[str, dict[str, Any]] = {
+        "layer1": {"layer1": 4}, "layer100": {"layer100": 4}, "ayer10": {"ayer10": 4}, "LAYER10": {"LAYER10": 4},
+        "outer": {"outer": 4}, "inner": {"inner": {"bias": 4}}, "weight_ema": {"weight_ema": 4},
+        "outer.weight": {"outer": {"weight": 4}}, "outer.inner.bias.bias": {"outer": {"inner": {"bias": {"bias": 4}}}},
+    }  # fmt: skip
+    return [
+        (key, session.attempt(session.load, {**_asked(template), **_asked({"layer10": 4})}, checkpoint_id))
+        for key, template in templates.items()
+    ]
+
+
 def ask_for_more_of_a_list(session: Session, stored: int, asked: int) -> tuple[Attempt, list[Difference]]:
     """Save a list of `stored` tensors, load into one of `asked`; what differs counts only where the load returned."""
     checkpoint_id, state = session.new_id(), [coded(place, (4,), version=1) for place in range(stored)]
@@ -70,17 +85,20 @@ def allow_missing(session: Session) -> list[Difference]:
     return differences(state, target)
 
 
-def ask_for_one_of_three(session: Session) -> tuple[list[Difference], list[str]]:
-    """Load one of three keys: what differs, and the keys for which items were planned (as far as they can be seen)."""
-    checkpoint_id = session.new_id()
-    state = {name: coded(key, (4,), version=1) for key, name in enumerate(("first", "second", "third"))}
-    session.save(state, checkpoint_id)
-    tap, target = _ReadKeys(), {"second": torch.full((4,), EARLIER, dtype=torch.float64)}
+def ask_for_some_of_each(session: Session) -> tuple[list[Difference], list[str]]:
+    """Load one of three keys at each level: what differs, and for which keys items were planned (where seen)."""
+    checkpoint_id, names = session.new_id(), ("a_unasked", "second", "unasked")
+    values: dict[str, Any] = {name: coded(key, (4,), version=1) for key, name in enumerate(names)}
+    unasked = {"deep": {"unasked": values["unasked"]}}
+    session.save({**values, "dict": {**values, **unasked}, "list": [dict(values)], **unasked}, checkpoint_id)
+    wanted = {"second": values["second"]}
+    state: dict[str, Any] = {**wanted, "dict": wanted, "list": [wanted]}
+    tap, target = _ReadKeys(), blank(state)
     reader = None if session.storage.reader is None else session.reader(checkpoint_id)
     if reader is not None:
         reader = interpose(reader, ("prepare_local_plan",), tap)
     session.load(target, checkpoint_id, reader=reader)
-    return differences({"second": state["second"]}, target), sorted(tap.keys)
+    return differences(state, target), sorted(tap.keys)
 
 
 def keep_skipped_values(session: Session) -> list[str]:
@@ -99,6 +117,7 @@ def unusual_values() -> dict[str, Any]:
         "object": Opaque(), "set": {1, 2}, "complex": 3j, "dtype": torch.float16, "text": "kept", "none": None,
         "list": [1],
         "tensor": coded(9, (3,), version=1), "tuple": (1, 2), "bytes": b"kept", "blob": io.BytesIO(b"kept"),
+        "meta": torch.empty(3, device="meta"), "parameter": torch.nn.Parameter(coded(8, (2,), version=1)),
     }  # fmt: skip
     with contextlib.suppress(ImportError):  # torch works without numpy
         import numpy
@@ -199,6 +218,8 @@ def _asked(template: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unequal(value: Any, found: Any) -> bool:
+    if isinstance(value, torch.Tensor) and value.is_meta:
+        return not (isinstance(found, torch.Tensor) and found.is_meta and found.shape == value.shape)
     return (
         bool(differences(value, found, limit=1)) if type(value).__name__ != "ndarray" else bool((value != found).any())
     )

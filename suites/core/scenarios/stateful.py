@@ -139,22 +139,32 @@ def nested_stateful(session: Session) -> tuple[list[Difference], list[str]]:
     checkpoint_id = session.new_id()
     session.save(_nested(version=1), checkpoint_id)
     target = _nested(version=2)
-    inner, listed = target["dict"]["inner"], target["list"][0]
+    held = _stateful_places(target)
     session.load(target, checkpoint_id)
-    replaced = [
-        name
-        for name, same in (("dict.inner", target["dict"]["inner"] is inner), ("list.0", target["list"][0] is listed))
-        if not same
-    ]
-    wanted = {"dict.inner": coded(1, (4,), version=1), "list.0": coded(2, (4,), version=1)}
-    return differences(wanted, {"dict.inner": inner.tensor, "list.0": listed.tensor}), replaced
+    after = _stateful_places(target)
+    replaced = [name for name, item in held.items() if after[name] is not item]
+    wanted = {name: item.tensor for name, item in _stateful_places(_nested(version=1)).items()}
+    return differences(wanted, {name: item.tensor for name, item in held.items()}), replaced
 
 
 def _nested(*, version: int) -> dict[str, Any]:
+    made = [Nested(coded(key, (4,), version=version)) for key in range(6)]
+    plain = [coded(10 + key, (2,), version=version) for key in range(4)]
     return {
-        "dict": {"inner": Nested(coded(1, (4,), version=version))},
-        "list": [Nested(coded(2, (4,), version=version))],
+        "dict": {"inner": made[0]},
+        "list": [made[1]],
+        "behind": {"plain": plain[0], "list": [plain[1], made[2], {"plain": plain[2], "inner": made[3]}]},
+        "between": [[plain[3], [made[4]]], {"a": {"b": made[5]}}],
     }
+
+
+def _stateful_places(state: dict[str, Any]) -> dict[str, Any]:
+    behind, between = state["behind"]["list"], state["between"]
+    return {
+        "dict.inner": state["dict"]["inner"], "list.0": state["list"][0], "behind.list.1": behind[1],
+        "behind.list.2.inner": behind[2]["inner"], "between.0.1.0": between[0][1][0],
+        "between.1.a.b": between[1]["a"]["b"],
+    }  # fmt: skip
 
 
 def failed_plan(session: Session) -> tuple[Attempt, list[str]]:

@@ -38,6 +38,27 @@ def shared_and_own(session: Session) -> tuple[Written | None, list[Difference]]:
     return written(notes), found
 
 
+def names_like_offsets(session: Session) -> list[Difference]:
+    """Save tensors whose names go on, after the name of another, as an offset in that one would; what comes back."""
+    with own_groups():
+        placer = Placer(session.device)
+        session.save(_names_like_offsets(session, placer), session.new_id("near"))
+        target = {key: blanked(item) for key, item in _names_like_offsets(session, placer).items()}
+        session.load(target, session.new_id("near"))
+        state = _names_like_offsets(session, placer)
+        return [item for key in state for item in piece_differences(state[key], target[key], key)]
+
+
+def _names_like_offsets(session: Session, placer: Placer) -> dict[str, Any]:
+    ranks, ends = tuple(range(session.world_size)), ("0", ".0", ".0.0", "_0", "_0_0", ":0", "(0, 0)", "@0")
+    shapes = {"near": (2, 8), **{f"near{end}": (16,) for end in ends}, "near.": (4, 4), "near ": ()}
+    state = {name: coded(key, shape, version=1).to(session.device) for key, (name, shape) in enumerate(shapes.items())}
+    # Of the sharded one each rank holds a row; beside it each has a tensor that is named after its row.
+    state["sharded"] = placer.distributed(coded(40, (session.world_size, 2), version=1), ranks, ["S0"])
+    own = coded(50 + session.rank, (2,), version=1).to(session.device)
+    return {**state, f"sharded.{session.rank}": own, f"sharded_{session.rank}": own.clone()}
+
+
 def _shared_state(session: Session, placer: Placer) -> dict[str, Any]:
     ranks = tuple(range(session.world_size))
     state: dict[str, Any] = {f"plain{key}": coded(key, (16,), version=1).to(session.device) for key in range(3)}

@@ -75,14 +75,19 @@ def save_in_two_groups(session: Session) -> None:
     session.save(_state(session.rank), session.new_id(f"group{number}"), faults=(slow,), process_group=groups[number])
 
 
-def save_alone(session: Session, active: int) -> list[Difference]:
-    """One rank of a world saves and loads with no_dist; the others do nothing."""
+def save_alone(session: Session, active: int, grouped: bool) -> list[Difference]:
+    """One rank of a world saves and loads with no_dist; the others do nothing. grouped: it names a group of all too."""
+    group = session.new_group(SHORT) if grouped else None
     if session.rank != active:
         return []
     checkpoint_id, target = session.new_id(), blank(_state(session.rank))
-    session.save(_state(session.rank), checkpoint_id, no_dist=True)
-    session.load(target, checkpoint_id, no_dist=True)
+    session.save(_state(session.rank), checkpoint_id, no_dist=True, **_named(session, "save", group))
+    session.load(target, checkpoint_id, no_dist=True, **_named(session, "load", group))
     return differences(_state(session.rank), target)
+
+
+def _named(session: Session, call: str, group: Any) -> dict[str, Any]:
+    return {} if group is None or not session.takes(call, "process_group") else {"process_group": group}
 
 
 def save_coordinated_by_last(session: Session) -> None:

@@ -164,6 +164,25 @@ def load_into_other_shape(
     return session.attempt(session.load, target, session.new_id(), **planner)
 
 
+def shared_memory(session: Session, order: str) -> list[Difference]:
+    """Load a matrix and parts of it into a matrix and views of it, most of which begin where it begins."""
+    state = _with_views(coded(1, (4, 4), version=1).to(session.device), order)
+    target = _with_views(torch.full((4, 4), -1.0, dtype=torch.float64, device=session.device), order)
+    session.save({name: item.clone() for name, item in state.items()}, session.new_id())
+    session.load(dict(target), session.new_id())
+    return [item for name in state for item in piece_differences(state[name], target[name], name)]
+
+
+def _with_views(whole: torch.Tensor, order: str) -> dict[str, torch.Tensor]:
+    views = {
+        "row": whole[0], "column": whole[:, 0], "corner": whole[:2, :2], "diagonal": whole.diagonal(),
+        "first": whole[0, 0], "inner": whole[1:3, 1:3], "other": whole[2],
+    }  # fmt: skip
+    return {"parts_alone": views, "parts_first": {**views, "whole": whole}, "parts_last": {"whole": whole, **views}}[
+        order
+    ]
+
+
 def small_tensors(session: Session) -> list[Difference]:
     """Tensors without dimensions or without elements, alone and beside an ordinary one."""
     shapes: list[tuple[int, ...]] = [(), (0,), (3, 0, 2), (1,), (4, 5)]

@@ -22,6 +22,8 @@ from harness.session import Session
 from harness.spec import Difference
 
 SHAPES: dict[str, tuple[int, ...]] = {"line": (23,), "table": (9, 7), "block": (4, 5, 6)}
+# What readers treat as large.
+LARGE: dict[str, tuple[int, ...]] = {"long line": (70_001,), "large table": (257, 263)}
 
 
 @dataclass
@@ -112,16 +114,17 @@ def _item(metadata: Any, name: str, place: str, offsets: tuple[int, ...], length
 
 def random_boxes(session: Session, count: int, seed: int) -> list[Difference]:
     """Read `count` random boxes of stored tensors of 1 to 3 dimensions in shuffled order, each into its own target; and
-    a fifth of them once more, each in a plan of its own.
+    half of them once more, in plans of one box and of two, mostly of one tensor.
     """
     chance = random.Random(seed)
-    stored = {name: coded(key, shape, version=1) for key, (name, shape) in enumerate(SHAPES.items())}
+    shapes = SHAPES | LARGE
+    stored = {name: coded(key, shape, version=1) for key, (name, shape) in enumerate(shapes.items())}
     reader, metadata = _saved(session, stored)
     planner, items, expected = _Hands(), list[ReadItem](), dict[str, torch.Tensor]()
     for number in range(count):
-        name = list(SHAPES)[number % len(SHAPES)]
+        name = list(shapes)[number % len(shapes)]
         # Whole dimensions often enough for runs of rows and planes, which readers treat in ways of their own.
-        spans = [(0, size) if chance.random() < 0.4 else _span(chance, size) for size in SHAPES[name]]
+        spans = [(0, size) if chance.random() < 0.4 else _span(chance, size) for size in shapes[name]]
         offsets, lengths = tuple(low for low, _ in spans), tuple(length for _, length in spans)
         place = f"{name}[{offsets}+{lengths}]#{number}"
         expected[place] = stored[name][
@@ -134,10 +137,12 @@ def random_boxes(session: Session, count: int, seed: int) -> list[Difference]:
     together = differences(expected, planner.places)
     for target in planner.places.values():
         target.fill_(-1)
-    alone = items[: count // 5]
-    for item in alone:
+    for item in items[: count // 5]:
         _deliver(reader, [item], planner)
-    names = [item.dest_index.fqn for item in alone]
+    paired = sorted(items[count // 5 : count // 2], key=lambda item: item.storage_index.fqn)
+    for place in range(0, len(paired), 2):
+        _deliver(reader, paired[place : place + 2], planner)
+    names = [item.dest_index.fqn for item in items[: count // 2]]
     return together or differences(
         {name: expected[name] for name in names}, {name: planner.places[name] for name in names}
     )
@@ -175,21 +180,36 @@ def _object_item(name: str) -> ReadItem:
     )  # fmt: skip
 
 
-def awkward_targets(session: Session) -> list[Difference]:
-    """Read into transposed, strided and expanded-from targets, and into one on a GPU where there is one."""
+def awkward_targets(session: Session, rows: int, columns: int) -> list[Difference]:
+    """Read into transposed, strided and expanded-from targets, and into one on a GPU where there is one.
+
+    What lies around the targets in their memory must stay as it is.
+    """
     stored = {
-        name: coded(key, (6, 8), version=1) for key, name in enumerate(("transposed", "every other", "inner", "whole"))
+        name: coded(key, (rows, columns), version=1)
+        for key, name in enumerate(("transposed", "every other", "inner", "padded", "whole"))
     }
     reader, metadata = _saved(session, stored)
-    blank = torch.full((20, 20), -1.0, dtype=torch.float64, device=session.device)
+    blank = torch.full((3 * rows + 2 * columns, 3 * columns + rows), -1.0, dtype=torch.float64, device=session.device)
+    memory = {name: blank.clone() for name in stored}
     planner = _Hands(
         places={
-            "transposed": blank.clone()[:8, :6].t(), "every other": blank.clone()[:12:2, 1:17:2],
-            "inner": blank.clone()[3:9, 5:13], "whole": _elsewhere(torch.full((6, 8), -1.0, dtype=torch.float64)),
+            "transposed": memory["transposed"][:columns, :rows].t(),
+            "every other": memory["every other"][: 2 * rows : 2, 1 : 1 + 2 * columns : 2],
+            "inner": memory["inner"][3 : 3 + rows, 5 : 5 + columns],
+            "padded": memory["padded"][:rows, :columns],
+            "whole": _elsewhere(torch.full((rows, columns), -1.0, dtype=torch.float64)),
         }
-    )  # fmt: skip
-    _deliver(reader, [_item(metadata, name, name, (0, 0), (6, 8)) for name in stored], planner)
-    return differences(stored, planner.places)
+    )
+    _deliver(reader, [_item(metadata, name, name, (0, 0), (rows, columns)) for name in stored], planner)
+    found = differences(stored, planner.places)
+    for place in planner.places.values():
+        place.fill_(-1)
+    return found or differences({f"around {name}": blank for name in stored}, _around(memory))
+
+
+def _around(memory: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f"around {name}": tensor for name, tensor in memory.items()}
 
 
 def _elsewhere(tensor: torch.Tensor) -> torch.Tensor:

@@ -23,13 +23,21 @@ OLD, NEW = 1, 2
 
 
 def save_in_threads(session: Session, threads: int) -> list[Attempt]:
-    """Each thread saves another state to an id of its own and loads it, all at the same time."""
-    ids = [session.new_id(f"thread{number}") for number in range(threads)]
+    """Each thread saves other states to ids of its own and loads them, all at the same time.
+
+    The states have equal keys, shapes and dtypes; some tensors are large, and some have to be copied to be stored.
+    """
+    rounds = 3
+    ids = [[session.new_id(f"thread{number}.{turn}") for turn in range(rounds)] for number in range(threads)]
 
     def save_and_load(number: int) -> None:
-        state = _state(number, size=400)
-        session.save(state, ids[number])
-        _load_exactly(session, state, ids[number])
+        for turn in range(rounds):
+            version = number * rounds + turn
+            state = _state(version, size=400) | {"large": coded(3, (250, 300), version=version)}
+            if "layouts" not in session.storage.unsupported:
+                state["columns"] = coded(4, (300, 250), version=version).t()
+            session.save(state, ids[number][turn])
+            _load_exactly(session, state, ids[number][turn])
 
     return _together(session, [lambda number=number: save_and_load(number) for number in range(threads)])
 

@@ -16,7 +16,9 @@ from torch.distributed.checkpoint import LoadPlan, LoadPlanner, Metadata, ReadIt
 from torch.distributed.checkpoint.metadata import MetadataIndex
 from torch.distributed.checkpoint.planner import LoadItemType
 
+from harness import engines
 from harness.cluster import processes
+from harness.faults.fault import Fault
 from harness.scenarios.by_hand import HandLoadPlanner
 from harness.scenarios.compare import differences
 from harness.scenarios.values import blank, coded, pattern
@@ -29,19 +31,26 @@ MIB = 1 << 20
 
 
 def left_behind(session: Session, operations: int) -> list[tuple[int, int, list[str]]]:
-    """After each operation from the third on: threads, processes, new files beside the ids or among temporary ones."""
+    """After each operation from the third on: threads, processes, and what is new but belongs to no checkpoint.
+
+    That are files beside the ids or among temporary ones, and of a load, whether or not it fails, all that is new.
+    """
     kept, found = tempfile.tempdir, []
     with tempfile.TemporaryDirectory(dir=session.spec.scratch) as temporary:
         before = _beside(session)
         tempfile.tempdir = temporary
         try:
             for number in range(operations):
-                _operation(session, number)
+                known = set(os.listdir(session.spec.scratch))
+                loads = _operation(session, number)
                 if number >= 2:
                     # What the third operation leaves is the measure; later ones get time to come down to it.
                     most = (1 << 30, 1 << 30) if not found else found[0][:2]
                     counts = _settled(most)
-                    found.append((*counts, sorted((_beside(session) - before) | set(os.listdir(temporary)))))
+                    new = (_beside(session) - before) | set(os.listdir(temporary))
+                    found.append((*counts, sorted(new | _new_by_a_load(session, known) if loads else new)))
+                    if found[-1][2] or counts[0] > most[0] or counts[1] > most[1]:
+                        break  # it is decided, and each further one would take all the time that it is given
         finally:
             tempfile.tempdir = kept
     return found
@@ -204,13 +213,33 @@ def _wait(reader: Any, plan: LoadPlan, planner: LoadPlanner) -> None:
     reader.read_data(plan, planner).wait()
 
 
-def _operation(session: Session, number: int) -> None:
+def _operation(session: Session, number: int) -> bool:
+    """A save, or a load of what was saved last: a good one, one that fails while it reads, one of a name that is not
+    there. Returns whether it was a load.
+    """
     state = {"t": coded(1, (1000,), version=number)}
-    checkpoint_id = session.new_id(f"at{number // 2}")
-    if number % 2 == 0:
+    turn, loads = divmod(number, 2)
+    checkpoint_id = session.new_id(f"at{turn}")
+    if not loads:
         session.save(state, checkpoint_id)
-    else:
+    elif turn % 3 == 0:
         session.load(blank(state), checkpoint_id)
+    elif turn % 3 == 2 or not session.takes("load", "planner"):
+        session.attempt(session.load, {"absent": torch.zeros(2)}, checkpoint_id)
+    else:
+        planner = engines.planner(session, "Load", faults=(Fault(phase="resolve_tensor", ranks=(0,)),))
+        session.attempt(session.load, blank(state), checkpoint_id, planner=planner)
+    return bool(loads)
+
+
+def _new_by_a_load(session: Session, known: set[str]) -> set[str]:
+    """What a load made where ids are made and did not take away again in time."""
+    deadline = time.monotonic() + GRACE
+    while new := {name for name in os.listdir(session.spec.scratch) if session.spec.place in name} - known:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return new
 
 
 def _settled(most: tuple[int, int]) -> tuple[int, int]:

@@ -30,9 +30,37 @@ def modes_under(session: Session, umask: int) -> dict[str, Any]:
         session.save({"first": coded(1, (16,), version=1), "second": coded(2, (16,), version=1)}, checkpoint_id)
     finally:
         os.umask(before)
+    return {"modes": {path: mode for path, (mode, _) in _modes(checkpoint_id).items()}}
+
+
+def modes_of_overwrite(session: Session, umask: int) -> dict[str, Any] | None:
+    """What a save under this umask makes anew where a checkpoint was saved under umask 000: path -> mode.
+
+    What was there before and is kept or written into again was not created, and is left out. None where the backend
+    opted out of overwriting.
+    """
+    if "overwrite" in session.storage.unsupported:
+        return None
+    checkpoint_id = session.new_id()
+    if not isinstance(checkpoint_id, str) or not is_local_path(checkpoint_id):
+        return {"unreachable": "its id is no local path"}
+    state, before = {"first": coded(1, (16,), version=1), "second": coded(2, (16,), version=1)}, os.umask(0)
+    try:
+        session.save(state, checkpoint_id)
+        old = {number for _, number in _modes(checkpoint_id).values()}
+        os.umask(umask)
+        session.save(state, checkpoint_id)
+    finally:
+        os.umask(before)
+    return {"modes": {path: mode for path, (mode, number) in _modes(checkpoint_id).items() if number not in old}}
+
+
+def _modes(checkpoint_id: str) -> dict[str, tuple[int, int]]:
+    """Mode and inode of all that is at an id and below, links left out."""
     root = Path(checkpoint_id)
     paths = [path for path in (root, *root.rglob("*")) if path.exists() and not path.is_symlink()]
-    return {"modes": {str(path.relative_to(root.parent)): stat.S_IMODE(path.stat().st_mode) for path in paths}}
+    stats = {str(path.relative_to(root.parent)): path.stat() for path in paths}
+    return {path: (stat.S_IMODE(found.st_mode), found.st_ino) for path, found in stats.items()}
 
 
 def texts_of_failures(session: Session) -> list[str]:

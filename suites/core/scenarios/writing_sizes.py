@@ -1,0 +1,46 @@
+"""Saves whose numbers of items, or whose sizes, lie at the borders of what a writer might do in batches or blocks."""
+
+from __future__ import annotations
+
+import torch
+
+from harness.scenarios.compare import differences
+from harness.scenarios.values import blank, coded, pattern
+from harness.session import Session
+from harness.spec import Difference
+
+# Exact multiples of the usual sizes of a batch, and one item more.
+COUNTS = (1, 2, 3, 5, 10, 11, 64, 65, 101)
+KIB = 1024
+# Bytes that a writer might copy at once, and multiples of them.
+BLOCKS = (4 * KIB, 16 * KIB, 64 * KIB, KIB * KIB)
+
+
+def any_number_of_items(session: Session) -> list[Difference]:
+    """Save and load states of so many tensors each; the first differences."""
+    for count in COUNTS:
+        checkpoint_id = session.new_id(f"of{count}")
+        state = {f"item{number}": coded(number, (3,), version=count) for number in range(count)}
+        target = blank(state)
+        session.save(state, checkpoint_id)
+        session.load(target, checkpoint_id)
+        found = differences(state, target)
+        if found:
+            return found
+    return []
+
+
+def layouts_at_borders(session: Session) -> list[Difference]:
+    """Tensors that are not contiguous and fill so many bytes: exactly, or with one element or row more or less."""
+    tensors: dict[str, torch.Tensor] = {}
+    for block in BLOCKS:
+        for beside in (-1, 0, 1):
+            count, rows = block // 4 + beside, block // 128 + beside
+            name = f"{block // KIB} KiB{beside:+d}"
+            tensors[f"{name} strided"] = pattern(name, (2 * count,), torch.float32)[::2]
+            tensors[f"{name} transposed"] = pattern(name, (rows, 32), torch.float32).t()
+    wanted = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    checkpoint_id, target = session.new_id(), blank(wanted)
+    session.save(tensors, checkpoint_id)
+    session.load(target, checkpoint_id)
+    return differences(wanted, target)

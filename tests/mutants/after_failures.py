@@ -1,0 +1,62 @@
+"""Bugs in what a failed or interrupted operation leaves behind: a state, an open file, a lock."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import Any
+
+from harness import control
+from tests.mutants.making import storage
+
+BREAKS = {
+    "stays_busy_after_an_interrupt": ("API-28",),
+    "closes_after_good_reads_only": ("RSRC-05",),
+    "unlocks_after_good_reads_only": ("RSRC-06",),
+}
+
+
+class _BusyWriter(control.Writer):
+    """Guards against two saves at a time, and knows of no way to fail but an Exception."""
+
+    _busy = False
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        if self._busy:
+            raise RuntimeError("a save is still running")
+        self._busy = True
+        try:
+            done = super().write_data(plan, planner)
+        except Exception:
+            self._busy = False
+            raise
+        self._busy = False
+        return done
+
+
+class _OpenReader(control.Reader):
+    """Opens each file early, so that the system reads ahead."""
+
+    def read_data(self, plan: Any, planner: Any) -> Any:
+        names = {self._names[request.storage_index] for request in plan.items}
+        ahead = [os.open(self._root / name, os.O_RDONLY) for name in sorted(names)]
+        done = super().read_data(plan, planner)
+        for descriptor in ahead:
+            os.close(descriptor)
+        return done
+
+
+class _LockingReader(control.Reader):
+    """Tells by a file beside the checkpoint that it is being read."""
+
+    def read_data(self, plan: Any, planner: Any) -> Any:
+        lock = self._root.with_name(f".{self._root.name[:100]}.{uuid.uuid4().hex[:8]}.reading")
+        lock.touch()
+        done = super().read_data(plan, planner)
+        lock.unlink()
+        return done
+
+
+stays_busy_after_an_interrupt = storage("stays_busy_after_an_interrupt", writer=_BusyWriter)
+closes_after_good_reads_only = storage("closes_after_good_reads_only", reader=_OpenReader)
+unlocks_after_good_reads_only = storage("unlocks_after_good_reads_only", reader=_LockingReader)

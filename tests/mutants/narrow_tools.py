@@ -1,0 +1,119 @@
+"""Bugs of staging and of utilities that show only for some layouts, views, keys, files or mappings."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+from unittest import mock
+
+import torch
+from torch.distributed._shard.sharded_tensor import ShardedTensor
+from torch.distributed.checkpoint import hf_storage
+from torch.distributed.tensor import DTensor
+
+import reference_impl
+from reference_impl import DefaultStager, StagingOptions, format_utils
+from tests.mutants.making import engine, torch_storage
+from tests.variants.huggingface import Reader, Writer
+
+BREAKS = {
+    "stages_by_the_first_shard": ("ASYNC-17",),
+    "takes_views_for_copies": ("ASYNC-02",),
+    "turns_digit_keys_into_lists": ("UTIL-07",),
+    "maps_files_to_convert_them": ("UTIL-02",),
+    "counts_the_files_that_it_fills": ("HF-01",),
+    "rebuilds_rows_only": ("HF-06",),
+}
+
+
+class _FirstShardStager(DefaultStager):
+    """Asks the first shard of this rank for the dtype of them all."""
+
+    def stage(self, state_dict: Any, **options: Any) -> Any:
+        for value in state_dict.values():
+            if isinstance(value, ShardedTensor):
+                assert value.local_shards()[0].tensor.dtype == value.dtype
+        return super().stage(state_dict, **options)
+
+
+class _ViewStager(DefaultStager):
+    """Copies what owns its memory: a view is but another name of something that is copied already."""
+
+    def stage(self, state_dict: Any, **options: Any) -> Any:
+        staged = super().stage(state_dict, **options)
+        for key, value in state_dict.items():
+            if isinstance(value, torch.Tensor) and not isinstance(value, ShardedTensor | DTensor):
+                staged[key] = value if value._is_view() else staged[key]
+        return staged
+
+
+def _staging(name: str, stager: Any) -> Any:
+    @functools.wraps(reference_impl.async_save)
+    def async_save(state_dict: Any, **kwargs: Any) -> Any:
+        own = stager(StagingOptions(False, False, False, False))
+        given = kwargs.pop("async_stager", None)
+        return reference_impl.async_save(state_dict, async_stager=given or own, **kwargs)
+
+    tools = {"DefaultStager": stager, "StagingOptions": StagingOptions}
+    return engine(name, async_save=async_save, utilities=tools)
+
+
+def _with_lists(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_lists(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    inner = {key: _with_lists(item) for key, item in value.items()}
+    return list(inner.values()) if list(inner) == [str(place) for place in range(len(inner))] else inner
+
+
+def _digits_to_lists(checkpoint_id: Any, path: Any) -> None:
+    """Takes keys that count from 0 for the places of a list."""
+    format_utils.dcp_to_torch_save(checkpoint_id, path)
+    torch.save(_with_lists(torch.load(path, weights_only=False)), path)
+
+
+def _mapped(path: Any, checkpoint_id: Any) -> None:
+    """Maps the file, as can be done with those that are zip archives."""
+    torch.load(path, map_location="cpu", weights_only=False, mmap=True)
+    format_utils.torch_save_to_dcp(path, checkpoint_id)
+
+
+class _FilledWriter(Writer):
+    """Counts the files into which it writes, not those of the mapping."""
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        named, mapping = hf_storage._gen_file_name, self.fqn_to_index_mapping or {}
+        filled = {mapping.get(item.index.fqn, 1) for item in plan.items}
+
+        def name(index: int, highest: int, shard: int | None = None) -> str:
+            return named(index, len(filled), shard)
+
+        with mock.patch.object(hf_storage, "_gen_file_name", name):
+            return super().write_data(plan, planner)
+
+
+class _RowsReader(Reader):
+    """Adds up rows, and takes the first shard's width for that of the tensor."""
+
+    def read_metadata(self) -> Any:
+        metadata = hf_storage.HuggingFaceStorageReader.read_metadata(self)
+        for entry in metadata.state_dict_metadata.values():
+            first = min(entry.chunks, key=lambda chunk: tuple(chunk.offsets))  # type: ignore[union-attr]
+            entry.size = torch.Size([*entry.size[:1], *first.sizes[1:]])  # type: ignore[union-attr]
+        return metadata
+
+
+def _files(name: str, *, writer: Any = Writer, reader: Any = Reader) -> Any:
+    return torch_storage(name, utilities={"HuggingFaceStorageWriter": writer, "HuggingFaceStorageReader": reader})
+
+
+stages_by_the_first_shard = _staging("stages_by_the_first_shard", _FirstShardStager)
+takes_views_for_copies = _staging("takes_views_for_copies", _ViewStager)
+turns_digit_keys_into_lists = torch_storage(
+    "turns_digit_keys_into_lists",
+    utilities={"dcp_to_torch_save": _digits_to_lists, "torch_save_to_dcp": format_utils.torch_save_to_dcp},
+)
+maps_files_to_convert_them = torch_storage("maps_files_to_convert_them", utilities={"torch_save_to_dcp": _mapped})
+counts_the_files_that_it_fills = _files("counts_the_files_that_it_fills", writer=_FilledWriter)
+rebuilds_rows_only = _files("rebuilds_rows_only", reader=_RowsReader)
