@@ -106,7 +106,8 @@ class Backend:
         _check_parts(self, where)
         if not isinstance(self.patience, (int, float)) or not (math.isfinite(self.patience) and self.patience > 0):
             raise UsageError(f"{where}: patience must be a number above 0; it is {self.patience!r}.")
-        object.__setattr__(self, "unsupported", check_unsupported(self.unsupported, f"{where}: unsupported"))
+        opted_out = check_unsupported(self.unsupported, f"{where}: unsupported")
+        object.__setattr__(self, "unsupported", {**_left_out(self), **opted_out})
         object.__setattr__(self, "offers", check_offers(self.offers, f"{where}: offers"))
         object.__setattr__(self, "option_sets", tuple(self.option_sets) or ({},))
         both = sorted(set(self.offers) & set(self.unsupported))
@@ -149,6 +150,13 @@ class Description:
     patience: float = 1.0
     has_async_save: bool = False
     notes: tuple[str, ...] = ()
+
+
+def _left_out(backend: Backend) -> dict[str, str]:
+    """Capabilities that an engine lacks because it has no async_save: torch's is no part of it."""
+    if backend.save is None or backend.load is None or backend.async_save is not None:
+        return {}
+    return dict.fromkeys(("async_save", "async_process"), "its engine has save and load, and no async_save")
 
 
 def _check_parts(backend: Backend, where: str) -> None:

@@ -201,7 +201,10 @@ def test_an_engine_with_a_store_of_its_own_needs_no_pair(author: Author) -> None
         "def load(state_dict, *, checkpoint_id): ...",
     )
 
-    assert author.resolves(name).owned_letters == {"E"}
+    backend = author.resolves(name)
+
+    assert backend.owned_letters == {"E"}
+    assert set(backend.unsupported) == {"async_save", "async_process"}
 
 
 def test_planners_and_converters_under_torchs_names_are_the_modules(author: Author) -> None:
