@@ -22,6 +22,15 @@ def test_changes_of_a_buffer_after_staging_do_not_reach_its_views(subject: Subje
     same(returned(subject.run(1, on_ranks.mutate_views_after_staging)))
 
 
+@pytest.mark.clauses("ASYNC-27")
+@pytest.mark.parametrize("stager", (False, True), ids=("no_stager", "default_stager"))
+def test_lazy_and_strided_values_are_stored_as_they_are(subject: Subject, stager: bool) -> None:
+    [found] = returned(subject.run(1, on_ranks.save_lazy_values, stager))
+    if found is None:
+        raise NotApplicable("the engine has no stager that a caller could make")
+    same([found])
+
+
 @pytest.mark.clauses("ASYNC-24")
 def test_writer_that_stages_cuts_values_off_from_later_changes(subject: Subject) -> None:
     [found] = returned(subject.run(1, on_ranks.mutate_after_staging, "writer"))

@@ -19,6 +19,7 @@ from tests.variants.huggingface import Reader, Writer
 BREAKS = {
     "stages_by_the_first_shard": ("ASYNC-17",),
     "takes_views_for_copies": ("ASYNC-02",),
+    "stages_bytes_without_their_sign": ("ASYNC-27",),
     "turns_digit_keys_into_lists": ("UTIL-07",),
     "maps_files_to_convert_them": ("UTIL-02",),
     "counts_the_files_that_it_fills": ("HF-01",),
@@ -45,6 +46,15 @@ class _ViewStager(DefaultStager):
             if isinstance(value, torch.Tensor) and not isinstance(value, ShardedTensor | DTensor):
                 staged[key] = value if value._is_view() else staged[key]
         return staged
+
+
+class _BytesStager(DefaultStager):
+    """Copies the memory of a tensor, whatever is still to be done to it lazily."""
+
+    def stage(self, state_dict: Any, **options: Any) -> Any:
+        staged = super().stage(state_dict, **options)
+        lazy = {key: value for key, value in state_dict.items() if isinstance(value, torch.Tensor) and value.is_neg()}
+        return {**staged, **{key: torch._neg_view(value).clone() for key, value in lazy.items()}}
 
 
 def _staging(name: str, stager: Any) -> Any:
@@ -110,6 +120,7 @@ def _files(name: str, *, writer: Any = Writer, reader: Any = Reader) -> Any:
 
 stages_by_the_first_shard = _staging("stages_by_the_first_shard", _FirstShardStager)
 takes_views_for_copies = _staging("takes_views_for_copies", _ViewStager)
+stages_bytes_without_their_sign = _staging("stages_bytes_without_their_sign", _BytesStager)
 turns_digit_keys_into_lists = torch_storage(
     "turns_digit_keys_into_lists",
     utilities={"dcp_to_torch_save": _digits_to_lists, "torch_save_to_dcp": format_utils.torch_save_to_dcp},

@@ -16,7 +16,7 @@ SUITES = Path(__file__).parents[2] / "suites"
 # Prefix of the ids: MUST, SHOULD, MAY.
 COUNTS = {
     "API": (22, 5, 1),
-    "ASYNC": (21, 5, 0),
+    "ASYNC": (22, 5, 0),
     "BYTE": (7, 1, 0),
     "CONC": (6, 4, 0),
     "CORR": (4, 6, 1),
@@ -47,7 +47,7 @@ COUNTS = {
 }
 CAPABILITIES = {
     "async_process": 6,
-    "async_save": 25,
+    "async_save": 26,
     "crash_safe_overwrite": 3,
     "exotic_dtypes": 2,
     "extensions": 7,
@@ -65,7 +65,7 @@ LEVEL_COUNTS = {
     "core": 173,
     "distributed": 71,
     "failure": 20,
-    "asynchronous": 25,
+    "asynchronous": 26,
     "compatibility": 43,
     "durability": 35,
     "security": 8,
@@ -113,8 +113,8 @@ def test_strengths_are_counted_by_area(catalogue: Catalogue) -> None:
 
 
 def test_totals(catalogue: Catalogue) -> None:
-    assert len(catalogue) == 391
-    assert [sum(column) for column in zip(*COUNTS.values(), strict=True)] == [290, 84, 17]
+    assert len(catalogue) == 392
+    assert [sum(column) for column in zip(*COUNTS.values(), strict=True)] == [291, 84, 17]
     assert sum(clause.drop_in for clause in catalogue) == 19
 
 

@@ -86,6 +86,34 @@ def mutate_views_after_staging(session: Session) -> list[Difference]:
     return differences(wanted, target)
 
 
+def save_lazy_values(session: Session, stager: bool) -> list[Difference] | None:
+    """Tensors whose memory does not hold their elements as they are: conjugated, negated, of another order.
+
+    stager: with the engine's own, given by the caller; None where it has none.
+    """
+    own = session.stager() if stager else None
+    if stager and own is None:
+        return None
+    dense = coded(3, (24,), version=1) + 0.5
+    numbers = torch.view_as_complex(dense.reshape(12, 2))
+    state = {"negated": torch._neg_view(dense), "imaginary": numbers.conj().imag}
+    if "layouts" not in session.storage.unsupported:
+        state |= {"transposed": dense.reshape(4, 6).t(), "part": dense[1::3], "repeated": dense[2].expand(3)}
+    if "exotic_dtypes" not in session.storage.unsupported:
+        state |= {"numbers": numbers, "conjugated": numbers.conj(), "part of it": numbers.conj()[2:5]}
+    wanted = {
+        key: item.resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
+        for key, item in state.items()
+    }
+    checkpoint_id, target = session.new_id(), blank(wanted)
+    _staged, uploaded = futures(session.async_save(state, checkpoint_id, async_stager=own))
+    into_subject(uploaded.result, 30)
+    session.load(target, checkpoint_id)
+    if own is not None:
+        own.close()
+    return differences(wanted, target)
+
+
 def sharded_values(session: Session) -> list[Difference]:
     """DTensors and ShardedTensors, in several parts or none on a rank, that change after the call has returned."""
     from torch.distributed._shard import sharded_tensor
