@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from dataclasses import replace
 from typing import Any
@@ -27,7 +26,6 @@ BREAKS = {
     "forgets_negation": ("WRITE-03",),
     "stores_an_address_once": ("WRITE-03",),
     "knows_rows_of_tables_only": ("RES-10",),
-    "keeps_planner_data_as_json": ("META-12",),
 }
 
 
@@ -163,14 +161,6 @@ class _RowsReader(control.Reader):
         return super().read_data(replace(plan, items=[]), planner)
 
 
-class _JsonWriter(control.Writer):
-    """Keeps what is not about tensors as JSON: keys become strings, and tuples lists."""
-
-    def finish(self, metadata: Any, results: Any) -> None:
-        metadata.planner_data = json.loads(json.dumps(metadata.planner_data, default=str))
-        super().finish(metadata, results)
-
-
 leaves_its_lock = storage("leaves_its_lock", writer=_LockingWriter)
 verifies_whole_objects_only = storage("verifies_whole_objects_only", reader=_PartReader)
 takes_cut_tensors_for_zeros = storage("takes_cut_tensors_for_zeros", writer=_RawWriter, reader=_RawReader)
@@ -179,4 +169,3 @@ sets_damaged_objects_aside = storage("sets_damaged_objects_aside", reader=_Quara
 forgets_negation = storage("forgets_negation", writer=_Unnegated)
 stores_an_address_once = storage("stores_an_address_once", writer=_OnceWriter)
 knows_rows_of_tables_only = storage("knows_rows_of_tables_only", reader=_RowsReader)
-keeps_planner_data_as_json = storage("keeps_planner_data_as_json", writer=_JsonWriter)
