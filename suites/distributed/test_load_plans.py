@@ -61,7 +61,9 @@ def test_tensor_of_another_shape_is_refused_by_name(
 
 @pytest.mark.clauses("RES-09")
 def test_partial_load_refuses_another_shape_all_the_same(subject: Subject) -> None:
-    load = returned(subject.run(1, on_ranks.load_into_other_shape, (4,), (5,), True))[0]
+    [load] = returned(subject.run(1, on_ranks.load_into_other_shape, (4,), (5,), True))
+    if load is None:
+        raise NotApplicable("its load takes no planner")
     refused_by_name(load, "a partial load of shape (4,) into shape (5,)")
 
 
