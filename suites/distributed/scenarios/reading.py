@@ -83,16 +83,12 @@ class _Entered:
         self._planner._inside.remove(threading.get_ident())
 
 
-def _saved(session: Session, tensors: dict[str, torch.Tensor], objects: bool = False) -> Any:
+def _saved(session: Session, tensors: dict[str, torch.Tensor], objects: bool = False, name: str = "checkpoint") -> Any:
     state: dict[str, Any] = {name: tensor.to(session.device) for name, tensor in tensors.items()}
     if objects and "objects" not in session.storage.unsupported:
         state |= {f"object{number}": {"n": number}["n"] for number in range(3)}
-    session.save(state, session.new_id())
-    return _read_up(session)
-
-
-def _read_up(session: Session) -> Any:
-    reader = session.reader(session.new_id())
+    session.save(state, session.new_id(name))
+    reader = session.reader(session.new_id(name))
     metadata = reader.read_metadata()
     reader.set_up_storage_reader(metadata, True)
     return reader, metadata
@@ -189,7 +185,7 @@ def awkward_targets(session: Session, rows: int, columns: int) -> list[Differenc
         name: coded(key, (rows, columns), version=1)
         for key, name in enumerate(("transposed", "every other", "inner", "padded", "whole"))
     }
-    reader, metadata = _saved(session, stored)
+    reader, metadata = _saved(session, stored, name=f"{rows}by{columns}")
     blank = torch.full((3 * rows + 2 * columns, 3 * columns + rows), -1.0, dtype=torch.float64, device=session.device)
     memory = {name: blank.clone() for name in stored}
     planner = _Hands(
