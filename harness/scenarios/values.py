@@ -50,6 +50,11 @@ def decode(number: float) -> str:
     return f"version {rest // KEYS_PER_VERSION}, key {rest % KEYS_PER_VERSION}, position {position}"
 
 
+def resolved(tensor: torch.Tensor) -> torch.Tensor:
+    """The elements of a tensor of any layout, conjugated or negated lazily or not, in memory of their own, in order."""
+    return tensor.resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
+
+
 def blank(value: Any) -> Any:
     """A template like `value` whose tensors hold other bits in memory of their own and whose other leaves are None.
 

@@ -79,8 +79,8 @@ def test_timeout_of_the_group_applies_and_no_shorter_one(subject: Subject) -> No
     attempts = returned(outcomes)
     reached(outcomes, "write_data", (1, 3))
     refused(attempts[0], "a save whose peer was stopped for longer than the group's timeout", rank=0)
-    for rank, what in ((2, "paused"), (3, "paused"), (4, "came late by"), (5, "came late by")):
-        what = "paused for 8 s" if what == "paused" else "came 8 s late"
+    for rank in (2, 3, 4, 5):
+        what = "paused for 8 s" if rank < 4 else "came 8 s late"
         succeeded(attempts[rank], f"a save on a group of 300 s in which one rank {what}", rank=rank)
 
 

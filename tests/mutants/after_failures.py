@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 from harness import control
+from tests.mutants.api_storage import _BusyWriter
 from tests.mutants.making import storage
 
 BREAKS = {
@@ -16,22 +17,15 @@ BREAKS = {
 }
 
 
-class _BusyWriter(control.Writer):
+class _BusyUntilError(_BusyWriter):
     """Guards against two saves at a time, and knows of no way to fail but an Exception."""
 
-    _busy = False
-
     def write_data(self, plan: Any, planner: Any) -> Any:
-        if self._busy:
-            raise RuntimeError("a save is still running")
-        self._busy = True
         try:
-            done = super().write_data(plan, planner)
+            return super().write_data(plan, planner)
         except Exception:
             self._busy = False
             raise
-        self._busy = False
-        return done
 
 
 class _OpenReader(control.Reader):
@@ -57,6 +51,6 @@ class _LockingReader(control.Reader):
         return done
 
 
-stays_busy_after_an_interrupt = storage("stays_busy_after_an_interrupt", writer=_BusyWriter)
+stays_busy_after_an_interrupt = storage("stays_busy_after_an_interrupt", writer=_BusyUntilError)
 closes_after_good_reads_only = storage("closes_after_good_reads_only", reader=_OpenReader)
 unlocks_after_good_reads_only = storage("unlocks_after_good_reads_only", reader=_LockingReader)

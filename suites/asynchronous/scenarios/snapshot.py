@@ -14,7 +14,7 @@ from torch.distributed.checkpoint.staging import AsyncStager
 from harness.faults.fault import Fault
 from harness.scenarios.compare import differences
 from harness.scenarios.sharding import pieces, shards_of
-from harness.scenarios.values import blank, coded
+from harness.scenarios.values import blank, coded, resolved
 from harness.session import Session, into_subject
 from harness.spec import Difference
 from suites.asynchronous.scenarios.stagers import LateStager, futures
@@ -70,7 +70,7 @@ def mutate_views_after_staging(session: Session) -> list[Difference]:
         if "layouts" in session.storage.unsupported:
             views = {key: view for key, view in views.items() if view.is_contiguous()}
         state |= {f"{key} of {number}": view for key, view in views.items()}
-    wanted = {key: value.clone(memory_format=torch.contiguous_format) for key, value in state.items()}
+    wanted = {key: resolved(value) for key, value in state.items()}
     checkpoint_id, slow = session.new_id(), Fault(phase="write_data", ranks=ALL, kind="delay", seconds=SLOW)
     own = session.stager()
     staged, uploaded = futures(session.async_save(state, checkpoint_id, faults=(slow,), async_stager=own))
@@ -94,17 +94,14 @@ def save_lazy_values(session: Session, stager: bool) -> list[Difference] | None:
     own = session.stager() if stager else None
     if stager and own is None:
         return None
-    dense = coded(3, (24,), version=1) + 0.5
-    numbers = torch.view_as_complex(dense.reshape(12, 2))
-    state = {"negated": torch._neg_view(dense), "imaginary": numbers.conj().imag}
+    plain = coded(3, (24,), version=1) + 0.5
+    numbers = torch.view_as_complex(plain.reshape(12, 2))
+    state = {"negated": torch._neg_view(plain), "imaginary": numbers.conj().imag}
     if "layouts" not in session.storage.unsupported:
-        state |= {"transposed": dense.reshape(4, 6).t(), "part": dense[1::3], "repeated": dense[2].expand(3)}
+        state |= {"transposed": plain.reshape(4, 6).t(), "part": plain[1::3], "repeated": plain[2].expand(3)}
     if "exotic_dtypes" not in session.storage.unsupported:
         state |= {"numbers": numbers, "conjugated": numbers.conj(), "part of it": numbers.conj()[2:5]}
-    wanted = {
-        key: item.resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
-        for key, item in state.items()
-    }
+    wanted = {key: resolved(item) for key, item in state.items()}
     checkpoint_id, target = session.new_id(), blank(wanted)
     _staged, uploaded = futures(session.async_save(state, checkpoint_id, async_stager=own))
     into_subject(uploaded.result, 30)

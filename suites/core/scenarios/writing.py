@@ -14,7 +14,7 @@ import torch
 
 from harness.faults.fault import Fault
 from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded, pattern
+from harness.scenarios.values import blank, coded, pattern, resolved
 from harness.session import Session
 from harness.spec import Attempt, Difference
 from suites.core.scenarios.relay import Name, Recorder, load_planner, save_planner
@@ -133,7 +133,7 @@ def layout_round_trip(session: Session, layout: str) -> list[Difference] | None:
         return None
     checkpoint_id = session.new_id()
     tensor = LAYOUTS[layout](coded(0, (120,), version=0, dtype=torch.float32) + 0.5)
-    wanted = {"t": tensor.resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)}
+    wanted = {"t": resolved(tensor)}
     target = blank(wanted)
     session.save({"t": tensor}, checkpoint_id)
     session.load(target, checkpoint_id)
@@ -147,10 +147,7 @@ def layouts_of_one_memory(session: Session) -> list[Difference]:
     if "exotic_dtypes" not in session.storage.unsupported:
         complex_one = torch.view_as_complex(square.reshape(72, 2))
         tensors |= {"complex": complex_one, "conjugated": complex_one.conj(), "bits": square.view(torch.int32)}
-    wanted = {
-        name: item.resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
-        for name, item in tensors.items()
-    }
+    wanted = {name: resolved(item) for name, item in tensors.items()}
     checkpoint_id, target = session.new_id(), blank(wanted)
     session.save(tensors, checkpoint_id)
     session.load(target, checkpoint_id)
