@@ -20,8 +20,8 @@ from pathlib import Path
 
 from benchmarks import cluster_jobs as jobs
 from benchmarks import cluster_scenario as scenario
-from harness.cluster import Cluster, ClusterConfig, Died, Returned
-from harness.cluster.config import ONE_THREAD
+from dcp_conformance.harness.cluster import Cluster, ClusterConfig, Died, Returned
+from dcp_conformance.harness.cluster.config import ONE_THREAD
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
-from harness.cluster.rank import current, emit
+from dcp_conformance.harness.cluster.rank import current, emit
 
 WORLD_SIZE = 2
 

@@ -17,15 +17,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.certificate.tables import Row, table_lines
-from harness.cluster import Cluster, ClusterConfig
-from harness.cluster.config import ONE_THREAD
-from harness.laws import Untestable, returned
-from harness.run import Surveyed
-from harness.spec import TORCH_ENGINE, Part, SubjectSpec
-from harness.subject import Subject
-from suites.durability import crashes
-from suites.durability.crashes import Situation
+from dcp_conformance.harness.certificate.tables import Row, table_lines
+from dcp_conformance.harness.cluster import Cluster, ClusterConfig
+from dcp_conformance.harness.cluster.config import ONE_THREAD
+from dcp_conformance.harness.laws import Untestable, returned
+from dcp_conformance.harness.run import Surveyed
+from dcp_conformance.harness.spec import TORCH_ENGINE, Part, SubjectSpec
+from dcp_conformance.harness.subject import Subject
+from dcp_conformance.suites.durability import crashes
+from dcp_conformance.suites.durability.crashes import Situation
 
 FIXED = (
     Situation(), Situation(ranks=2), Situation(before=1), Situation(before=4), Situation(ranks=2, before=2),
@@ -119,7 +119,9 @@ def _with_settings(backend: str, scratch: Path) -> list[Situation]:
 
 def _subject(cluster: Cluster, backend: str, folder: Path) -> Subject:
     own = Part(reference=backend)
-    [surveyed] = returned([cluster.call("harness.survey:survey", backend, (), "none", "cpu", os.getcwd())])
+    [surveyed] = returned(
+        [cluster.call("dcp_conformance.harness.survey:survey", backend, (), "none", "cpu", os.getcwd())]
+    )
     assert isinstance(surveyed, Surveyed)
     letters = surveyed.description.letters
     spec = SubjectSpec(

@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.cluster import Cluster, ClusterConfig
-from harness.cluster.config import ONE_THREAD
-from harness.laws import returned
-from harness.scratch import choose_scratch, discard_scratch
-from harness.spec import TORCH_ENGINE, Part, SubjectSpec
+from dcp_conformance.harness.cluster import Cluster, ClusterConfig
+from dcp_conformance.harness.cluster.config import ONE_THREAD
+from dcp_conformance.harness.laws import returned
+from dcp_conformance.harness.scratch import choose_scratch, discard_scratch
+from dcp_conformance.harness.spec import TORCH_ENGINE, Part, SubjectSpec
 
-SCENARIO = "suites.durability.scenarios.live_errors:failing_saves"
+SCENARIO = "dcp_conformance.suites.durability.scenarios.live_errors:failing_saves"
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def _run(cluster: Cluster, scratch: Path, backend: str, place: str, situation: s
         scratch=str(scratch), place=place, folder=str(Path.cwd()),
     )  # fmt: skip
     began = time.monotonic()
-    outcomes = cluster.run(1, "harness.session:perform", spec, SCENARIO, (situation, how), fresh=True)
+    outcomes = cluster.run(1, "dcp_conformance.harness.session:perform", spec, SCENARIO, (situation, how), fresh=True)
     seconds = time.monotonic() - began
     points: list[dict[str, Any]] = returned(outcomes)[0]
     return seconds, sum(1 for point in points if point["reached"])

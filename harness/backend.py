@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.blobs import Blobs, FileBlobs, discard_path, file_blobs, path_below
-from harness.capabilities import CAPABILITIES, OFFERS, check_offers, check_unsupported
-from harness.errors import UsageError
+from dcp_conformance.harness.blobs import Blobs, FileBlobs, discard_path, file_blobs, path_below
+from dcp_conformance.harness.capabilities import CAPABILITIES, OFFERS, check_offers, check_unsupported
+from dcp_conformance.harness.errors import UsageError
 
 __all__ = ["CAPABILITIES", "OFFERS", "PLANNERS", "UTILITIES", "Backend", "Blobs", "Description", "FileBlobs"]
 

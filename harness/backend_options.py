@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.errors import UsageError
+from dcp_conformance.harness.errors import UsageError
 
 _WORDS: Mapping[str, bool | None] = {"true": True, "false": False, "none": None}
 

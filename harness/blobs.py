@@ -8,7 +8,7 @@ import stat
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from harness.scratch import run_folder_of
+from dcp_conformance.harness.scratch import run_folder_of
 
 
 class Blobs(Protocol):

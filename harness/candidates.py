@@ -10,8 +10,8 @@ from typing import Any
 
 from torch.distributed.checkpoint import StorageReader, StorageWriter
 
-from harness.backend import PLANNERS, UTILITIES
-from harness.errors import UsageError
+from dcp_conformance.harness.backend import PLANNERS, UTILITIES
+from dcp_conformance.harness.errors import UsageError
 
 _ENGINE_KEYWORD = {"save": "storage_writer", "load": "storage_reader", "async_save": "storage_writer"}
 

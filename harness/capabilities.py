@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from harness.errors import UsageError
+from dcp_conformance.harness.errors import UsageError
 
 CAPABILITIES: Mapping[str, str] = MappingProxyType(
     {

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
+from dcp_conformance.harness.errors import UsageError
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -1,8 +1,8 @@
 """The control pair: a small file-per-item storage, against which a failure is blamed on the engine or the backend.
 
-It is an ordinary plain module (``--backend=harness.control``) and lets an engine see nothing but the storage
-interface. A checkpoint is a folder: ``data/<save id>/<rank>-<n>`` holds one item each, ``commit`` or
-``commit-<rank>`` (rank-local metadata) is the pickled Metadata and appears last, by one atomic rename. Every object
+It is an ordinary plain module (``--backend=harness.control``) and lets an engine see nothing but the storage interface.
+A checkpoint is a folder: ``data/<save id>/<rank>-<n>`` holds one item each, ``commit`` or ``commit-<rank>`` (rank-local
+metadata) is the pickled Metadata and appears last, by one atomic rename. Every object
 is synced to disk and starts with the SHA-256 of its name and the rest, so damaged and exchanged objects are noticed.
 What a save replaced is removed once it has committed. Metadata is unpickled with an allow-list of classes.
 """
@@ -35,7 +35,7 @@ from torch.distributed.checkpoint.planner import LoadItemType, ReadItem, WriteIt
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
-from harness.control_objects import read_object, save_id_of, unpickled, write_object
+from dcp_conformance.harness.control_objects import read_object, save_id_of, unpickled, write_object
 
 __all__ = ["OFFERS", "UNSUPPORTED", "Reader", "Writer"]
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from harness.backend import Backend, Description
-from harness.capabilities import check_offers, check_unsupported
-from harness.errors import UsageError
-from harness.locate import GROUP, Located, locate, module_spec
+from dcp_conformance.harness.backend import Backend, Description
+from dcp_conformance.harness.capabilities import check_offers, check_unsupported
+from dcp_conformance.harness.errors import UsageError
+from dcp_conformance.harness.locate import GROUP, Located, locate, module_spec
 
 __all__ = ["GROUP", "Description", "Located", "describe", "from_module", "locate", "resolve"]
 
@@ -49,7 +49,7 @@ def from_module(module: ModuleType, reference: str, *, pair: str | None = None, 
     :param pair: "WriterClass,ReaderClass" where the pair was named.
     :param fields: fields of the record that replace what was found.
     """
-    from harness import candidates, makers
+    from dcp_conformance.harness import candidates, makers
 
     chosen = candidates.named_pair(module, pair, reference) if pair else candidates.choose_pair(module, reference)
     engine, notes = candidates.engine(module, own_store=chosen is None)
@@ -78,7 +78,7 @@ def describe(backend: Backend, reference: str) -> Description:
     """Return the description of a record; imports torch, calls nothing of the backend."""
     import torch
 
-    from harness import makers
+    from dcp_conformance.harness import makers
 
     return Description(
         name=backend.name,
@@ -217,8 +217,8 @@ def _version(module: ModuleType) -> str:
 
 
 def _with_options(backend: Backend, options: Mapping[str, str], reference: str) -> Backend:
-    from harness import makers
-    from harness.backend_options import parse_options
+    from dcp_conformance.harness import makers
+    from dcp_conformance.harness.backend_options import parse_options
 
     values = parse_options(backend.writer, options, reference)
     for kind, maker, given in (("Writer", backend.writer, values), ("Reader", backend.reader, {})):

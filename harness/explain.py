@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from harness.certificate import terminal
-from harness.contract import Clause
-from harness.finish import last_certificate
+from dcp_conformance import HOME
+from dcp_conformance.harness.certificate import terminal
+from dcp_conformance.harness.contract import Clause
+from dcp_conformance.harness.finish import last_certificate
 
 # Present in a clone only: mutants belong to the project's own tests and are not installed.
-MUTANTS = Path(__file__).resolve().parent.parent / "tests" / "mutants"
+MUTANTS = (HOME / "suites").resolve().parent / "tests" / "mutants"
 
 
 def explanation(clause: Clause, tests: list[str], report_dir: Path) -> list[str]:

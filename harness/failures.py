@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from harness.cluster import ExceptionRecord
-from harness.laws import Broken, described, of_subject, unexpected
-from harness.spec import Attempt
+from dcp_conformance.harness.cluster import ExceptionRecord
+from dcp_conformance.harness.laws import Broken, described, of_subject, unexpected
+from dcp_conformance.harness.spec import Attempt
 
 CHECKPOINT_EXCEPTION = "CheckpointException"
 

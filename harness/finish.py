@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.certificate import files, terminal
-from harness.certificate.build import RunInfo, build
-from harness.certificate.events import read_events
-from harness.certificate.facts import machine
-from harness.certificate.junit import junit_xml
-from harness.certificate.known_failures import KnownFailures
-from harness.certificate.redact import secret_values
-from harness.errors import UsageError
-from harness.options import Options
-from harness.run import Run
-from harness.scratch import discard_scratch, filesystem_type
+from dcp_conformance.harness.certificate import files, terminal
+from dcp_conformance.harness.certificate.build import RunInfo, build
+from dcp_conformance.harness.certificate.events import read_events
+from dcp_conformance.harness.certificate.facts import machine
+from dcp_conformance.harness.certificate.junit import junit_xml
+from dcp_conformance.harness.certificate.known_failures import KnownFailures
+from dcp_conformance.harness.certificate.redact import secret_values
+from dcp_conformance.harness.errors import UsageError
+from dcp_conformance.harness.options import Options
+from dcp_conformance.harness.run import Run
+from dcp_conformance.harness.scratch import discard_scratch, filesystem_type
 
 CERTIFICATE = "certificate.json"
 JUNIT = "junit.xml"

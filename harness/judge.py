@@ -9,17 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.certificate.blame import decide, delegating
-from harness.certificate.ownership import Applicability
-from harness.certificate.tables import Table
-from harness.certificate.verdict import CaseOutcome, Finding, Verdict
-from harness.contract import Clause
-from harness.hangs import LEAST_PER_HANG, HangBudget
-from harness.laws import Broken, NotApplicable, Untestable
-from harness.spec import TORCH_ENGINE, Part, SubjectSpec
-from harness.subject import RunOnRanks, Subject
+from dcp_conformance.harness.certificate.blame import decide, delegating
+from dcp_conformance.harness.certificate.ownership import Applicability
+from dcp_conformance.harness.certificate.tables import Table
+from dcp_conformance.harness.certificate.verdict import CaseOutcome, Finding, Verdict
+from dcp_conformance.harness.contract import Clause
+from dcp_conformance.harness.hangs import LEAST_PER_HANG, HangBudget
+from dcp_conformance.harness.laws import Broken, NotApplicable, Untestable
+from dcp_conformance.harness.spec import TORCH_ENGINE, Part, SubjectSpec
+from dcp_conformance.harness.subject import RunOnRanks, Subject
 
-CONTROL = Part(reference="harness.control")
+CONTROL = Part(reference="dcp_conformance.harness.control")
 # The calls that prove that the storage itself was at work; others (reset, set_up) a stand-in could answer too.
 STORAGE_USE = frozenset({"write_data", "read_data", "read_metadata", "finish", "blobs"})
 Body = Callable[[Subject], None]

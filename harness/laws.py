@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.cluster import Died, ExceptionRecord, Hung, Outcome, Raised, Returned
-from harness.spec import Attempt, Difference
+from dcp_conformance.harness.cluster import Died, ExceptionRecord, Hung, Outcome, Raised, Returned
+from dcp_conformance.harness.spec import Attempt, Difference
 
 # An error came from the code under test if its traceback passes through one of these frames.
 _DOORS = (("harness/session.py", "into_subject"), ("harness/faults/proxy.py", "through_tap"))

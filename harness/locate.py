@@ -15,7 +15,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-from harness.errors import UsageError
+from dcp_conformance import HOME
+from dcp_conformance.harness.errors import UsageError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -241,7 +242,7 @@ def _entry_points() -> list[EntryPoint]:
 
 
 def _entry_points_of_checkout() -> list[EntryPoint]:
-    file = Path(__file__).resolve().parents[1] / "pyproject.toml"
+    file = (HOME / "harness").resolve().parent / "pyproject.toml"
     if not file.is_file():
         return []
     project = tomllib.loads(file.read_text()).get("project", {})

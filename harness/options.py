@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.contract import LEVELS
-from harness.errors import UsageError
+from dcp_conformance.harness.contract import LEVELS
+from dcp_conformance.harness.errors import UsageError
 
 DEFAULT_RANKS = (1, 2, 4)
 MOST_RANKS = 64

@@ -1,7 +1,7 @@
 """Pytest glue and nothing else: options, collection, one verdict per case, the certificate at the end.
 
-The rules live elsewhere: harness.judge decides, harness.certificate reports. `dcp_conformance` loads this module, and
-only in runs that name our suites.
+The rules live elsewhere: harness.judge decides, harness.certificate reports. `dcp_conformance.entry` loads this
+module, and only in runs that name our suites.
 """
 
 from __future__ import annotations
@@ -15,28 +15,30 @@ from typing import Any
 
 import pytest
 
-from harness import options as option_list
-from harness.certificate import levels, terminal
-from harness.certificate.known_failures import KnownFailures
-from harness.certificate.known_failures import load as load_known_failures
-from harness.certificate.prose import encodable
-from harness.certificate.redact import redact
-from harness.certificate.verdict import CaseOutcome, Verdict
-from harness.contract import Clause, load_catalogue
-from harness.errors import UsageError
-from harness.explain import explanation
-from harness.finish import Finish, secrets
-from harness.laws import HarnessFault
-from harness.locate import locate
-from harness.marks import MARKERS
-from harness.options import Options
-from harness.run import Run
-from harness.scratch import choose_scratch, filesystem_type
-from harness.server import Server
-from harness.subject import Subject
+from dcp_conformance import HOME
+from dcp_conformance.harness import options as option_list
+from dcp_conformance.harness.certificate import levels, terminal
+from dcp_conformance.harness.certificate.known_failures import KnownFailures
+from dcp_conformance.harness.certificate.known_failures import load as load_known_failures
+from dcp_conformance.harness.certificate.prose import encodable
+from dcp_conformance.harness.certificate.redact import redact
+from dcp_conformance.harness.certificate.verdict import CaseOutcome, Verdict
+from dcp_conformance.harness.contract import Clause, load_catalogue
+from dcp_conformance.harness.errors import UsageError
+from dcp_conformance.harness.explain import explanation
+from dcp_conformance.harness.finish import Finish, secrets
+from dcp_conformance.harness.laws import HarnessFault
+from dcp_conformance.harness.locate import locate
+from dcp_conformance.harness.marks import MARKERS
+from dcp_conformance.harness.options import Options
+from dcp_conformance.harness.run import Run
+from dcp_conformance.harness.scratch import choose_scratch, filesystem_type
+from dcp_conformance.harness.server import Server
+from dcp_conformance.harness.subject import Subject
 
 _LETTERS = {"S": "storage", "E": "engine", "P": "planners", "F": "torch's format", "U": "utilities"}
-SUITES = Path(__file__).resolve().parent.parent / "suites"
+PACKAGE = "dcp_conformance.suites"
+SUITES = (HOME / "suites").resolve()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -343,7 +345,7 @@ def partial_reasons(session: pytest.Session, options: Options) -> tuple[str, ...
         reasons.append("an earlier run chose what to run")
     if option.deselect or option.ignore or getattr(option, "ignore_glob", None):
         reasons.append("--deselect or --ignore left something out")
-    if any("::" in word or Path(word).resolve() != SUITES for word in session.config.args if word != "suites"):
+    if any("::" in word or Path(word).resolve() != SUITES for word in session.config.args if word != PACKAGE):
         reasons.append("a path or node id chose what to run")
     if session.shouldstop or session.shouldfail:
         reasons.append(f"the run stopped early: {session.shouldstop or session.shouldfail}")

@@ -14,10 +14,10 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from harness.cluster import rank as on_rank
-from harness.session import Session
+from dcp_conformance.harness.cluster import rank as on_rank
+from dcp_conformance.harness.session import Session
 
-_MAIN = "import sys; from harness.program import main; main(sys.stdin.buffer.read())"
+_MAIN = "import sys; from dcp_conformance.harness.program import main; main(sys.stdin.buffer.read())"
 
 
 def run_program(session: Session, function: str, *args: Any, limit: float) -> tuple[int | None, str]:

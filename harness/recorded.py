@@ -10,9 +10,9 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.cluster import rank as on_rank
-from harness.recording.client import Watching, link
-from harness.session import Session
+from dcp_conformance.harness.cluster import rank as on_rank
+from dcp_conformance.harness.recording.client import Watching, link
+from dcp_conformance.harness.session import Session
 
 
 def apart(session: Session, name: str = "apart") -> Session:

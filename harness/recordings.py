@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.cluster import Outcome, Raised
-from harness.laws import Untestable, returned
-from harness.recording import operations, replay
-from harness.recording.operations import Recording
-from harness.subject import Subject
+from dcp_conformance.harness.cluster import Outcome, Raised
+from dcp_conformance.harness.laws import Untestable, returned
+from dcp_conformance.harness.recording import operations, replay
+from dcp_conformance.harness.recording.operations import Recording
+from dcp_conformance.harness.subject import Subject
 
 TABLE = "File operations were seen by"
 

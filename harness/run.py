@@ -13,17 +13,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.certificate.events import EventLog
-from harness.certificate.ownership import Applicability, applicability, owned_letters
-from harness.cluster import Cluster, ClusterConfig, Outcome, Raised, Returned
-from harness.contract import LEVELS, Catalogue, Clause
-from harness.discovery import Description
-from harness.errors import UsageError
-from harness.judge import Bench, Judge
-from harness.laws import described
-from harness.locate import locate
-from harness.options import Options
-from harness.spec import TORCH_ENGINE, Part
+from dcp_conformance.harness.certificate.events import EventLog
+from dcp_conformance.harness.certificate.ownership import Applicability, applicability, owned_letters
+from dcp_conformance.harness.cluster import Cluster, ClusterConfig, Outcome, Raised, Returned
+from dcp_conformance.harness.contract import LEVELS, Catalogue, Clause
+from dcp_conformance.harness.discovery import Description
+from dcp_conformance.harness.errors import UsageError
+from dcp_conformance.harness.judge import Bench, Judge
+from dcp_conformance.harness.laws import described
+from dcp_conformance.harness.locate import locate
+from dcp_conformance.harness.options import Options
+from dcp_conformance.harness.spec import TORCH_ENGINE, Part
 
 # The scale level stores values beyond 4 GiB; below this much memory it is run only when it is named.
 SCALE_MEMORY = 12 << 30
@@ -183,7 +183,8 @@ def bench(options: Options, surveyed: Surveyed, folder: Path, cwd: str, *, worke
 def survey(cluster: Cluster, options: Options, cwd: str) -> Surveyed:
     """Ask a throw-away process what the backend is. Raises UsageError when it cannot be used."""
     outcome = cluster.call(
-        "harness.survey:survey", options.backend, options.backend_options, options.second_engine, options.device, cwd
+        "dcp_conformance.harness.survey:survey",
+        options.backend, options.backend_options, options.second_engine, options.device, cwd,
     )  # fmt: skip
     if isinstance(outcome, Returned):
         surveyed = outcome.value

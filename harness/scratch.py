@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from harness.errors import UsageError
+from dcp_conformance.harness.errors import UsageError
 
 # Proves that a folder was made by a run and may be deleted with all that is in it.
 MARKER = ".dcp-conformance-run"

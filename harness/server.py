@@ -12,14 +12,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
+from dcp_conformance import IMPORT_ROOT
+from dcp_conformance.harness.errors import UsageError
 
 START_LIMIT = 120.0
 STOP_LIMIT = 20.0
-_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from harness.server import main; main(sys.argv[2])"
+_PROGRAM = """
+import sys; sys.path.insert(0, sys.argv[1])
+from dcp_conformance.harness.server import main
+main(sys.argv[2])
+"""
 
 
 class Server:
@@ -35,10 +39,10 @@ class Server:
         """Start it and return the environment for ranks. Raises UsageError when it does not come up."""
         answer, theirs = os.pipe()
         control, self._control = os.pipe()
-        root = str(Path(__file__).resolve().parent.parent)
         request = json.dumps({**json.loads(self._request), "answer": theirs, "control": control})
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, root, request], pass_fds=(theirs, control), start_new_session=True
+            [sys.executable, "-c", _PROGRAM, str(IMPORT_ROOT), request],
+            pass_fds=(theirs, control), start_new_session=True,
         )  # fmt: skip
         os.close(theirs)
         os.close(control)
@@ -63,7 +67,7 @@ class Server:
 
 def main(text: str) -> None:
     """The program: start, report, wait for the control pipe to close, stop."""
-    from harness.discovery import resolve
+    from dcp_conformance.harness.discovery import resolve
 
     request: Mapping[str, Any] = json.loads(text)
     # Ctrl-C reaches pytest, which closes the pipe; this program must live long enough to stop the server.

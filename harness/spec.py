@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from harness.cluster import ExceptionRecord
+from dcp_conformance.harness.cluster import ExceptionRecord
 
 TORCH_ENGINE = "torch.distributed.checkpoint"
 # The two calling styles of DCP: the id in the storage's constructor, or passed along with the storage.

@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-from harness.certificate.tables import Cell, Table
-from harness.cluster import Event, Hung, Outcome
-from harness.laws import Broken, HarnessFault, NotApplicable, Untestable
-from harness.spec import SubjectSpec
+from dcp_conformance.harness.certificate.tables import Cell, Table
+from dcp_conformance.harness.cluster import Event, Hung, Outcome
+from dcp_conformance.harness.laws import Broken, HarnessFault, NotApplicable, Untestable
+from dcp_conformance.harness.spec import SubjectSpec
 
 
 class RunOnRanks(Protocol):
@@ -31,7 +31,7 @@ class scenarios:  # noqa: N801 (reads as a verb where it is used)
     """The functions of a module by name, without importing it: ranks need torch, the pytest process does not.
 
     `on_ranks = scenarios("suites.core.scenarios.values")`, then `on_ranks.round_trip` is
-    "suites.core.scenarios.values:round_trip".
+    "dcp_conformance.suites.core.scenarios.values:round_trip".
     """
 
     def __init__(self, module: str) -> None:
@@ -49,7 +49,9 @@ def _may_be_of_the_scenario(leftover: str) -> bool:
     Device meshes leave threads, sockets and groups; they start no process and keep no file open. A recording has a
     process of ours beside the rank. The sentences are those of harness.cluster.fingerprint and harness.cluster.world.
     """
-    is_process = leftover.startswith(("The child process ", "The process ")) and "from harness." not in leftover
+    is_process = (
+        leftover.startswith(("The child process ", "The process ")) and "from dcp_conformance.harness." not in leftover
+    )
     is_file = leftover.startswith("/") and " is still open" in leftover
     return not is_process and not is_file
 
@@ -96,7 +98,8 @@ class Subject:
             raise Untestable(refusal)
         alone = {"fresh": True} if fresh else {}
         outcomes = self._ranks.run(
-            world_size, "harness.session:perform", self._spec, scenario, args, timeout=timeout, group=group, **alone
+            world_size, "dcp_conformance.harness.session:perform", self._spec, scenario, args,
+            timeout=timeout, group=group, **alone,
         )  # fmt: skip
         for outcome in outcomes:
             self.events.extend(outcome.events)

@@ -7,10 +7,10 @@ import platform
 
 import torch
 
-from harness.discovery import describe, resolve
-from harness.errors import UsageError
-from harness.locate import DISTRIBUTION
-from harness.run import Surveyed
+from dcp_conformance.harness.discovery import describe, resolve
+from dcp_conformance.harness.errors import UsageError
+from dcp_conformance.harness.locate import DISTRIBUTION
+from dcp_conformance.harness.run import Surveyed
 
 
 def survey(reference: str, options: tuple[tuple[str, str], ...], second: str, device: str, cwd: str) -> Surveyed:

@@ -6,11 +6,11 @@ The files are torch's: each reads what the other wrote. Start reading at ``save.
 
 from __future__ import annotations
 
-from reference_impl.async_save import AsyncCheckpointerType, AsyncSaveResponse, async_save
-from reference_impl.errors import ConcurrentSaveError, CorruptCheckpointError, UnknownVersionError
-from reference_impl.filesystem_reader import FileSystemReader
-from reference_impl.filesystem_writer import FileSystemWriter
-from reference_impl.interchange import (
+from dcp_conformance.reference_impl.async_save import AsyncCheckpointerType, AsyncSaveResponse, async_save
+from dcp_conformance.reference_impl.errors import ConcurrentSaveError, CorruptCheckpointError, UnknownVersionError
+from dcp_conformance.reference_impl.filesystem_reader import FileSystemReader
+from dcp_conformance.reference_impl.filesystem_writer import FileSystemWriter
+from dcp_conformance.reference_impl.interchange import (
     BytesStorageMetadata,
     CheckpointException,
     ChunkStorageMetadata,
@@ -33,12 +33,12 @@ from reference_impl.interchange import (
     WriteItemType,
     WriteResult,
 )
-from reference_impl.load import load, load_state_dict
-from reference_impl.plan_load import DefaultLoadPlanner
-from reference_impl.plan_save import DefaultSavePlanner
-from reference_impl.rebuild_planner import load_keys
-from reference_impl.save import save, save_state_dict
-from reference_impl.staging import AsyncStager, DefaultStager, StagingOptions
+from dcp_conformance.reference_impl.load import load, load_state_dict
+from dcp_conformance.reference_impl.plan_load import DefaultLoadPlanner
+from dcp_conformance.reference_impl.plan_save import DefaultSavePlanner
+from dcp_conformance.reference_impl.rebuild_planner import load_keys
+from dcp_conformance.reference_impl.save import save, save_state_dict
+from dcp_conformance.reference_impl.staging import AsyncStager, DefaultStager, StagingOptions
 
 __version__ = "1.0"
 

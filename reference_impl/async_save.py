@@ -18,15 +18,15 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from reference_impl.coordination import Crew
-from reference_impl.detection import choose_writer
-from reference_impl.failures import release_frames, seal
-from reference_impl.interchange import Metadata, SavePlanner, StateDict, StorageWriter
-from reference_impl.observe import logged, logger
-from reference_impl.save import SaveRun, turn_key
-from reference_impl.staging import AsyncStager, DefaultStager, StagingOptions
-from reference_impl.stateful_tree import require_mapping, unwrapped
-from reference_impl.turns import Turn
+from dcp_conformance.reference_impl.coordination import Crew
+from dcp_conformance.reference_impl.detection import choose_writer
+from dcp_conformance.reference_impl.failures import release_frames, seal
+from dcp_conformance.reference_impl.interchange import Metadata, SavePlanner, StateDict, StorageWriter
+from dcp_conformance.reference_impl.observe import logged, logger
+from dcp_conformance.reference_impl.save import SaveRun, turn_key
+from dcp_conformance.reference_impl.staging import AsyncStager, DefaultStager, StagingOptions
+from dcp_conformance.reference_impl.stateful_tree import require_mapping, unwrapped
+from dcp_conformance.reference_impl.turns import Turn
 
 
 class AsyncCheckpointerType(enum.Enum):
@@ -179,7 +179,7 @@ def _writer_finder(
     def find() -> StorageWriter:
         chosen = found if found is not None else choose_writer(writer, checkpoint_id)
         if kind is AsyncCheckpointerType.PROCESS:
-            from reference_impl.process_writer import ProcessWriter
+            from dcp_conformance.reference_impl.process_writer import ProcessWriter
 
             return ProcessWriter(chosen)
         return chosen

@@ -6,7 +6,7 @@ import math
 from bisect import bisect_right, insort
 from collections.abc import Iterator, Sequence
 
-from reference_impl.interchange import ChunkStorageMetadata
+from dcp_conformance.reference_impl.interchange import ChunkStorageMetadata
 
 
 def volume(sizes: Sequence[int]) -> int:

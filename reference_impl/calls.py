@@ -8,7 +8,14 @@ import warnings
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from reference_impl.interchange import Metadata, SavePlanner, StateDict, StorageMeta, StorageReader, StorageWriter
+from dcp_conformance.reference_impl.interchange import (
+    Metadata,
+    SavePlanner,
+    StateDict,
+    StorageMeta,
+    StorageReader,
+    StorageWriter,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")

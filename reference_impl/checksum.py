@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 import zlib
 
-from reference_impl.errors import CorruptCheckpointError
-from reference_impl.interchange import MetadataIndex, StorageInfo
+from dcp_conformance.reference_impl.errors import CorruptCheckpointError
+from dcp_conformance.reference_impl.interchange import MetadataIndex, StorageInfo
 
 _ATTRIBUTE = "checksum"
 

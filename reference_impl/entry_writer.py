@@ -9,10 +9,10 @@ from typing import IO, Any
 
 import torch
 
-from reference_impl import checksum
-from reference_impl.dtypes import unstorable
-from reference_impl.extensions import StreamTransform
-from reference_impl.interchange import SavePlanner, StorageInfo, WriteItem, WriteItemType, WriteResult
+from dcp_conformance.reference_impl import checksum
+from dcp_conformance.reference_impl.dtypes import unstorable
+from dcp_conformance.reference_impl.extensions import StreamTransform
+from dcp_conformance.reference_impl.interchange import SavePlanner, StorageInfo, WriteItem, WriteItemType, WriteResult
 
 
 class EntryWriter:

@@ -13,7 +13,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
-from reference_impl.interchange import CheckpointException
+from dcp_conformance.reference_impl.interchange import CheckpointException
 
 WrappedException = tuple[BaseException, traceback.StackSummary]
 

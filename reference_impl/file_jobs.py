@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
-from reference_impl.dedup import written_bytes
-from reference_impl.entry_writer import EntryWriter
-from reference_impl.extensions import StreamTransform
-from reference_impl.interchange import SavePlanner, WriteItem, WriteResult
-from reference_impl.local_files import LocalFiles
+from dcp_conformance.reference_impl.dedup import written_bytes
+from dcp_conformance.reference_impl.entry_writer import EntryWriter
+from dcp_conformance.reference_impl.extensions import StreamTransform
+from dcp_conformance.reference_impl.interchange import SavePlanner, WriteItem, WriteResult
+from dcp_conformance.reference_impl.local_files import LocalFiles
 
 
 @dataclass(frozen=True)

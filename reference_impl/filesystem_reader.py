@@ -8,10 +8,10 @@ from typing import Any
 
 from torch.futures import Future
 
-from reference_impl.entry_reader import EntryReader
-from reference_impl.errors import CorruptCheckpointError
-from reference_impl.extensions import decoder
-from reference_impl.interchange import (
+from dcp_conformance.reference_impl.entry_reader import EntryReader
+from dcp_conformance.reference_impl.errors import CorruptCheckpointError
+from dcp_conformance.reference_impl.extensions import decoder
+from dcp_conformance.reference_impl.interchange import (
     LoadPlan,
     LoadPlanner,
     Metadata,
@@ -21,9 +21,9 @@ from reference_impl.interchange import (
     StorageMeta,
     StorageReader,
 )
-from reference_impl.local_files import LocalFiles, resolve_folder, usable_folder
-from reference_impl.metadata_pickle import parse_metadata
-from reference_impl.naming import metadata_name
+from dcp_conformance.reference_impl.local_files import LocalFiles, resolve_folder, usable_folder
+from dcp_conformance.reference_impl.metadata_pickle import parse_metadata
+from dcp_conformance.reference_impl.naming import metadata_name
 
 
 class FileSystemReader(StorageReader):

@@ -19,11 +19,11 @@ from typing import Any
 
 from torch.futures import Future
 
-from reference_impl import naming
-from reference_impl.errors import ConcurrentSaveError
-from reference_impl.extensions import StreamTransform
-from reference_impl.file_jobs import FileJob, run_jobs, split
-from reference_impl.interchange import (
+from dcp_conformance.reference_impl import naming
+from dcp_conformance.reference_impl.errors import ConcurrentSaveError
+from dcp_conformance.reference_impl.extensions import StreamTransform
+from dcp_conformance.reference_impl.file_jobs import FileJob, run_jobs, split
+from dcp_conformance.reference_impl.interchange import (
     FORMAT_VERSION,
     BytesStorageMetadata,
     Metadata,
@@ -34,8 +34,8 @@ from reference_impl.interchange import (
     StorageWriter,
     WriteResult,
 )
-from reference_impl.local_files import LocalFiles, resolve_folder, usable_folder
-from reference_impl.metadata_pickle import dump_metadata
+from dcp_conformance.reference_impl.local_files import LocalFiles, resolve_folder, usable_folder
+from dcp_conformance.reference_impl.metadata_pickle import dump_metadata
 
 logger = logging.getLogger("reference_impl")
 

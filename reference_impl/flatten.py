@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from reference_impl.interchange import StateDict
+from dcp_conformance.reference_impl.interchange import StateDict
 
 #: A path from the state dict to a value: mapping keys of any type, and integers as places in lists.
 Path = tuple[Hashable, ...]

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import IO, Any
 
-from reference_impl.errors import CorruptCheckpointError
-from reference_impl.naming import temporary_name
+from dcp_conformance.reference_impl.errors import CorruptCheckpointError
+from dcp_conformance.reference_impl.naming import temporary_name
 
 try:
     import fcntl

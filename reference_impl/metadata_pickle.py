@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 
-from reference_impl.errors import CorruptCheckpointError, UnknownVersionError
-from reference_impl.interchange import Metadata
-from reference_impl.metadata_records import Record, metadata_of
+from dcp_conformance.reference_impl.errors import CorruptCheckpointError, UnknownVersionError
+from dcp_conformance.reference_impl.interchange import Metadata
+from dcp_conformance.reference_impl.metadata_records import Record, metadata_of
 
 #: Python's default when torch began to write this file; readable by all releases.
 _PROTOCOL = 4

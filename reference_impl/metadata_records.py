@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from reference_impl.boxes import in_bounds
-from reference_impl.errors import CorruptCheckpointError, UnknownVersionError
-from reference_impl.interchange import (
+from dcp_conformance.reference_impl.boxes import in_bounds
+from dcp_conformance.reference_impl.errors import CorruptCheckpointError, UnknownVersionError
+from dcp_conformance.reference_impl.interchange import (
     BytesStorageMetadata,
     ChunkStorageMetadata,
     Metadata,

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import torch.distributed as dist
 
-from reference_impl.failures import safe_text
-from reference_impl.naming import without_credentials
+from dcp_conformance.reference_impl.failures import safe_text
+from dcp_conformance.reference_impl.naming import without_credentials
 
 #: No handler is attached: information needs one of the user's, and errors appear on standard error by Python's default.
 logger = logging.getLogger("reference_impl")

@@ -12,9 +12,9 @@ import torch.distributed as dist
 from torch.distributed._shard.sharded_tensor import ShardedTensor
 from torch.distributed.tensor import DTensor
 
-from reference_impl.dtypes import holds_every_value, unstorable
-from reference_impl.flatten import Flat, Path, flatten, set_path, stored_structure
-from reference_impl.interchange import (
+from dcp_conformance.reference_impl.dtypes import holds_every_value, unstorable
+from dcp_conformance.reference_impl.flatten import Flat, Path, flatten, set_path, stored_structure
+from dcp_conformance.reference_impl.interchange import (
     BytesStorageMetadata,
     LoadPlan,
     LoadPlanner,
@@ -24,10 +24,10 @@ from reference_impl.interchange import (
     StateDict,
     TensorStorageMetadata,
 )
-from reference_impl.legacy import legacy_sources, take_out
-from reference_impl.objects import load_object
-from reference_impl.read_items import object_read_item, tensor_read_items
-from reference_impl.shards import chunk_list, find_part, is_tensor
+from dcp_conformance.reference_impl.legacy import legacy_sources, take_out
+from dcp_conformance.reference_impl.objects import load_object
+from dcp_conformance.reference_impl.read_items import object_read_item, tensor_read_items
+from dcp_conformance.reference_impl.shards import chunk_list, find_part, is_tensor
 
 logger = logging.getLogger("reference_impl")
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from reference_impl.dedup import assign_owners
-from reference_impl.dtypes import refuse_unstorable
-from reference_impl.flatten import Flat, Path, flatten, merge_planner_data, refuse_read_only
-from reference_impl.interchange import (
+from dcp_conformance.reference_impl.dedup import assign_owners
+from dcp_conformance.reference_impl.dtypes import refuse_unstorable
+from dcp_conformance.reference_impl.flatten import Flat, Path, flatten, merge_planner_data, refuse_read_only
+from dcp_conformance.reference_impl.interchange import (
     BytesStorageMetadata,
     Metadata,
     MetadataIndex,
@@ -23,8 +23,8 @@ from reference_impl.interchange import (
     WriteItem,
     WriteItemType,
 )
-from reference_impl.shards import find_part, is_tensor, write_items
-from reference_impl.validate import agreement_errors, coverage_errors, raise_if
+from dcp_conformance.reference_impl.shards import find_part, is_tensor, write_items
+from dcp_conformance.reference_impl.validate import agreement_errors, coverage_errors, raise_if
 
 
 class DefaultSavePlanner(SavePlanner):

@@ -23,11 +23,11 @@ from typing import IO, Any
 import torch
 from torch.futures import Future
 
-from reference_impl.calls import takes
-from reference_impl.entry_reader import memory_of
-from reference_impl.entry_writer import compact
-from reference_impl.failures import Envelope, seal
-from reference_impl.interchange import (
+from dcp_conformance.reference_impl.calls import takes
+from dcp_conformance.reference_impl.entry_reader import memory_of
+from dcp_conformance.reference_impl.entry_writer import compact
+from dcp_conformance.reference_impl.failures import Envelope, seal
+from dcp_conformance.reference_impl.interchange import (
     Metadata,
     MetadataIndex,
     SavePlan,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from reference_impl.boxes import first_self_overlap, overlap, overlapping_pairs, volume
-from reference_impl.interchange import (
+from dcp_conformance.reference_impl.boxes import first_self_overlap, overlap, overlapping_pairs, volume
+from dcp_conformance.reference_impl.interchange import (
     ChunkStorageMetadata,
     LoadItemType,
     MetadataIndex,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch.distributed as dist
 
-from reference_impl.errors import RankMissingError
+from dcp_conformance.reference_impl.errors import RankMissingError
 
 #: Seconds to wait, where several ranks have not come yet, for those that are only a little late.
 PATIENCE = 1.0

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch.distributed as dist
 
-from reference_impl.calls import second_positional, set_up_save_planner, set_up_writer
-from reference_impl.coordination import FINISH, Crew, Outcome
-from reference_impl.detection import UsageError, choose_writer
-from reference_impl.interchange import (
+from dcp_conformance.reference_impl.calls import second_positional, set_up_save_planner, set_up_writer
+from dcp_conformance.reference_impl.coordination import FINISH, Crew, Outcome
+from dcp_conformance.reference_impl.detection import UsageError, choose_writer
+from dcp_conformance.reference_impl.interchange import (
     CheckpointException,
     Metadata,
     SavePlan,
@@ -23,10 +23,10 @@ from reference_impl.interchange import (
     StorageWriter,
     WriteResult,
 )
-from reference_impl.observe import logged
-from reference_impl.plan_save import DefaultSavePlanner
-from reference_impl.stateful_tree import require_mapping, unwrapped
-from reference_impl.turns import Turn
+from dcp_conformance.reference_impl.observe import logged
+from dcp_conformance.reference_impl.plan_save import DefaultSavePlanner
+from dcp_conformance.reference_impl.stateful_tree import require_mapping, unwrapped
+from dcp_conformance.reference_impl.turns import Turn
 
 
 @second_positional("storage_writer")

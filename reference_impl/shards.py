@@ -14,7 +14,7 @@ from torch.distributed._shard.sharded_tensor import ShardedTensor
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
-from reference_impl.interchange import (
+from dcp_conformance.reference_impl.interchange import (
     ChunkStorageMetadata,
     MetadataIndex,
     TensorProperties,

@@ -18,7 +18,7 @@ import torch
 from torch.distributed._shard.sharded_tensor import Shard, ShardedTensor
 from torch.distributed.tensor import DTensor
 
-from reference_impl.interchange import StateDict
+from dcp_conformance.reference_impl.interchange import StateDict
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from reference_impl.interchange import StateDict, Stateful
+from dcp_conformance.reference_impl.interchange import StateDict, Stateful
 
 #: Types of most values: asking the protocol about each of a million values takes seconds.
 _NEVER = frozenset({dict, list, tuple, str, int, float, bool, bytes, type(None), torch.Tensor, torch.nn.Parameter})

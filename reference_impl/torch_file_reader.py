@@ -10,9 +10,9 @@ import torch
 import torch.distributed as dist
 from torch.futures import Future
 
-from reference_impl.coordination import Crew, current_crew
-from reference_impl.flatten import flatten
-from reference_impl.interchange import (
+from dcp_conformance.reference_impl.coordination import Crew, current_crew
+from dcp_conformance.reference_impl.flatten import flatten
+from dcp_conformance.reference_impl.interchange import (
     LoadItemType,
     LoadPlan,
     LoadPlanner,
@@ -21,7 +21,7 @@ from reference_impl.interchange import (
     StateDict,
     StorageReader,
 )
-from reference_impl.plan_load import narrow
+from dcp_conformance.reference_impl.plan_load import narrow
 
 
 class BroadcastingTorchSaveReader(StorageReader):

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reference_impl.boxes import first_self_overlap, in_bounds, volume
-from reference_impl.interchange import Metadata, MetadataIndex, SavePlan, TensorStorageMetadata, WriteItem
+from dcp_conformance.reference_impl.boxes import first_self_overlap, in_bounds, volume
+from dcp_conformance.reference_impl.interchange import (
+    Metadata,
+    MetadataIndex,
+    SavePlan,
+    TensorStorageMetadata,
+    WriteItem,
+)
 
 #: A message names this many problems at most.
 _SHOWN = 10

@@ -6,20 +6,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.certificate.cleaning import Cleaner
-from harness.certificate.events import RunEvents
-from harness.certificate.known_failures import KnownFailure, KnownFailures
-from harness.certificate.levels import LevelResult, exit_code, level_results
-from harness.certificate.ownership import Supplies
-from harness.certificate.redact import secret_values
-from harness.certificate.schema import SCHEMA, validate
-from harness.certificate.sorting import SortedClauses, sort_clauses
-from harness.certificate.verdict import NOT_EXERCISED, ClauseResult, Verdict
-from harness.contract import LETTERS
-from harness.scenarios import checklist
+from dcp_conformance.harness.certificate.cleaning import Cleaner
+from dcp_conformance.harness.certificate.events import RunEvents
+from dcp_conformance.harness.certificate.known_failures import KnownFailure, KnownFailures
+from dcp_conformance.harness.certificate.levels import LevelResult, exit_code, level_results
+from dcp_conformance.harness.certificate.ownership import Supplies
+from dcp_conformance.harness.certificate.redact import secret_values
+from dcp_conformance.harness.certificate.schema import SCHEMA, validate
+from dcp_conformance.harness.certificate.sorting import SortedClauses, sort_clauses
+from dcp_conformance.harness.certificate.verdict import NOT_EXERCISED, ClauseResult, Verdict
+from dcp_conformance.harness.contract import LETTERS
+from dcp_conformance.harness.scenarios import checklist
 
 if TYPE_CHECKING:
-    from harness.contract import Catalogue
+    from dcp_conformance.harness.contract import Catalogue
 
 
 class Describes(Supplies, Protocol):

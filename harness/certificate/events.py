@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness.certificate.tables import Table, merged
-from harness.certificate.verdict import CaseOutcome, Verdict
+from dcp_conformance.harness.certificate.tables import Table, merged
+from dcp_conformance.harness.certificate.verdict import CaseOutcome, Verdict
 
 
 class EventLog:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.certificate.schema import validate
-from harness.errors import UsageError
+from dcp_conformance.harness.certificate.schema import validate
+from dcp_conformance.harness.errors import UsageError
 
 _MARKER = "dcp-conformance/certificate/"
 _JUNIT_MARKER = '<testsuites name="dcp-conformance"'

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.certificate.verdict import CaseOutcome, Verdict
-from harness.errors import UsageError
+from dcp_conformance.harness.certificate.verdict import CaseOutcome, Verdict
+from dcp_conformance.harness.errors import UsageError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -30,7 +30,7 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from harness.contract import Catalogue
+    from dcp_conformance.harness.contract import Catalogue
 
 FIELDS = ("clause", "case", "reason", "expires", "defect")
 

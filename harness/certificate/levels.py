@@ -6,8 +6,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.certificate.verdict import ENGINE, KNOWN, NOT_EXERCISED, CaseOutcome, ClauseResult, Column, Verdict
-from harness.contract import LEVELS
+from dcp_conformance.harness.certificate.verdict import (
+    ENGINE,
+    KNOWN,
+    NOT_EXERCISED,
+    CaseOutcome,
+    ClauseResult,
+    Column,
+    Verdict,
+)
+from dcp_conformance.harness.contract import LEVELS
 
 State = Literal["held", "lost", "not decided", "not run"]
 PytestWord = Literal["passed", "skipped", "xfailed", "failed", "error"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from harness.contract import Clause
+    from dcp_conformance.harness.contract import Clause
 
 Kind = Literal["owned", "engine", "not-applicable"]
 

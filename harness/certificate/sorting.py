@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from harness.certificate.known_failures import KnownFailures
-from harness.certificate.ownership import Supplies, applicability
-from harness.certificate.verdict import CaseOutcome, ClauseResult, Verdict, clause_result
-from harness.contract import Strength
+from dcp_conformance.harness.certificate.known_failures import KnownFailures
+from dcp_conformance.harness.certificate.ownership import Supplies, applicability
+from dcp_conformance.harness.certificate.verdict import CaseOutcome, ClauseResult, Verdict, clause_result
+from dcp_conformance.harness.contract import Strength
 
 if TYPE_CHECKING:
-    from harness.contract import Catalogue, Clause
+    from dcp_conformance.harness.contract import Catalogue, Clause
 
 
 @dataclass

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.certificate.levels import LevelResult
-from harness.certificate.prose import broken_lines, count, labelled, one_line, paragraph, plain
-from harness.certificate.tables import table_lines
-from harness.certificate.verdict import CaseOutcome, Verdict
+from dcp_conformance.harness.certificate.levels import LevelResult
+from dcp_conformance.harness.certificate.prose import broken_lines, count, labelled, one_line, paragraph, plain
+from dcp_conformance.harness.certificate.tables import table_lines
+from dcp_conformance.harness.certificate.verdict import CaseOutcome, Verdict
 
 if TYPE_CHECKING:
-    from harness.contract import Clause
+    from dcp_conformance.harness.contract import Clause
 
 _WIDTH = 100
 _LISTED = 10

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from harness.certificate.known_failures import KnownFailures, known_of
-from harness.certificate.levels import LevelResult, exit_code, level_results
-from harness.certificate.schema import validate
-from harness.certificate.verdict import NOT_EXERCISED, CaseOutcome, ClauseResult, Column, Verdict, clause_result
-from harness.contract import Clause, Strength
+from dcp_conformance.harness.certificate.known_failures import KnownFailures, known_of
+from dcp_conformance.harness.certificate.levels import LevelResult, exit_code, level_results
+from dcp_conformance.harness.certificate.schema import validate
+from dcp_conformance.harness.certificate.verdict import (
+    NOT_EXERCISED,
+    CaseOutcome,
+    ClauseResult,
+    Column,
+    Verdict,
+    clause_result,
+)
+from dcp_conformance.harness.contract import Clause, Strength
 
 
 def verify(certificate: Mapping[str, Any]) -> list[str]:

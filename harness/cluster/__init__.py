@@ -5,10 +5,10 @@ The driving process never imports torch or the code under test: only the fork se
 
 from __future__ import annotations
 
-from harness.cluster.config import DEFAULT_PRELOAD, ClusterConfig
-from harness.cluster.errors import ClusterError
-from harness.cluster.local import Cluster
-from harness.cluster.outcomes import Died, Event, ExceptionRecord, Hung, Outcome, Raised, Returned
+from dcp_conformance.harness.cluster.config import DEFAULT_PRELOAD, ClusterConfig
+from dcp_conformance.harness.cluster.errors import ClusterError
+from dcp_conformance.harness.cluster.local import Cluster
+from dcp_conformance.harness.cluster.outcomes import Died, Event, ExceptionRecord, Hung, Outcome, Raised, Returned
 
 __all__ = [
     "DEFAULT_PRELOAD",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.cluster import processes
-from harness.cluster.exceptions import record
-from harness.cluster.functions import FunctionName
-from harness.cluster.outcomes import Died, ExceptionRecord, Hung, Outcome, Raised, Returned
-from harness.cluster.seat import Seat
-from harness.cluster.watch import Silence
-from harness.cluster.wire import NotPlainData, loads
+from dcp_conformance.harness.cluster import processes
+from dcp_conformance.harness.cluster.exceptions import record
+from dcp_conformance.harness.cluster.functions import FunctionName
+from dcp_conformance.harness.cluster.outcomes import Died, ExceptionRecord, Hung, Outcome, Raised, Returned
+from dcp_conformance.harness.cluster.seat import Seat
+from dcp_conformance.harness.cluster.watch import Silence
+from dcp_conformance.harness.cluster.wire import NotPlainData, loads
 
 Ending = tuple[bool, int]
 """(By its own exit, exit code or signal number)."""
@@ -51,7 +51,7 @@ def _answered(base: Outcome, kind: str, payload: bytes, name: FunctionName, seco
     if kind == "raised":
         return Raised(**facts, error=exception_in(payload))
     try:
-        return Returned(**facts, value=loads(payload, ("harness", name.package)))
+        return Returned(**facts, value=loads(payload, ("dcp_conformance", name.package)))
     except NotPlainData as error:
         what = f"{name} returned a value that is not plain data (it holds {error}): make it plain on the rank."
     except Exception as error:  # a class that pickles and does not unpickle

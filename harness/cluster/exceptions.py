@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from harness.cluster.outcomes import ExceptionRecord
+from dcp_conformance.harness.cluster.outcomes import ExceptionRecord
 
 _DEEPEST = 8
 _MOST_RECORDS = 512

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.cluster import processes
-from harness.cluster.torch_state import TORCH_FACTS
+from dcp_conformance.harness.cluster import processes
+from dcp_conformance.harness.cluster.torch_state import TORCH_FACTS
 
 _SIGNALS = tuple(number for number in sorted(signal.valid_signals()) if number < signal.SIGRTMIN)
 """Those Python code handles; handlers of all signals, native ones too, show in the masks below."""

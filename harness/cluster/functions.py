@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import UsageError
+from dcp_conformance.harness.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,17 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
-from harness.cluster import processes
-from harness.cluster.branch import Branch, connect
-from harness.cluster.config import ONE_THREAD, ClusterConfig
-from harness.cluster.errors import ClusterError
-from harness.cluster.wire import Channel
-from harness.cluster.worker import RankSpec
-from harness.errors import UsageError
+from dcp_conformance import IMPORT_ROOT
+from dcp_conformance.harness.cluster import processes
+from dcp_conformance.harness.cluster.branch import Branch, connect
+from dcp_conformance.harness.cluster.config import ONE_THREAD, ClusterConfig
+from dcp_conformance.harness.cluster.errors import ClusterError
+from dcp_conformance.harness.cluster.wire import Channel
+from dcp_conformance.harness.cluster.worker import RankSpec
+from dcp_conformance.harness.errors import UsageError
 
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 _START_LIMIT = 180.0
 _REPLY_LIMIT = 60.0
 _CLOSE_LIMIT = 15.0
@@ -43,7 +42,7 @@ if root not in sys.path:
     sys.path.insert(0, root)
 sys.path.extend(entry for entry in extra if entry not in sys.path)
 del sys.argv[1:]
-from harness.cluster.server import main
+from dcp_conformance.harness.cluster.server import main
 main(fd, driver)
 """
 
@@ -87,7 +86,7 @@ class ForkServer:
         self.channel = Channel(ours, send_limit=_REPLY_LIMIT)
         with theirs, open(self.log, "ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, _PACKAGE_ROOT, *map(os.path.abspath, config.search_path)]
+                [sys.executable, "-c", _PROGRAM, str(IMPORT_ROOT), *map(os.path.abspath, config.search_path)]
                 + [str(theirs.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

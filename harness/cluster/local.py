@@ -11,13 +11,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from harness.cluster.config import LARGEST_WORLD, ClusterConfig
-from harness.cluster.errors import ClusterError
-from harness.cluster.functions import name_of
-from harness.cluster.launch import BranchServer, ForkServer
-from harness.cluster.outcomes import Outcome
-from harness.cluster.world import Job, World
-from harness.errors import UsageError
+from dcp_conformance.harness.cluster.config import LARGEST_WORLD, ClusterConfig
+from dcp_conformance.harness.cluster.errors import ClusterError
+from dcp_conformance.harness.cluster.functions import name_of
+from dcp_conformance.harness.cluster.launch import BranchServer, ForkServer
+from dcp_conformance.harness.cluster.outcomes import Outcome
+from dcp_conformance.harness.cluster.world import Job, World
+from dcp_conformance.harness.errors import UsageError
 
 _MOST_IDLE_RANKS = 96
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from harness.cluster import processes
+from dcp_conformance.harness.cluster import processes
 
 _TRIAL_LIMIT = 60.0
 

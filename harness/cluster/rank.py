@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.cluster.wire import Channel, dumps
+from dcp_conformance.harness.cluster.wire import Channel, dumps
 
 CHILD_EVENTS = "DCP_CONFORMANCE_RANK_EVENTS"
 """Environment variable that names the file into which children of a rank write their events."""

@@ -7,9 +7,9 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from harness.cluster.outcomes import Event
-from harness.cluster.wire import Channel, NotPlainData, loads
-from harness.cluster.worker import events_path, log_path, stack_path
+from dcp_conformance.harness.cluster.outcomes import Event
+from dcp_conformance.harness.cluster.wire import Channel, NotPlainData, loads
+from dcp_conformance.harness.cluster.worker import events_path, log_path, stack_path
 
 _TAIL = 8 * 1024
 

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness.cluster import measure, processes, worker
-from harness.cluster.branch import listen
-from harness.cluster.preload import Preloaded, UnfitToFork, freeze, preload_after_trial, preload_trusted
-from harness.cluster.wire import Channel
-from harness.cluster.worker import RankSpec
+from dcp_conformance.harness.cluster import measure, processes, worker
+from dcp_conformance.harness.cluster.branch import listen
+from dcp_conformance.harness.cluster.preload import Preloaded, UnfitToFork, freeze, preload_after_trial, preload_trusted
+from dcp_conformance.harness.cluster.wire import Channel
+from dcp_conformance.harness.cluster.worker import RankSpec
 
 _KILL_LIMIT = 10.0
 _EXIT_LIMIT = 5.0
@@ -261,7 +261,7 @@ def _import_rank_modules(result: Preloaded) -> None:
     """What ranks import from here once torch is there (14 ms a rank otherwise)."""
     if "torch" in result.modules:
         for name in ("devices", "fingerprint"):
-            importlib.import_module(f"harness.cluster.{name}")
+            importlib.import_module(f"dcp_conformance.harness.cluster.{name}")
 
 
 def _kill_group(leader: int) -> None:

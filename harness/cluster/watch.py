@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.cluster import processes
-from harness.cluster.worker import STACK_SIGNAL
+from dcp_conformance.harness.cluster import processes
+from dcp_conformance.harness.cluster.worker import STACK_SIGNAL
 
 _STOPPED_LIMIT = 1.0
 _DUMP_LIMIT = 1.0

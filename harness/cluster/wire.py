@@ -55,7 +55,7 @@ def dumps(message: object) -> bytes:
     return pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
 
 
-def loads(data: bytes, packages: Sequence[str] = ("harness",)) -> Any:
+def loads(data: bytes, packages: Sequence[str] = ("dcp_conformance",)) -> Any:
     """Unpickle plain data and classes of already imported modules of these packages; nothing is imported.
 
     Raises:

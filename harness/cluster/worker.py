@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness.cluster import measure, processes, rank
-from harness.cluster.exceptions import record
-from harness.cluster.functions import FunctionName, resolve
-from harness.cluster.wire import Channel, dumps
+from dcp_conformance.harness.cluster import measure, processes, rank
+from dcp_conformance.harness.cluster.exceptions import record
+from dcp_conformance.harness.cluster.functions import FunctionName, resolve
+from dcp_conformance.harness.cluster.wire import Channel, dumps
 
 STACK_SIGNAL = 61
 """Makes a rank write the stacks of its threads. A real-time signal, because backends use SIGUSR1 and SIGUSR2; by its
@@ -116,7 +116,7 @@ class _Rank:
             channel.send(("failed", dumps(record(error))))
             raise
         # Imported here because it imports torch, which the server does in its own time.
-        from harness.cluster.fingerprint import Fingerprint
+        from dcp_conformance.harness.cluster.fingerprint import Fingerprint
 
         self._baseline = Fingerprint.take()
         channel.send(("ready", self._info.device, self._info.backend))
@@ -227,7 +227,7 @@ def _import_if_possible(module: str) -> None:
 
 
 def _join(spec: RankSpec) -> tuple[str, str]:
-    from harness.cluster.devices import take_device
+    from dcp_conformance.harness.cluster.devices import take_device
 
     device, backend = take_device(spec.device, spec.rank, spec.world_size)
     if not spec.group:

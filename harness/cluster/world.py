@@ -11,16 +11,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.cluster import processes
-from harness.cluster.answers import exception_in, outcome_of, tell_ending
-from harness.cluster.config import ClusterConfig
-from harness.cluster.errors import ClusterError
-from harness.cluster.functions import FunctionName
-from harness.cluster.launch import ForkServer
-from harness.cluster.outcomes import Outcome, Returned
-from harness.cluster.seat import Seat
-from harness.cluster.watch import Watch, look_at
-from harness.cluster.worker import RankSpec
+from dcp_conformance.harness.cluster import processes
+from dcp_conformance.harness.cluster.answers import exception_in, outcome_of, tell_ending
+from dcp_conformance.harness.cluster.config import ClusterConfig
+from dcp_conformance.harness.cluster.errors import ClusterError
+from dcp_conformance.harness.cluster.functions import FunctionName
+from dcp_conformance.harness.cluster.launch import ForkServer
+from dcp_conformance.harness.cluster.outcomes import Outcome, Returned
+from dcp_conformance.harness.cluster.seat import Seat
+from dcp_conformance.harness.cluster.watch import Watch, look_at
+from dcp_conformance.harness.cluster.worker import RankSpec
 
 _START_LIMIT = 120.0
 _PROOF_QUIET = 1.0

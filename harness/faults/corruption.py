@@ -14,8 +14,8 @@ import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from harness.blobs import Blobs
-from harness.cluster import ExceptionRecord
+from dcp_conformance.harness.blobs import Blobs
+from dcp_conformance.harness.cluster import ExceptionRecord
 
 KINDS = ("delete", "truncate", "flip", "zero", "append", "swap", "exchange", "length", "substitute")
 BLOCK = 512

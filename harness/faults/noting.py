@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.faults.fault import READER_PHASES, WRITER_PHASES
-from harness.faults.proxy import interpose
+from dcp_conformance.harness.faults.fault import READER_PHASES, WRITER_PHASES
+from dcp_conformance.harness.faults.proxy import interpose
 
 
 @dataclass(frozen=True)

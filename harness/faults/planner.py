@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.faults.fault import PLANNER_PHASES, Fault
-from harness.faults.proxy import interpose
-from harness.faults.storage import act, announce
+from dcp_conformance.harness.faults.fault import PLANNER_PHASES, Fault
+from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.faults.storage import act, announce
 
 
 @dataclass

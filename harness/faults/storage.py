@@ -22,10 +22,10 @@ from typing import Any
 
 import torch
 
-from harness.cluster import rank as on_rank
-from harness.faults import exceptions
-from harness.faults.fault import FUTURE_PHASES, READER_PHASES, WRITER_PHASES, Fault
-from harness.faults.proxy import interpose
+from dcp_conformance.harness.cluster import rank as on_rank
+from dcp_conformance.harness.faults import exceptions
+from dcp_conformance.harness.faults.fault import FUTURE_PHASES, READER_PHASES, WRITER_PHASES, Fault
+from dcp_conformance.harness.faults.proxy import interpose
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from harness.blobs import Blobs
+from dcp_conformance.harness.blobs import Blobs
 
 METADATA = ".metadata"
 

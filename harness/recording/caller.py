@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from harness.recording import kernel
+from dcp_conformance.harness.recording import kernel
 
 _HERE = -100  # AT_FDCWD
 _MOST = 0x7FFFF000  # bytes that one write takes at most, see write(2)

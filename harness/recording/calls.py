@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.recording import kernel
-from harness.recording.caller import Caller, Descriptor
-from harness.recording.job import Job, close_quietly
+from dcp_conformance.harness.recording import kernel
+from dcp_conformance.harness.recording.caller import Caller, Descriptor
+from dcp_conformance.harness.recording.job import Job, close_quietly
 
 _HERE = 0xFFFFFF9C  # AT_FDCWD as an unsigned argument
 _REMOVE_FOLDER, _FOLLOW, _EXCHANGE, _WHITEOUT = 0x200, 0x400, 2, 4

@@ -13,15 +13,18 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from harness.recording import interposer, kernel, syscalls
-from harness.recording.address import short
-from harness.recording.policy import Rule, encoded
+from dcp_conformance import IMPORT_ROOT
+from dcp_conformance.harness.recording import interposer, kernel, syscalls
+from dcp_conformance.harness.recording.address import short
+from dcp_conformance.harness.recording.policy import Rule, encoded
 
-_ROOT = str(Path(__file__).resolve().parents[2])
-_START = "import sys; sys.path.insert(0, sys.argv[2]); from harness.recording.supervisor import main; main(sys.argv[1])"
+_START = """
+import sys; sys.path.insert(0, sys.argv[2])
+from dcp_conformance.harness.recording.supervisor import main
+main(sys.argv[1])
+"""
 _PATIENCE = 30.0  # seconds for a supervisor to begin, and for the other ranks to come
 
 
@@ -153,7 +156,7 @@ def _close_spare(numbers: list[int]) -> None:
 
 
 def _start(address: str) -> None:
-    words = [sys.executable, "-I", "-S", "-c", _START, address, _ROOT]
+    words = [sys.executable, "-I", "-S", "-c", _START, address, str(IMPORT_ROOT)]
     # In a session of its own: it must outlive this rank for as long as any other is under its filter.
     subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
 

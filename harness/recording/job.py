@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from harness.recording.mappings import Mappings
-from harness.recording.operations import Operation, Recording, Tree, read_tree
-from harness.recording.policy import Policy
+from dcp_conformance.harness.recording.mappings import Mappings
+from dcp_conformance.harness.recording.operations import Operation, Recording, Tree, read_tree
+from dcp_conformance.harness.recording.policy import Policy
 
 
 class Job:

@@ -13,7 +13,7 @@ import re
 import struct
 from dataclasses import dataclass
 
-from harness.recording import syscalls
+from dcp_conformance.harness.recording import syscalls
 
 MEANS = "seccomp user notification"
 

@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from harness.recording import kernel
-from harness.recording.caller import Caller, Descriptor
+from dcp_conformance.harness.recording import kernel
+from dcp_conformance.harness.recording.caller import Caller, Descriptor
 
 # Stores are told apart by so many bytes: what the smallest disks write whole.
 _BLOCK = 512

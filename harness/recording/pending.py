@@ -8,10 +8,10 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from harness.recording import kernel
-from harness.recording.caller import Caller
-from harness.recording.calls import Planned
-from harness.recording.job import Job, close_quietly
+from dcp_conformance.harness.recording import kernel
+from dcp_conformance.harness.recording.caller import Caller
+from dcp_conformance.harness.recording.calls import Planned
+from dcp_conformance.harness.recording.job import Job, close_quietly
 
 # Noted and not done: no power is cut here, what is read afterwards is the same, and a sync costs milliseconds.
 _SYNCS = ("fsync", "sync", "syncfs")

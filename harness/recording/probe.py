@@ -10,13 +10,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness.recording import syscalls
+from dcp_conformance import IMPORT_ROOT
+from dcp_conformance.harness.recording import syscalls
 
-_ROOT = str(Path(__file__).resolve().parents[2])
 _LIMIT = 30.0
 _TRIAL = """
 import sys; sys.path.insert(0, sys.argv[2])
-from harness.recording.probe import trial
+from dcp_conformance.harness.recording.probe import trial
 trial(sys.argv[1])
 """
 
@@ -27,7 +27,7 @@ def why_not_notified() -> str:
     if platform.system() != "Linux" or not syscalls.numbers():
         return f"system calls are not known for {platform.system()} on {platform.machine()}"
     with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, "-I", "-S", "-c", _TRIAL, folder, _ROOT]
+        words = [sys.executable, "-I", "-S", "-c", _TRIAL, folder, str(IMPORT_ROOT)]
         try:
             done = subprocess.run(words, capture_output=True, text=True, timeout=_LIMIT, check=False)
         except subprocess.TimeoutExpired:
@@ -38,10 +38,10 @@ def why_not_notified() -> str:
 
 def trial(folder: str) -> None:
     """Record one small file, and let one write fail; any error says why it cannot be done. Stays under the filter."""
-    from harness.recording.client import link
-    from harness.recording.operations import load
-    from harness.recording.policy import Rule
-    from harness.recording.replay import everything
+    from dcp_conformance.harness.recording.client import link
+    from dcp_conformance.harness.recording.operations import load
+    from dcp_conformance.harness.recording.policy import Rule
+    from dcp_conformance.harness.recording.replay import everything
 
     base = Path(folder)
     watched = base / "watched"

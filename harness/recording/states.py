@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.recording.inodes import Content
-from harness.recording.losses import losses
-from harness.recording.operations import Operation, Recording
-from harness.recording.replay import Disk
+from dcp_conformance.harness.recording.inodes import Content
+from dcp_conformance.harness.recording.losses import losses
+from dcp_conformance.harness.recording.operations import Operation, Recording
+from dcp_conformance.harness.recording.replay import Disk
 
 MOST_MOMENTS = 120
 

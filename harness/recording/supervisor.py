@@ -20,11 +20,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.recording import calls, kernel, policy, syscalls
-from harness.recording.address import short
-from harness.recording.caller import Caller
-from harness.recording.job import Job
-from harness.recording.pending import Pending
+from dcp_conformance.harness.recording import calls, kernel, policy, syscalls
+from dcp_conformance.harness.recording.address import short
+from dcp_conformance.harness.recording.caller import Caller
+from dcp_conformance.harness.recording.job import Job
+from dcp_conformance.harness.recording.pending import Pending
 
 _GREETING_LIMIT = 60.0  # seconds after which a supervisor that nobody came to ends
 _CLOSED = select.POLLHUP | select.POLLERR | select.POLLNVAL

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import Broken, holds, returned, succeeded
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import Broken, holds, returned, succeeded
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.asynchronous.scenarios.overlap")
+on_ranks = scenarios("dcp_conformance.suites.asynchronous.scenarios.overlap")
 
 
 @pytest.mark.clauses("ASYNC-09")

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cluster import ExceptionRecord
-from harness.failures import failures_of
-from harness.laws import Broken, NotApplicable, Untestable, described, holds, refused, returned, same, succeeded
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.cluster import ExceptionRecord
+from dcp_conformance.harness.failures import failures_of
+from dcp_conformance.harness.laws import (
+    Broken,
+    NotApplicable,
+    Untestable,
+    described,
+    holds,
+    refused,
+    returned,
+    same,
+    succeeded,
+)
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.asynchronous.scenarios.processes")
+on_ranks = scenarios("dcp_conformance.suites.asynchronous.scenarios.processes")
 NO_PROCESS = "the engine's async_save knows no background process"
 # What a broken pipe to a dead process looks like where nobody turned it into an error about saving.
 RAW = ("BrokenPipeError", "EOFError", "ConnectionError")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import NotApplicable, returned, same
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import NotApplicable, returned, same
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.asynchronous.scenarios.snapshot")
+on_ranks = scenarios("dcp_conformance.suites.asynchronous.scenarios.snapshot")
 
 
 @pytest.mark.clauses("ASYNC-02")

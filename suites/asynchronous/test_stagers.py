@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import NotApplicable, Untestable, holds, returned, same
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import NotApplicable, Untestable, holds, returned, same
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.asynchronous.scenarios.telling")
+on_ranks = scenarios("dcp_conformance.suites.asynchronous.scenarios.telling")
 LIMIT = 25.0
 NO_STAGER = "the engine's async_save takes no stager"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness.failures import failed_everywhere, names_exactly
-from harness.faults.fault import Fault
-from harness.laws import Broken, NotApplicable, holds, reached, refused, returned, same
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.failures import failed_everywhere, names_exactly
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.laws import Broken, NotApplicable, holds, reached, refused, returned, same
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.asynchronous.scenarios.telling")
+on_ranks = scenarios("dcp_conformance.suites.asynchronous.scenarios.telling")
 LIMIT = 25.0
 NO_STAGER = "the engine's async_save takes no stager"
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import fixtures
-from harness.laws import Broken, described, of_subject, unexpected
-from harness.spec import TORCH_ENGINE, Attempt, Difference
-from harness.subject import Subject
+from dcp_conformance import fixtures
+from dcp_conformance.harness.laws import Broken, described, of_subject, unexpected
+from dcp_conformance.harness.spec import TORCH_ENGINE, Attempt, Difference
+from dcp_conformance.harness.subject import Subject
 
 TITLE = "Who loads whose checkpoints"
 COLUMNS = ("no", "written by", "loaded by", "on 1 rank", "on 2 ranks")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.cluster import Outcome, Raised
-from harness.laws import NotApplicable, Untestable, mentions, returned
+from dcp_conformance.harness.cluster import Outcome, Raised
+from dcp_conformance.harness.laws import NotApplicable, Untestable, mentions, returned
 
 NO_SAFETENSORS = "No module named 'safetensors"
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from harness.laws import Broken, NotApplicable, described, returned
-from harness.spec import TORCH_ENGINE
-from harness.subject import Subject, scenarios
-from suites.compatibility import interop
-from suites.compatibility.reach import reachable
+from dcp_conformance.harness.laws import Broken, NotApplicable, described, returned
+from dcp_conformance.harness.spec import TORCH_ENGINE
+from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.suites.compatibility import interop
+from dcp_conformance.suites.compatibility.reach import reachable
 
-on_ranks = scenarios("suites.compatibility.scenarios.exchange")
-facts = scenarios("suites.compatibility.scenarios.fixtures").facts
+on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.exchange")
+facts = scenarios("dcp_conformance.suites.compatibility.scenarios.fixtures").facts
 
 
 @pytest.mark.clauses("FMT-16", "FMT-17")

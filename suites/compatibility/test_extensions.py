@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.failures import failures_of
-from harness.laws import described, holds, names, returned, same
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.failures import failures_of
+from dcp_conformance.harness.laws import described, holds, names, returned, same
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.compatibility.scenarios.extensions")
+on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.extensions")
 
 # Two transforms that may be exchanged, and two that may not: only these tell in which order they are undone.
 CHAINS = {"one": ["turn"], "exchangeable": ["flip", "mask"], "in order": ["turn", "flip"]}

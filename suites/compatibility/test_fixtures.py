@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-import fixtures
-from harness.laws import NotApplicable, returned
-from harness.subject import Subject, scenarios
-from suites.compatibility import interop
-from suites.compatibility.reach import reachable, with_safetensors
+from dcp_conformance import fixtures
+from dcp_conformance.harness.laws import NotApplicable, returned
+from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.suites.compatibility import interop
+from dcp_conformance.suites.compatibility.reach import reachable, with_safetensors
 
-on_ranks = scenarios("suites.compatibility.scenarios.fixtures")
-elsewhere = scenarios("suites.compatibility.scenarios.exchange").load_elsewhere
+on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.fixtures")
+elsewhere = scenarios("dcp_conformance.suites.compatibility.scenarios.exchange").load_elsewhere
 
 RELEASES = fixtures.releases()
 

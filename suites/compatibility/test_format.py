@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import Broken, holds, same
-from harness.subject import Subject, scenarios
-from suites.compatibility.reach import reachable
+from dcp_conformance.harness.laws import Broken, holds, same
+from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.suites.compatibility.reach import reachable
 
-on_ranks = scenarios("suites.compatibility.scenarios.format")
+on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.format")
 
 METADATA_CLASS = "torch.distributed.checkpoint.metadata.Metadata"
 READS = [

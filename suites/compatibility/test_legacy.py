@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import holds, refused, returned, same
-from harness.subject import Subject, scenarios
-from suites.compatibility.reach import reachable
+from dcp_conformance.harness.laws import holds, refused, returned, same
+from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.suites.compatibility.reach import reachable
 
-on_ranks = scenarios("suites.compatibility.scenarios.legacy")
+on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.legacy")
 
 
 @pytest.mark.clauses("FMT-08")

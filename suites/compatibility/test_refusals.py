@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from harness.cluster import ExceptionRecord
-from harness.laws import Broken, described, holds, refused
-from harness.subject import Subject, scenarios
-from suites.compatibility.reach import reachable
+from dcp_conformance.harness.cluster import ExceptionRecord
+from dcp_conformance.harness.laws import Broken, described, holds, refused
+from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.suites.compatibility.reach import reachable
 
-on_ranks = scenarios("suites.compatibility.scenarios.refusals")
+on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.refusals")
 
 
 @pytest.mark.clauses("RMD-04", "FMT-18")

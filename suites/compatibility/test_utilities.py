@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cluster import ExceptionRecord
-from harness.failures import failures_of
-from harness.laws import Broken, described, holds, names, refused, returned, same
-from harness.spec import Attempt
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.cluster import ExceptionRecord
+from dcp_conformance.harness.failures import failures_of
+from dcp_conformance.harness.laws import Broken, described, holds, names, refused, returned, same
+from dcp_conformance.harness.spec import Attempt
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.compatibility.scenarios.utilities")
+on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.utilities")
 
 SEEDS = [11, 12, 13, 14, 15, 16, 17, 18]
 # Far more than the work takes, and less than the suite's own patience: a rank that waits for another waits for ever.

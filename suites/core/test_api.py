@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import Broken, NotApplicable, holds, refused, returned, same, succeeded
-from harness.subject import Subject, scenarios
-from suites.core import order
+from dcp_conformance.harness.laws import Broken, NotApplicable, holds, refused, returned, same, succeeded
+from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.suites.core import order
 
-on_ranks = scenarios("suites.core.scenarios.api")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.api")
 NO_STORAGE = "the engine's save and load take no storage of others"
 STATE = {"t": (4, 5), "u": (3,)}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cluster import ExceptionRecord
-from harness.laws import NotApplicable, described, holds, reached, refused, returned, same, succeeded
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.cluster import ExceptionRecord
+from dcp_conformance.harness.laws import NotApplicable, described, holds, reached, refused, returned, same, succeeded
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.core.scenarios.api_storage")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.api_storage")
 
 
 @pytest.mark.clauses("API-09")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import NotApplicable, Untestable, holds, returned, same
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import NotApplicable, Untestable, holds, returned, same
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.core.scenarios.determinism")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.determinism")
 NOTHING_STORED = "nothing is stored below the id, so it cannot be copied"
 
 

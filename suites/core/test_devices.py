@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import holds, refused, returned, same
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import holds, refused, returned, same
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.core.scenarios.devices")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.devices")
 SETTINGS = ("default_dtype", "no_grad", "inference_mode", "deterministic", "default_device")
 OPTIMIZERS = ("sgd", "adam_single", "adam_foreach", "adam_fused", "adamw_amsgrad", "adagrad", "bfloat16_adam")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import Broken, NotApplicable, described, holds, refused, returned, same, succeeded
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import Broken, NotApplicable, described, holds, refused, returned, same, succeeded
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.core.scenarios.dtypes")
-odd_types = scenarios("suites.core.scenarios.odd_types")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.dtypes")
+odd_types = scenarios("dcp_conformance.suites.core.scenarios.odd_types")
 GRADIENTS = ("requires_grad", "parameter", "frozen_parameter", "non_leaf", "inference")
 LOSSY = ("narrowing", "overflow", "complex_to_real", "float_to_integer", "integer_to_float", "integer_overflow")
 MISMATCHES = ("number_into_tensor", "list_into_tensor", "tensor_into_number", "tensor_into_string")

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cluster import Died
-from harness.failures import failed_everywhere, names_exactly
-from harness.faults.fault import Fault
-from harness.laws import Broken, NotApplicable, Untestable, holds, reached, refused, returned, same, succeeded
-from harness.spec import STYLES
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.cluster import Died
+from dcp_conformance.harness.failures import failed_everywhere, names_exactly
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.laws import (
+    Broken,
+    NotApplicable,
+    Untestable,
+    holds,
+    reached,
+    refused,
+    returned,
+    same,
+    succeeded,
+)
+from dcp_conformance.harness.spec import STYLES
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.core.scenarios.finish")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.finish")
 LATE_FUTURE = 2.0
 LENGTH = 64 * 1024  # 512 KiB of float64
 SLACK = 64 * 1024

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import Untestable, holds, refused, returned, same
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import Untestable, holds, refused, returned, same
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.core.scenarios.ids")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.ids")
 SPELLINGS = (
     "relative", "relative and nested", "trailing slash", "doubled slash", "dots", "Path", "relative Path",
     "another PathLike", "space", "hash", "question mark", "percent", "other letters", "tilde", "tilde in the name",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import NotApplicable, Untestable, holds, reached, returned, same
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import NotApplicable, Untestable, holds, reached, returned, same
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.core.scenarios.in_place_again")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.in_place_again")
 REACHED = {"resolve_tensor": "resolve_tensor", "interrupt": "read_data"}
 
 

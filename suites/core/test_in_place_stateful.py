@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import NotApplicable, Untestable, holds, mentions, refused, returned, same, succeeded, unexpected
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import (
+    NotApplicable,
+    Untestable,
+    holds,
+    mentions,
+    refused,
+    returned,
+    same,
+    succeeded,
+    unexpected,
+)
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.core.scenarios.stateful")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.stateful")
 
 
 @pytest.mark.clauses("INPL-04")

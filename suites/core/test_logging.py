@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from harness.laws import Broken, NotApplicable, holds, reached, returned, same, succeeded
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import Broken, NotApplicable, holds, reached, returned, same, succeeded
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.core.scenarios.logs")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.logs")
 ENDED_BADLY = re.compile(r"exception|fail|error", re.IGNORECASE)
 # An id of a call: at least six hexadecimal or decimal digits, as of a uuid or a counter with leading zeros.
 CALL_ID = re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{6,}(?:-[0-9a-fA-F]{4,})*(?![0-9A-Za-z])")

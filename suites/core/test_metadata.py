@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from harness.laws import Broken, NotApplicable, holds, returned, same, unexpected
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import Broken, NotApplicable, holds, returned, same, unexpected
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.core.scenarios.metadata")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.metadata")
 
 
 @pytest.mark.clauses("META-01")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.failures import failed_everywhere, names_exactly
-from harness.laws import NotApplicable, holds, refused, returned, same, succeeded
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.failures import failed_everywhere, names_exactly
+from dcp_conformance.harness.laws import NotApplicable, holds, refused, returned, same, succeeded
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.core.scenarios.objects")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.objects")
 
 
 @pytest.mark.clauses("BYTE-01")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.failures import failed_everywhere, failures_of
-from harness.laws import holds, names, returned, same, succeeded
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.failures import failed_everywhere, failures_of
+from dcp_conformance.harness.laws import holds, names, returned, same, succeeded
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.core.scenarios.partial")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.partial")
 
 
 @pytest.mark.clauses("PART-01")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from harness.failures import names_exactly
-from harness.laws import NotApplicable, holds, refused, returned, same
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.failures import names_exactly
+from dcp_conformance.harness.laws import NotApplicable, holds, refused, returned, same
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.core.scenarios.plans")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.plans")
 ROWS = 8
 
 

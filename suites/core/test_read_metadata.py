@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.failures import CHECKPOINT_EXCEPTION, failed_everywhere, names_exactly
-from harness.faults.fault import Fault
-from harness.laws import (
+from dcp_conformance.harness.failures import CHECKPOINT_EXCEPTION, failed_everywhere, names_exactly
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.laws import (
     Broken,
     NotApplicable,
     Untestable,
@@ -18,9 +18,9 @@ from harness.laws import (
     same,
     succeeded,
 )
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.core.scenarios.read_metadata")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.read_metadata")
 # A rank that waits for another one for ever is seen within this time.
 DISAGREEMENT_LIMIT = 8.0
 NO_MODE = "save has no use_collectives, so there is no rank-local metadata"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cluster import Died
-from harness.laws import Broken, Untestable, returned
-from harness.subject import Subject, scenarios
-from suites.durability.crash_laws import lawful, old_or_new
-from suites.durability.crashes import Situation, explore, needs
+from dcp_conformance.harness.cluster import Died
+from dcp_conformance.harness.laws import Broken, Untestable, returned
+from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.suites.durability.crash_laws import lawful, old_or_new
+from dcp_conformance.suites.durability.crashes import Situation, explore, needs
 
-on_ranks = scenarios("suites.core.scenarios.replacing")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.replacing")
 MOST_OPERATIONS = 40
 
 

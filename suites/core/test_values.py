@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import Untestable, returned, same
-from harness.scenarios.checklist import EXOTIC_DTYPES, ORDINARY_DTYPES
-from harness.spec import STYLES
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import Untestable, returned, same
+from dcp_conformance.harness.scenarios.checklist import EXOTIC_DTYPES, ORDINARY_DTYPES
+from dcp_conformance.harness.spec import STYLES
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.core.scenarios.values")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.values")
 
 
 @pytest.mark.clauses("TYPE-02")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import Broken, NotApplicable, Untestable, holds, refused, returned, same
-from harness.spec import Attempt
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import Broken, NotApplicable, Untestable, holds, refused, returned, same
+from dcp_conformance.harness.spec import Attempt
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.core.scenarios.write_faults")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.write_faults")
 FAILURES = 20
 # A pool may still grow to its constant size; a leak of one in each failure is beyond this.
 POOL = 5

@@ -6,13 +6,13 @@ from collections import Counter
 
 import pytest
 
-from harness.failures import failed_everywhere
-from harness.faults.fault import Fault
-from harness.laws import NotApplicable, Untestable, holds, reached, returned, same, succeeded
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.failures import failed_everywhere
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.laws import NotApplicable, Untestable, holds, reached, returned, same, succeeded
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.core.scenarios.writing")
-of_sizes = scenarios("suites.core.scenarios.writing_sizes")
+on_ranks = scenarios("dcp_conformance.suites.core.scenarios.writing")
+of_sizes = scenarios("dcp_conformance.suites.core.scenarios.writing_sizes")
 LAYOUTS = (
     "transposed", "strided", "offset", "column", "expanded", "expanded_scalar", "flipped", "channels_last", "permuted",
     "unfolded", "conjugated", "negated", "dense_negated", "narrow_negated",

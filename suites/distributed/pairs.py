@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.laws import same
-from harness.scenarios.layouts import Layout, layouts
-from harness.spec import Difference
-from harness.subject import Subject
+from dcp_conformance.harness.laws import same
+from dcp_conformance.harness.scenarios.layouts import Layout, layouts
+from dcp_conformance.harness.spec import Difference
+from dcp_conformance.harness.subject import Subject
 
 CLAUSES = ("REPL-03", "RES-05", "RES-06", "RES-07", "RES-19", "RES-20", "SHARD-07", "SHARD-09", "SHARD-10")
 

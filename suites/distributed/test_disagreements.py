@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from harness.failures import failed_everywhere
-from harness.laws import NotApplicable, holds, refused, returned
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.failures import failed_everywhere
+from dcp_conformance.harness.laws import NotApplicable, holds, refused, returned
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.distributed.scenarios.disagreements")
+on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.disagreements")
 
 
 def refused_by_all(found: list[Any], what: str) -> None:

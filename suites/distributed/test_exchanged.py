@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import NotApplicable, holds, returned, same
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import NotApplicable, holds, returned, same
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.distributed.scenarios.exchanged")
+on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.exchanged")
 
 
 @pytest.mark.clauses("GLOB-18")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import NotApplicable, holds, returned, same
-from harness.subject import Subject, scenarios
-from suites.distributed import plans
+from dcp_conformance.harness.laws import NotApplicable, holds, returned, same
+from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.suites.distributed import plans
 
-on_ranks = scenarios("suites.distributed.scenarios.global_plans")
+on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.global_plans")
 
 
 @pytest.mark.clauses("GLOB-01", "GLOB-02", "REPL-03")

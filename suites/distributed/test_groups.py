@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from harness.cluster import Outcome
-from harness.failures import failed_everywhere, failures_of
-from harness.faults.fault import Fault
-from harness.laws import Broken, Untestable, holds, reached, refused, returned, same, succeeded
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.cluster import Outcome
+from dcp_conformance.harness.failures import failed_everywhere, failures_of
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.laws import Broken, Untestable, holds, reached, refused, returned, same, succeeded
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.distributed.scenarios.groups")
+on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.groups")
 # Above the timeout of the groups used here, so that an engine that waits in one of them still gets to raise.
 LIMIT = 25.0
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import returned
-from harness.subject import Subject, scenarios
-from suites.distributed.pairs import CLAUSES, judge_pairs, pairs
+from dcp_conformance.harness.laws import returned
+from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.suites.distributed.pairs import CLAUSES, judge_pairs, pairs
 
-on_ranks = scenarios("suites.distributed.scenarios.layouts")
+on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.layouts")
 WORLDS = (1, 2, 3, 4)
 
 

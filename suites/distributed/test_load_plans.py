@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import NotApplicable, Untestable, holds, refused, returned, same
-from harness.spec import Attempt
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import NotApplicable, Untestable, holds, refused, returned, same
+from dcp_conformance.harness.spec import Attempt
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.distributed.scenarios.load_plans")
+on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.load_plans")
 
 # name: (elements, stored chunks, held chunk, the reads as (stored chunk, offset in it, offset in the target, length))
 EXACT = {

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from harness.laws import NotApplicable, holds, reached, refused, returned, same, succeeded
-from harness.subject import Subject, scenarios
-from suites.distributed import plans
+from dcp_conformance.harness.laws import NotApplicable, holds, reached, refused, returned, same, succeeded
+from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.suites.distributed import plans
 
-on_ranks = scenarios("suites.distributed.scenarios.planners")
+on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.planners")
 
 
 def offered(values: list[Any]) -> list[Any]:

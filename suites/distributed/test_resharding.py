@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import returned, same
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import returned, same
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.distributed.scenarios.resharding")
+on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.resharding")
 
 
 @pytest.mark.clauses("RES-19")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import holds, refused, returned, same, succeeded
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import holds, refused, returned, same, succeeded
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.distributed.scenarios.selections")
+on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.selections")
 
 
 @pytest.mark.clauses("RES-14")

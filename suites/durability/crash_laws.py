@@ -10,11 +10,11 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.laws import Broken
-from harness.recording.operations import Recording
-from harness.recording.states import State
-from harness.subject import Subject
-from suites.durability.crashes import Exploration, Loaded, Situation, confirm
+from dcp_conformance.harness.laws import Broken
+from dcp_conformance.harness.recording.operations import Recording
+from dcp_conformance.harness.recording.states import State
+from dcp_conformance.harness.subject import Subject
+from dcp_conformance.suites.durability.crashes import Exploration, Loaded, Situation, confirm
 
 Allowed = Callable[[State, Loaded], bool]
 _SAID = {
@@ -105,7 +105,8 @@ def _kept(found: Exploration, state: State) -> str:
         watched=source.watched, before=source.before, after=dict(state.tree), operations=(), means=state.sentence()
     )
     kept.save(path)
-    return f"with --keep-scratch it stays in {path}; python -m suites.durability.replay BACKEND {path} loads it"
+    command = f"python -m dcp_conformance.suites.durability.replay BACKEND {path}"
+    return f"with --keep-scratch it stays in {path}; {command} loads it"
 
 
 def _files(state: State) -> str:

@@ -13,16 +13,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.cluster import Died, Event, Hung, Outcome, Returned
-from harness.laws import HarnessFault, NotApplicable, Untestable, returned
-from harness.recording import states
-from harness.recording.operations import Recording
-from harness.recording.states import State, Window
-from harness.recordings import observed, recording
-from harness.spec import Attempt, Difference
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.cluster import Died, Event, Hung, Outcome, Returned
+from dcp_conformance.harness.laws import HarnessFault, NotApplicable, Untestable, returned
+from dcp_conformance.harness.recording import states
+from dcp_conformance.harness.recording.operations import Recording
+from dcp_conformance.harness.recording.states import State, Window
+from dcp_conformance.harness.recordings import observed, recording
+from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.durability.scenarios.crash")
+on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.crash")
 OLD, NEW = 1, 2
 KINDS = ("OLD", "NEW", "ERROR", "SILENT", "HANG")
 TABLE = "What loads after a crash (kill, or power cut on a journalled or a strict file system), by state"

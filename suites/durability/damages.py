@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.cluster import Died, Hung, Outcome
-from harness.faults.corruption import Grade
-from harness.laws import Broken, NotApplicable, Untestable, death, hang, returned
-from harness.subject import Subject
+from dcp_conformance.harness.cluster import Died, Hung, Outcome
+from dcp_conformance.harness.faults.corruption import Grade
+from dcp_conformance.harness.laws import Broken, NotApplicable, Untestable, death, hang, returned
+from dcp_conformance.harness.subject import Subject
 
 # Seconds of loads in one run of ranks; and how long a single load may take before it counts as endless.
 BATCH = 8.0

@@ -1,4 +1,4 @@
-"""One state that a crash left, loaded again: `python -m suites.durability.replay BACKEND FILE`.
+"""One state that a crash left, loaded again: `python -m dcp_conformance.suites.durability.replay BACKEND FILE`.
 
 FILE is what a counter-example of suites.durability.crash_laws names; a run with --keep-scratch leaves it there. The
 state is put back where it was recorded, because a backend may store absolute paths, and stays there for a closer look.
@@ -12,13 +12,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from harness.cluster import Cluster, ClusterConfig
-from harness.laws import returned
-from harness.recording.operations import Recording, load
-from harness.run import Surveyed
-from harness.spec import TORCH_ENGINE, Part, SubjectSpec
-from harness.subject import Subject
-from suites.durability.crashes import MOST_SECONDS, NEW, OLD, on_ranks
+from dcp_conformance.harness.cluster import Cluster, ClusterConfig
+from dcp_conformance.harness.laws import returned
+from dcp_conformance.harness.recording.operations import Recording, load
+from dcp_conformance.harness.run import Surveyed
+from dcp_conformance.harness.spec import TORCH_ENGINE, Part, SubjectSpec
+from dcp_conformance.harness.subject import Subject
+from dcp_conformance.suites.durability.crashes import MOST_SECONDS, NEW, OLD, on_ranks
 
 _FOLDER = ".d"  # behind the name of a folder of recorded ids, see harness.recorded
 
@@ -55,7 +55,9 @@ def replayed(cluster: Cluster, backend: str, kept: Recording) -> str:
 
 def _spec(cluster: Cluster, backend: str, scratch: Path, place: str) -> SubjectSpec:
     own = Part(reference=backend)
-    [surveyed] = returned([cluster.call("harness.survey:survey", backend, (), "none", "cpu", os.getcwd())])
+    [surveyed] = returned(
+        [cluster.call("dcp_conformance.harness.survey:survey", backend, (), "none", "cpu", os.getcwd())]
+    )
     assert isinstance(surveyed, Surveyed)
     engine = own if "E" in surveyed.description.letters else Part(reference=TORCH_ENGINE)
     return SubjectSpec(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.laws import Broken, Untestable
-from harness.recording.operations import Operation, Recording
-from harness.recording.replay import Disk
+from dcp_conformance.harness.laws import Broken, Untestable
+from dcp_conformance.harness.recording.operations import Operation, Recording
+from dcp_conformance.harness.recording.replay import Disk
 
 _NAMING = ("rename", "exchange", "link", "symlink")
 

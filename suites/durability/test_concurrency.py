@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from harness.laws import Broken, NotApplicable, described, holds, of_subject, returned, same, unexpected
-from harness.spec import Attempt
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import Broken, NotApplicable, described, holds, of_subject, returned, same, unexpected
+from dcp_conformance.harness.spec import Attempt
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.durability.scenarios.concurrent")
+on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.concurrent")
 
 
 @pytest.mark.clauses("CONC-04")

@@ -6,13 +6,23 @@ from typing import Any
 
 import pytest
 
-from harness.laws import Broken, NotApplicable, Untestable, described, of_subject, returned, same, succeeded, unexpected
-from harness.subject import Subject, scenarios
-from suites.durability.test_corruption_entries import reachable
-from suites.durability.test_failed_overwrite import never_mixed
+from dcp_conformance.harness.laws import (
+    Broken,
+    NotApplicable,
+    Untestable,
+    described,
+    of_subject,
+    returned,
+    same,
+    succeeded,
+    unexpected,
+)
+from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.suites.durability.test_corruption_entries import reachable
+from dcp_conformance.suites.durability.test_failed_overwrite import never_mixed
 
-on_ranks = scenarios("suites.durability.scenarios.contested")
-in_threads = scenarios("suites.durability.scenarios.concurrent")
+on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.contested")
+in_threads = scenarios("dcp_conformance.suites.durability.scenarios.concurrent")
 ROUNDS = 12
 
 

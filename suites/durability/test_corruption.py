@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import Untestable, holds, returned
-from harness.subject import Subject, scenarios
-from suites.durability.damages import census
+from dcp_conformance.harness.laws import Untestable, holds, returned
+from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.suites.durability.damages import census
 
-on_ranks = scenarios("suites.durability.scenarios.damage")
-on_pieces = scenarios("suites.durability.scenarios.damaged_pieces")
+on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.damage")
+on_pieces = scenarios("dcp_conformance.suites.durability.scenarios.damaged_pieces")
 
 
 @pytest.mark.below_storage

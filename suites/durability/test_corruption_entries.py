@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cluster import Died, Hung
-from harness.laws import Broken, NotApplicable, Untestable, death, hang, returned, same
-from harness.subject import Subject, scenarios
-from suites.durability.damages import LONGEST_LOAD
+from dcp_conformance.harness.cluster import Died, Hung
+from dcp_conformance.harness.laws import Broken, NotApplicable, Untestable, death, hang, returned, same
+from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.suites.durability.damages import LONGEST_LOAD
 
-on_ranks = scenarios("suites.durability.scenarios.wrong_entries")
-between_ranks = scenarios("suites.durability.scenarios.damaged_ranks")
+on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.wrong_entries")
+between_ranks = scenarios("dcp_conformance.suites.durability.scenarios.damaged_ranks")
 MOST_MEMORY = 64 << 20
 
 
@@ -78,7 +78,9 @@ def place_was_checked(row: dict[str, object]) -> None:
 
 def needs_torch_format(subject: Subject) -> None:
     """NotApplicable where the backend does not claim torch's format: these tests also have clauses that it decides."""
-    [reason] = returned(subject.run(1, scenarios("suites.durability.scenarios.opted").reason, "torch_format"))
+    [reason] = returned(
+        subject.run(1, scenarios("dcp_conformance.suites.durability.scenarios.opted").reason, "torch_format")
+    )
     if reason is not None:
         raise NotApplicable(f"it opted out of torch_format: {reason}")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from harness.failures import failures_of
-from harness.laws import Broken, Untestable, described, mentions, refused, returned
-from harness.spec import Attempt
-from harness.subject import Subject, scenarios
-from suites.durability.test_corruption_entries import reachable
+from dcp_conformance.harness.failures import failures_of
+from dcp_conformance.harness.laws import Broken, Untestable, described, mentions, refused, returned
+from dcp_conformance.harness.spec import Attempt
+from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.suites.durability.test_corruption_entries import reachable
 
-on_ranks = scenarios("suites.durability.scenarios.damaged_ranks")
+on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.damaged_ranks")
 
 
 @pytest.mark.clauses("CORR-07", "CORR-08")

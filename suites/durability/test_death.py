@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cluster import Died
-from harness.faults.fault import Fault
-from harness.laws import NotApplicable, Untestable, holds, reached, refused, returned, same, succeeded
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.cluster import Died
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.laws import NotApplicable, Untestable, holds, reached, refused, returned, same, succeeded
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.durability.scenarios.death")
+on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.death")
 
 
 @pytest.mark.clauses("DUR-01")

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from harness.laws import Broken, NotApplicable, reached, returned, succeeded
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import Broken, NotApplicable, reached, returned, succeeded
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.durability.scenarios.power")
+on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.power")
 OLD, NEW = 1, 2
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from harness.laws import NotApplicable, Untestable, returned
-from harness.recordings import observed, recording
-from harness.subject import Subject, scenarios
-from suites.durability.synced import data_before_commit, everything_synced, names_synced, returned_at
+from dcp_conformance.harness.laws import NotApplicable, Untestable, returned
+from dcp_conformance.harness.recordings import observed, recording
+from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.suites.durability.synced import data_before_commit, everything_synced, names_synced, returned_at
 
-on_ranks = scenarios("suites.durability.scenarios.syncing")
+on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.syncing")
 
 
 @pytest.mark.below_storage

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.cluster import Outcome, Returned
-from harness.laws import Broken, described, of_subject, unexpected
-from harness.spec import Attempt
+from dcp_conformance.harness.cluster import Outcome, Returned
+from dcp_conformance.harness.laws import Broken, described, of_subject, unexpected
+from dcp_conformance.harness.spec import Attempt
 
 
 def still_loads(found: dict[str, Any]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness.failures import failed_everywhere, failures_of, names_exactly, tells_original
-from harness.faults.fault import Fault
-from harness.laws import Broken, Untestable, described, holds, mentions, reached, refused, returned
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.failures import failed_everywhere, failures_of, names_exactly, tells_original
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.laws import Broken, Untestable, described, holds, mentions, reached, refused, returned
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.failure.scenarios.exceptions")
+on_ranks = scenarios("dcp_conformance.suites.failure.scenarios.exceptions")
 # Torch is known to hang here; a failure is told within a moment.
 LIMIT = 8.0
 

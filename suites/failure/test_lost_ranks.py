@@ -7,14 +7,23 @@ from typing import Any
 
 import pytest
 
-from harness.cluster import Died, Hung, Outcome, Returned
-from harness.failures import failures_of
-from harness.laws import Broken, NotApplicable, Untestable, described, mentions, reached, refused, returned
-from harness.spec import Attempt
-from harness.subject import Subject, scenarios
-from suites.durability.versions import never_mixed, still_loads
+from dcp_conformance.harness.cluster import Died, Hung, Outcome, Returned
+from dcp_conformance.harness.failures import failures_of
+from dcp_conformance.harness.laws import (
+    Broken,
+    NotApplicable,
+    Untestable,
+    described,
+    mentions,
+    reached,
+    refused,
+    returned,
+)
+from dcp_conformance.harness.spec import Attempt
+from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.suites.durability.versions import never_mixed, still_loads
 
-on_ranks = scenarios("suites.failure.scenarios.losing")
+on_ranks = scenarios("dcp_conformance.suites.failure.scenarios.losing")
 OLD, NEW = 1, 2
 LIMIT = 18.0
 # Ranks in a set, the one that is lost, the phase, after its call. Only a coordinator runs the global steps.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness.failures import failures_of
-from harness.faults.fault import Fault
-from harness.laws import Broken, described, reached, refused, returned
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.failures import failures_of
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.laws import Broken, described, reached, refused, returned
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.failure.scenarios.outside")
+on_ranks = scenarios("dcp_conformance.suites.failure.scenarios.outside")
 # Torch hangs in most of these.
 LIMIT = 6.0
 # The contract's own limit for ranks that save without collectives.

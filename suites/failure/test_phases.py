@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from harness.cluster import Outcome
-from harness.failures import failed_everywhere, names_exactly, same_on_all, tells_original
-from harness.faults.fault import LOAD_PHASES, SAVE_PHASES, Fault
-from harness.laws import holds, reached, refused, returned, succeeded
-from harness.spec import Attempt
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.cluster import Outcome
+from dcp_conformance.harness.failures import failed_everywhere, names_exactly, same_on_all, tells_original
+from dcp_conformance.harness.faults.fault import LOAD_PHASES, SAVE_PHASES, Fault
+from dcp_conformance.harness.laws import holds, reached, refused, returned, succeeded
+from dcp_conformance.harness.spec import Attempt
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.failure.scenarios.phases")
+on_ranks = scenarios("dcp_conformance.suites.failure.scenarios.phases")
 COORDINATOR_ONLY = ("prepare_global_plan", "finish")
 RANKS = ((0,), (1,), (2,), (3,), (1, 3))
 TELLING = ("FAIL-01", "FAIL-02", "FAIL-03", "FAIL-06", "FAIL-13")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness.failures import failed_everywhere, names_exactly, tells_original
-from harness.faults.fault import Fault
-from harness.laws import Broken, NotApplicable, Untestable, holds, reached, refused, returned, same
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.failures import failed_everywhere, names_exactly, tells_original
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.laws import Broken, NotApplicable, Untestable, holds, reached, refused, returned, same
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.failure.scenarios.planning")
+on_ranks = scenarios("dcp_conformance.suites.failure.scenarios.planning")
 LIMIT = 10.0
 SAVE = ("create_local_plan", "create_global_plan", "finish_plan", "resolve_data")
 LOAD = ("create_local_plan", "create_global_plan", "finish_plan", "load_bytes", "resolve_tensor", "commit_tensor")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import NotApplicable, returned, same, succeeded
-from harness.spec import STYLES
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import NotApplicable, returned, same, succeeded
+from dcp_conformance.harness.spec import STYLES
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.failure.scenarios.wrappers")
+on_ranks = scenarios("dcp_conformance.suites.failure.scenarios.wrappers")
 
 
 @pytest.mark.clauses("FAIL-04")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import holds, returned
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import holds, returned
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.scale.scenarios.handles")
+on_ranks = scenarios("dcp_conformance.suites.scale.scenarios.handles")
 OPERATIONS = 40
 
 

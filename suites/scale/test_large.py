@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import Untestable, holds, returned, same
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import Untestable, holds, returned, same
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.scale.scenarios.large")
+on_ranks = scenarios("dcp_conformance.suites.scale.scenarios.large")
 LARGE_LIMIT = 540.0
 MANY_LIMIT = 120.0
 

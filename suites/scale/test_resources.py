@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import NotApplicable, holds, returned, same, succeeded
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import NotApplicable, holds, returned, same, succeeded
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.scale.scenarios.resources")
+on_ranks = scenarios("dcp_conformance.suites.scale.scenarios.resources")
 MIB = 1 << 20
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import Broken, NotApplicable, Untestable, holds, reached, refused, returned
-from harness.subject import Subject, scenarios
-from suites.durability.test_corruption_entries import needs_torch_format, reachable
+from dcp_conformance.harness.laws import Broken, NotApplicable, Untestable, holds, reached, refused, returned
+from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.suites.durability.test_corruption_entries import needs_torch_format, reachable
 
-on_ranks = scenarios("suites.security.scenarios.hostile")
+on_ranks = scenarios("dcp_conformance.suites.security.scenarios.hostile")
 
 
 @pytest.mark.below_storage

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import holds, returned, same
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import holds, returned, same
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.security.scenarios.keys")
+on_ranks = scenarios("dcp_conformance.suites.security.scenarios.keys")
 
 
 @pytest.mark.clauses("SEC-05")

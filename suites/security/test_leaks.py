@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.laws import Broken, NotApplicable, Untestable, holds, returned
-from harness.subject import Subject, scenarios
+from dcp_conformance.harness.laws import Broken, NotApplicable, Untestable, holds, returned
+from dcp_conformance.harness.subject import Subject, scenarios
 
-on_ranks = scenarios("suites.security.scenarios.leaks")
+on_ranks = scenarios("dcp_conformance.suites.security.scenarios.leaks")
 
 
 @pytest.mark.clauses("SEC-06")

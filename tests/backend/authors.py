@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.backend import Backend
-from harness.discovery import resolve
-from harness.errors import UsageError
+from dcp_conformance.harness.backend import Backend
+from dcp_conformance.harness.discovery import resolve
+from dcp_conformance.harness.errors import UsageError
 
 # A storage pair that is concrete and does nothing: discovery never calls it.
 PAIR = """

@@ -11,9 +11,9 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 
-from harness.backend import FileBlobs
-from harness.control import Reader, Writer
-from harness.control_objects import write_object
+from dcp_conformance.harness.backend import FileBlobs
+from dcp_conformance.harness.control import Reader, Writer
+from dcp_conformance.harness.control_objects import write_object
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")
 

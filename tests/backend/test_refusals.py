@@ -13,7 +13,7 @@ def test_an_unknown_name_says_what_was_tried_and_what_is_near(author: Author) ->
     text = author.is_refused("theirs_storag")
 
     assert text.startswith("--backend=theirs_storag: there is no such backend.")
-    assert "an entry point 'theirs_storag' in the group dcp_conformance.backends; installed: torch." in text
+    assert "an entry point 'theirs_storag' in the group dcp_conformance.backends; installed: " in text
     assert "a module 'theirs_storag' on sys.path and then in FOLDER: no 'theirs_storag' is there" in text
     assert "Nearest names: theirs_storage." in text
 
@@ -151,7 +151,9 @@ def test_an_unknown_offer_is_refused(author: Author) -> None:
 
 def test_a_record_with_half_a_pair_is_refused_by_itself(author: Author) -> None:
     name = author.writes(
-        pair("My"), "from harness.backend import Backend", 'backend = Backend(name="half", writer=MyWriter)'
+        pair("My"),
+        "from dcp_conformance.harness.backend import Backend",
+        'backend = Backend(name="half", writer=MyWriter)',
     )
 
     assert author.is_refused(name) == "Backend 'half' has a writer but no reader. A checkpoint needs both."

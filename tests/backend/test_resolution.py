@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from harness.backend import PLANNERS, Backend
-from harness.discovery import describe
+from dcp_conformance.harness.backend import PLANNERS, Backend
+from dcp_conformance.harness.discovery import describe
 from tests.backend.authors import Author, pair
 
 RECORD = """
-from harness.backend import Backend
+from dcp_conformance.harness.backend import Backend
 {name} = Backend(name="{title}", writer=Writer, reader=Reader)
 """
 
@@ -26,7 +26,7 @@ def test_torch_comes_through_the_same_door_with_all_that_it_supplies(author: Aut
 
 
 def test_the_control_pair_is_found_as_a_plain_module(author: Author) -> None:
-    backend = author.resolves("harness.control")
+    backend = author.resolves("dcp_conformance.harness.control")
 
     assert backend.owned_letters == {"S"}
     assert "torch_format" in backend.unsupported
@@ -180,11 +180,14 @@ def test_functions_of_torch_that_a_module_passes_on_are_torchs(author: Author) -
 
 
 def test_an_engine_that_was_made_elsewhere_is_the_engine_of_the_module_that_has_it(author: Author) -> None:
-    made = "import functools, reference_impl\nsave = functools.partial(reference_impl.save)"
-    planner = "from reference_impl import load, DefaultSavePlanner"
+    made = "import functools\nfrom dcp_conformance import reference_impl\nsave = functools.partial(reference_impl.save)"
+    planner = "from dcp_conformance.reference_impl import load, DefaultSavePlanner"
     backend = author.resolves(author.writes(pair("My"), made, planner))
 
-    assert (backend.save.func.__module__, backend.load.__module__) == ("reference_impl.save", "reference_impl.load")
+    assert (backend.save.func.__module__, backend.load.__module__) == (
+        "dcp_conformance.reference_impl.save",
+        "dcp_conformance.reference_impl.load",
+    )
     assert list(backend.utilities) == ["DefaultSavePlanner"]
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.backend import Backend, FileBlobs
-from harness.errors import UsageError
-from harness.scratch import choose_scratch, discard_scratch, filesystem_type, run_folder_of
+from dcp_conformance.harness.backend import Backend, FileBlobs
+from dcp_conformance.harness.errors import UsageError
+from dcp_conformance.harness.scratch import choose_scratch, discard_scratch, filesystem_type, run_folder_of
 
 BACKEND = Backend(name="paths", writer=print, reader=print)
 
@@ -28,14 +28,14 @@ def test_each_run_has_a_fresh_folder_below_the_chosen_one(tmp_path: Path) -> Non
 
 
 def test_the_default_is_on_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import harness.scratch
+    import dcp_conformance.harness.scratch
 
-    monkeypatch.setattr(harness.scratch.tempfile, "gettempdir", lambda: "/dev/shm")
+    monkeypatch.setattr(dcp_conformance.harness.scratch.tempfile, "gettempdir", lambda: "/dev/shm")
     monkeypatch.chdir(tmp_path)
 
     run = choose_scratch(None)
 
-    assert filesystem_type(run) not in harness.scratch.MEMORY_FILE_SYSTEMS
+    assert filesystem_type(run) not in dcp_conformance.harness.scratch.MEMORY_FILE_SYSTEMS
     discard_scratch(run)
 
 

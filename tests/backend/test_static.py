@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UsageError
-from harness.locate import locate
+from dcp_conformance.harness.errors import UsageError
+from dcp_conformance.harness.locate import locate
 
 REFUSE = """
 import sys
-from harness.locate import locate
-from harness.errors import UsageError
+from dcp_conformance.harness.locate import locate
+from dcp_conformance.harness.errors import UsageError
 try:
     locate({name!r}, {folder!r})
 except UsageError as error:

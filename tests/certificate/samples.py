@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.certificate.build import RunInfo, build
-from harness.certificate.events import RunEvents
-from harness.certificate.known_failures import KnownFailure, KnownFailures
-from harness.certificate.tables import Table
-from harness.certificate.verdict import CaseOutcome, Finding, Verdict
-from harness.contract import Catalogue, Clause, Strength
+from dcp_conformance.harness.certificate.build import RunInfo, build
+from dcp_conformance.harness.certificate.events import RunEvents
+from dcp_conformance.harness.certificate.known_failures import KnownFailure, KnownFailures
+from dcp_conformance.harness.certificate.tables import Table
+from dcp_conformance.harness.certificate.verdict import CaseOutcome, Finding, Verdict
+from dcp_conformance.harness.contract import Catalogue, Clause, Strength
 
 NOTHING_KNOWN = KnownFailures()
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.certificate.schema import validate
-from harness.certificate.verdict import Finding
-from harness.certificate.verify import verify
+from dcp_conformance.harness.certificate.schema import validate
+from dcp_conformance.harness.certificate.verdict import Finding
+from dcp_conformance.harness.certificate.verify import verify
 from tests.certificate.samples import (
     Description,
     certificate,

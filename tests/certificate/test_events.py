@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from harness.certificate.events import EventLog, read_events
-from harness.certificate.verdict import Verdict
+from dcp_conformance.harness.certificate.events import EventLog, read_events
+from dcp_conformance.harness.certificate.verdict import Verdict
 from tests.certificate.samples import outcome
 
 

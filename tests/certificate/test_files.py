@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from harness.certificate.files import check_target, read, write, write_text
-from harness.certificate.junit import junit_xml
-from harness.errors import UsageError
+from dcp_conformance.harness.certificate.files import check_target, read, write, write_text
+from dcp_conformance.harness.certificate.junit import junit_xml
+from dcp_conformance.harness.errors import UsageError
 from tests.certificate.samples import certificate, clause, eventful, outcome
 
 SMALL = certificate([clause()], [outcome()])

@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.certificate.junit import junit_xml
-from harness.certificate.verdict import Finding
+from dcp_conformance.harness.certificate.junit import junit_xml
+from dcp_conformance.harness.certificate.verdict import Finding
 from tests.certificate.samples import certificate, clause, entries, eventful, known, outcome
 
 

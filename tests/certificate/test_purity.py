@@ -4,21 +4,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-import harness.certificate
-from harness.certificate.facts import machine
+import dcp_conformance.harness.certificate
+from dcp_conformance.harness.certificate.facts import machine
 
-FOLDER = Path(harness.certificate.__file__).parent
+FOLDER = Path(dcp_conformance.harness.certificate.__file__).parent
 
 
 def test_certificates_need_neither_torch_nor_pytest():
-    names = [f"harness.certificate.{path.stem}" for path in FOLDER.glob("*.py") if path.stem != "__init__"]
+    names = [
+        f"dcp_conformance.harness.certificate.{path.stem}" for path in FOLDER.glob("*.py") if path.stem != "__init__"
+    ]
     program = f"""
 import importlib, sys
 for name in {names}:
     importlib.import_module(name)
 print([name for name in ("torch", "pytest", "_pytest", "hypothesis", "numpy") if name in sys.modules])
 """
-    root = FOLDER.parent.parent
+    root = FOLDER.parent
     answer = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
 

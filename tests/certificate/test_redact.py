@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness.certificate.redact import MARK, is_secret_option, redact, redact_mapping, secret_values
+from dcp_conformance.harness.certificate.redact import MARK, is_secret_option, redact, redact_mapping, secret_values
 
 # Secrets as people have them; the tricky letters are those that quote, escape or end things.
 SECRETS = st.text(string.ascii_letters + string.digits + "/+=_-.", min_size=8, max_size=40).map(

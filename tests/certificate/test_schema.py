@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from harness.certificate.schema import SCHEMA, validate
+from dcp_conformance.harness.certificate.schema import SCHEMA, validate
 from tests.certificate.samples import eventful
 
 WHOLE = eventful()

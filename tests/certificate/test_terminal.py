@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.certificate.junit import junit_xml
-from harness.certificate.prose import encodable, one_line, plain
-from harness.certificate.terminal import explain_lines, failure_lines, summary_lines
-from harness.certificate.verdict import Finding
+from dcp_conformance.harness.certificate.junit import junit_xml
+from dcp_conformance.harness.certificate.prose import encodable, one_line, plain
+from dcp_conformance.harness.certificate.terminal import explain_lines, failure_lines, summary_lines
+from dcp_conformance.harness.certificate.verdict import Finding
 from tests.certificate.samples import (
     Description,
     certificate,

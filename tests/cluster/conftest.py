@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.cluster import Cluster, ClusterConfig
+from dcp_conformance.harness.cluster import Cluster, ClusterConfig
 
 
 @pytest.fixture(scope="session")

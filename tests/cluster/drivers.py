@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from harness.cluster import Cluster, ClusterConfig
+from dcp_conformance.harness.cluster import Cluster, ClusterConfig
 from tests.cluster import functions, poisons
 
 MARK = "DCP_CONFORMANCE_TEST_MARK"

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Any
 
-from harness.cluster.rank import current, emit
+from dcp_conformance.harness.cluster.rank import current, emit
 
 
 def who(value: int) -> tuple[int, int, int]:
@@ -202,7 +202,10 @@ def emit_everywhere() -> None:
         emit("here", at="fork")
         os._exit(0)
     os.waitpid(child, 0)
-    code = "import sys; sys.path[:] = eval(sys.argv[1]); from harness.cluster.rank import emit; emit('here', at='exec')"
+    code = (
+        "import sys; sys.path[:] = eval(sys.argv[1]); "
+        "from dcp_conformance.harness.cluster.rank import emit; emit('here', at='exec')"
+    )
     subprocess.run([sys.executable, "-c", code, repr(sys.path)], check=True)
 
 
@@ -297,7 +300,7 @@ def take_pretended_device(count: int) -> tuple[str, str]:
 
     import torch
 
-    from harness.cluster.devices import take_device
+    from dcp_conformance.harness.cluster.devices import take_device
 
     with (
         mock.patch.object(torch.cuda, "device_count", return_value=count),

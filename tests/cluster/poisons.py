@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from harness.cluster.rank import current, emit
+from dcp_conformance.harness.cluster.rank import current, emit
 
 KEPT: list[Any] = []
 """What a function keeps alive."""

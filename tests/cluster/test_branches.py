@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cluster import Cluster, ClusterConfig, ClusterError, Returned
+from dcp_conformance.harness.cluster import Cluster, ClusterConfig, ClusterError, Returned
 from tests.cluster import functions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +76,7 @@ def _nursery(folder: Path) -> Path:
 
 
 def _below(pid: int) -> list[str]:
-    from harness.cluster import processes
+    from dcp_conformance.harness.cluster import processes
 
     return [processes.command(child) for child in processes.descendants(pid)]
 

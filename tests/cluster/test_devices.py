@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cluster import Cluster, ClusterConfig, ClusterError, Raised, Returned
+from dcp_conformance.harness.cluster import Cluster, ClusterConfig, ClusterError, Raised, Returned
 from tests.cluster import functions
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from harness.cluster import Cluster, Hung, Returned
+from dcp_conformance.harness.cluster import Cluster, Hung, Returned
 from tests.cluster import functions
 
 

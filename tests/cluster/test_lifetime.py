@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cluster import Cluster, ClusterConfig, ClusterError, Returned
+from dcp_conformance.harness.cluster import Cluster, ClusterConfig, ClusterError, Returned
 from tests.cluster import functions, poisons
 from tests.cluster.drivers import MARK
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.cluster import Cluster, ClusterConfig, Died, Raised, Returned
-from harness.errors import UsageError
+from dcp_conformance.harness.cluster import Cluster, ClusterConfig, Died, Raised, Returned
+from dcp_conformance.harness.errors import UsageError
 from tests.cluster import functions
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -107,7 +107,8 @@ def test_the_driving_process_does_not_import_torch(cluster: Cluster) -> None:
 
 
 def test_the_controlling_side_imports_without_torch() -> None:
-    program = "import sys, harness.cluster, harness.judge, harness.run; sys.exit('torch' in sys.modules)"
+    modules = ", ".join(f"dcp_conformance.harness.{name}" for name in ("cluster", "judge", "run"))
+    program = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(ROOT)}).returncode == 0
 
 

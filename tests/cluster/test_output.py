@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from harness.cluster import Cluster, Died
+from dcp_conformance.harness.cluster import Cluster, Died
 from tests.cluster import functions
 
 

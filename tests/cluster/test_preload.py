@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cluster import Cluster, ClusterConfig, Raised, Returned
-from harness.errors import UsageError
+from dcp_conformance.harness.cluster import Cluster, ClusterConfig, Raised, Returned
+from dcp_conformance.harness.errors import UsageError
 from tests.cluster import functions
 
 STARTS_THREAD = "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cluster import Cluster, ClusterConfig, Died, Outcome, Returned
+from dcp_conformance.harness.cluster import Cluster, ClusterConfig, Died, Outcome, Returned
 from tests.cluster import functions, poisons
 
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CONFTEST = """
 import pytest
-from harness.cluster import Cluster, ClusterConfig
+from dcp_conformance.harness.cluster import Cluster, ClusterConfig
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
@@ -42,7 +42,7 @@ def test_sum(cluster, number):
 def test_a_test_cut_off_by_pytest_timeout_does_not_harm_the_next(tmp_path: Path) -> None:
     tests = """
 import pytest
-from harness.cluster import Returned
+from dcp_conformance.harness.cluster import Returned
 from tests.cluster import functions
 
 def test_hangs(cluster):
@@ -63,7 +63,7 @@ def test_coverage_sees_what_runs_on_ranks(tmp_path: Path) -> None:
     settings = tmp_path / "settings.ini"
     settings.write_text(f"[run]\ndata_file = {tmp_path}/data\nsource = {tmp_path}\n")
     program = (
-        "from harness.cluster import *; from pathlib import Path\n"
+        "from dcp_conformance.harness.cluster import *; from pathlib import Path\n"
         f"config = ClusterConfig(folder=Path({str(tmp_path)!r}), preload=('torch.distributed',), coverage=True,\n"
         f"    optional_preload=('covered_module',), search_path=({str(tmp_path)!r},))\n"
         "with Cluster(config) as cluster:\n"

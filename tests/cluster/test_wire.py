@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from harness.cluster.outcomes import Event
-from harness.cluster.wire import Channel, NotPlainData, dumps, loads
+from dcp_conformance.harness.cluster.outcomes import Event
+from dcp_conformance.harness.cluster.wire import Channel, NotPlainData, dumps, loads
 
 
 def test_messages_of_any_size_arrive_whole() -> None:

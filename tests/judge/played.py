@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.certificate.ownership import Applicability
-from harness.certificate.verdict import CaseOutcome
-from harness.cluster import Event, Outcome, Returned
-from harness.contract import Clause, Strength
-from harness.judge import Bench, Judge
-from harness.laws import Broken
-from harness.spec import TORCH_ENGINE, Part, SubjectSpec
-from harness.subject import Subject
+from dcp_conformance.harness.certificate.ownership import Applicability
+from dcp_conformance.harness.certificate.verdict import CaseOutcome
+from dcp_conformance.harness.cluster import Event, Outcome, Returned
+from dcp_conformance.harness.contract import Clause, Strength
+from dcp_conformance.harness.judge import Bench, Judge
+from dcp_conformance.harness.laws import Broken
+from dcp_conformance.harness.spec import TORCH_ENGINE, Part, SubjectSpec
+from dcp_conformance.harness.subject import Subject
 
 OWNED = Applicability("owned")
 

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from harness.certificate.ownership import Applicability
-from harness.certificate.verdict import Verdict
-from harness.hangs import HANG_BUDGET, LEAST_PER_HANG
-from harness.judge import Judge
-from harness.laws import Broken, NotApplicable, Untestable
-from harness.spec import TORCH_ENGINE, SubjectSpec
-from harness.subject import Subject
+from dcp_conformance.harness.certificate.ownership import Applicability
+from dcp_conformance.harness.certificate.verdict import Verdict
+from dcp_conformance.harness.hangs import HANG_BUDGET, LEAST_PER_HANG
+from dcp_conformance.harness.judge import Judge
+from dcp_conformance.harness.laws import Broken, NotApplicable, Untestable
+from dcp_conformance.harness.spec import TORCH_ENGINE, SubjectSpec
+from dcp_conformance.harness.subject import Subject
 from tests.judge.played import OWNED, PlayedRanks, body, clause, judged, storage_calls
 
-CONTROL = "harness.control"
+CONTROL = "dcp_conformance.harness.control"
 
 
 def ranks_of(*, control: bool, second: bool) -> PlayedRanks:
@@ -105,8 +105,8 @@ def judge_with(error: Exception) -> Verdict:
 
 
 def bench_judge(second: str | None = None) -> Judge:
-    from harness.judge import Bench
-    from harness.spec import Part
+    from dcp_conformance.harness.judge import Bench
+    from dcp_conformance.harness.spec import Part
 
     bench = Bench(
         backend=Part(reference="mine"), letters=frozenset("S"), engine=Part(reference=TORCH_ENGINE),
@@ -178,7 +178,7 @@ def test_a_backend_that_hangs_everywhere_is_not_waited_for_for_ever() -> None:
 def test_hangs_that_leave_a_case_undecided_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
     judge = bench_judge()
     clock = itertools.count(0.0, HANG_BUDGET)
-    monkeypatch.setattr("harness.judge.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("dcp_conformance.harness.judge.time.monotonic", lambda: next(clock))
 
     def arranged_in_vain(subject: Subject) -> None:
         subject.run(1, "played:scenario")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from harness.cluster import Outcome, Returned
-from harness.spec import Part, SubjectSpec
-from harness.subject import Subject
+from dcp_conformance.harness.cluster import Outcome, Returned
+from dcp_conformance.harness.spec import Part, SubjectSpec
+from dcp_conformance.harness.subject import Subject
 
 LEFT = (
     "The thread 'pt_gloo_loop' is still running.",
@@ -17,7 +17,7 @@ LEFT = (
     "/tmp/data.part is still open (descriptor 7).",
     "socket:[99] is still open (descriptor 8).",
     "The environment variable X was set.",
-    "The child process 14 (python -c import sys; from harness.recording.supervisor import main; ) is still running.",
+    "The child process 14 (python -c from dcp_conformance.harness.recording.supervisor import main;) is still running.",
 )
 
 

@@ -6,7 +6,7 @@ import os
 import uuid
 from typing import Any
 
-from harness import control
+from dcp_conformance.harness import control
 from tests.mutants.api_storage import _BusyWriter
 from tests.mutants.making import storage
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from harness import control
+from dcp_conformance.harness import control
 from tests.mutants.making import storage
 
 BREAKS = {

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-import reference_impl
-from harness import control
-from reference_impl import AsyncCheckpointerType, DefaultStager, StagingOptions
-from reference_impl.coordination import Crew
-from reference_impl.save import SaveRun
+from dcp_conformance import reference_impl
+from dcp_conformance.harness import control
+from dcp_conformance.reference_impl import AsyncCheckpointerType, DefaultStager, StagingOptions
+from dcp_conformance.reference_impl.coordination import Crew
+from dcp_conformance.reference_impl.save import SaveRun
 from tests.mutants.making import engine, storage
 
 BREAKS = {

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import reference_impl
-from harness import control
+from dcp_conformance import reference_impl
+from dcp_conformance.harness import control
 from tests.mutants.making import engine, storage, torch_storage
 
 BREAKS = {

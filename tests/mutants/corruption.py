@@ -12,9 +12,9 @@ import torch
 from torch.distributed.checkpoint import CheckpointException
 from torch.futures import Future
 
-import reference_impl
-from harness import control
-from harness.control_objects import read_object
+from dcp_conformance import reference_impl
+from dcp_conformance.harness import control
+from dcp_conformance.harness.control_objects import read_object
 from tests.mutants.making import engine, storage, torch_storage
 
 BREAKS = {

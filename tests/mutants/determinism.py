@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness import control
+from dcp_conformance.harness import control
 from tests.mutants.making import storage
 
 BREAKS = {

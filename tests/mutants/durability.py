@@ -9,8 +9,8 @@ import threading
 import time
 from typing import Any
 
-from harness import control
-from harness.control_objects import write_object
+from dcp_conformance.harness import control
+from dcp_conformance.harness.control_objects import write_object
 from tests.mutants.corruption import _Sparse
 from tests.mutants.making import engine, storage
 

@@ -13,10 +13,10 @@ from unittest import mock
 import torch
 import torch.distributed as dist
 
-import reference_impl
-from harness import control
-from reference_impl import CheckpointException, coordination, failures
-from reference_impl.errors import RankMissingError
+from dcp_conformance import reference_impl
+from dcp_conformance.harness import control
+from dcp_conformance.reference_impl import CheckpointException, coordination, failures
+from dcp_conformance.reference_impl.errors import RankMissingError
 from tests.mutants.making import engine, storage
 
 BREAKS = {

@@ -12,9 +12,9 @@ from typing import Any
 from torch.distributed.checkpoint import Metadata
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
-import reference_impl
-from harness import control
-from harness.faults.proxy import interpose
+from dcp_conformance import reference_impl
+from dcp_conformance.harness import control
+from dcp_conformance.harness.faults.proxy import interpose
 from tests.mutants.making import engine, storage
 
 BREAKS = {

@@ -13,8 +13,8 @@ import torch
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter, HuggingFaceStorageReader
 from torch.distributed.checkpoint.metadata import Metadata
 
-import reference_impl
-from reference_impl import metadata_records, plan_load, read_items
+from dcp_conformance import reference_impl
+from dcp_conformance.reference_impl import metadata_records, plan_load, read_items
 from tests.mutants.making import engine, torch_storage
 
 BREAKS = {

@@ -14,8 +14,8 @@ from torch.distributed.checkpoint._fsspec_filesystem import FsspecReader, Fsspec
 from torch.distributed.checkpoint.metadata import TensorProperties
 from torch.distributed.checkpoint.utils import _ReaderView
 
-import reference_impl
-from reference_impl import legacy, plan_load
+from dcp_conformance import reference_impl
+from dcp_conformance.reference_impl import legacy, plan_load
 from tests.mutants.making import engine, torch_storage
 
 BREAKS = {

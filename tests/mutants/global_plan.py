@@ -15,9 +15,9 @@ from torch.distributed.checkpoint import DefaultLoadPlanner as TorchLoadPlanner
 from torch.distributed.checkpoint import DefaultSavePlanner as TorchSavePlanner
 from torch.distributed.checkpoint import SavePlan
 
-import reference_impl
-from harness import control
-from reference_impl import DefaultLoadPlanner, DefaultSavePlanner
+from dcp_conformance import reference_impl
+from dcp_conformance.harness import control
+from dcp_conformance.reference_impl import DefaultLoadPlanner, DefaultSavePlanner
 from tests.mutants.making import engine, storage
 
 BREAKS = {
@@ -132,7 +132,7 @@ class _WholeTensors(DefaultSavePlanner):
         def whole(item: Any) -> int:
             return 1 if item.tensor_data is None else 8 * int(torch.tensor(item.tensor_data.size).prod())
 
-        with mock.patch("reference_impl.dedup.written_bytes", whole):
+        with mock.patch("dcp_conformance.reference_impl.dedup.written_bytes", whole):
             return super().create_global_plan(all_plans)
 
 
@@ -159,8 +159,8 @@ class _TrustsChunks(DefaultSavePlanner):
 
     def create_global_plan(self, all_plans: list[SavePlan]) -> Any:
         with (
-            mock.patch("reference_impl.plan_save.coverage_errors", lambda *_args, **_kwargs: []),
-            mock.patch("reference_impl.plan_save.agreement_errors", lambda *_args: []),
+            mock.patch("dcp_conformance.reference_impl.plan_save.coverage_errors", lambda *_args, **_kwargs: []),
+            mock.patch("dcp_conformance.reference_impl.plan_save.agreement_errors", lambda *_args: []),
         ):
             return super().create_global_plan(all_plans)
 

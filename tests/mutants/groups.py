@@ -9,10 +9,10 @@ from unittest import mock
 
 import torch.distributed as dist
 
-import reference_impl
-from harness import control
-from reference_impl import CheckpointException, coordination
-from reference_impl.coordination import Crew
+from dcp_conformance import reference_impl
+from dcp_conformance.harness import control
+from dcp_conformance.reference_impl import CheckpointException, coordination
+from dcp_conformance.reference_impl.coordination import Crew
 from tests.mutants.making import engine, storage
 
 BREAKS = {

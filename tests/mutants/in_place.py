@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint import state_dict as helpers
 
-import reference_impl
-from harness import control
-from harness.backend import Backend
+from dcp_conformance import reference_impl
+from dcp_conformance.harness import control
+from dcp_conformance.harness.backend import Backend
 from tests.mutants.making import engine, storage
 from tests.mutants.partial import loading
 

@@ -12,8 +12,8 @@ import torch
 from torch.distributed.checkpoint.planner import LoadItemType
 from torch.futures import Future
 
-from harness import control
-from harness.control_objects import _digest
+from dcp_conformance.harness import control
+from dcp_conformance.harness.control_objects import _digest
 from tests.mutants.corruption import _Reading
 from tests.mutants.durability import _InPlaceWriter
 from tests.mutants.making import storage

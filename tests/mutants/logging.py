@@ -11,8 +11,8 @@ from typing import Any
 
 from torch.distributed.c10d_logger import _c10d_logger
 
-import reference_impl
-from harness import control
+from dcp_conformance import reference_impl
+from dcp_conformance.harness import control
 from tests.mutants.making import engine, storage
 
 BREAKS = {

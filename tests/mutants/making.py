@@ -6,8 +6,8 @@ from typing import Any
 
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 
-from harness import control
-from harness.backend import Backend
+from dcp_conformance.harness import control
+from dcp_conformance.harness.backend import Backend
 
 
 def storage(name: str, *, writer: Any = control.Writer, reader: Any = control.Reader, **fields: Any) -> Backend:
@@ -24,7 +24,7 @@ def torch_storage(
 
 def engine(name: str, **fields: Any) -> Backend:
     """An engine of its own over the control pair; of save, load and async_save the reference's where not given."""
-    import reference_impl
+    from dcp_conformance import reference_impl
 
     calls = {call: getattr(reference_impl, call) for call in ("save", "load", "async_save")}
     pair = {"writer": control.Writer, "reader": control.Reader, "unsupported": control.UNSUPPORTED}

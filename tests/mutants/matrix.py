@@ -27,13 +27,13 @@ from typing import Any
 
 import pytest
 
-from harness.certificate.ownership import applicability
-from harness.certificate.verdict import CaseOutcome, Verdict
-from harness.contract import Clause
-from harness.judge import Judge
-from harness.plugin import SUITES, Conformance, case_name
-from harness.run import Run, Surveyed, bench, survey
-from harness.subject import Subject
+from dcp_conformance.harness.certificate.ownership import applicability
+from dcp_conformance.harness.certificate.verdict import CaseOutcome, Verdict
+from dcp_conformance.harness.contract import Clause
+from dcp_conformance.harness.judge import Judge
+from dcp_conformance.harness.plugin import SUITES, Conformance, case_name
+from dcp_conformance.harness.run import Run, Surveyed, bench, survey
+from dcp_conformance.harness.subject import Subject
 from tests.mutants.registry import Mutant, mutants
 from tests.variants.registry import variants
 
@@ -140,8 +140,11 @@ def run(backends: list[Mutant], *, reach: str, clauses: frozenset[str], why: boo
     with tempfile.TemporaryDirectory() as report:
         # This module needs the plugin's types, so pytest comes too late to rewrite its assertions.
         settings = ["-W", "ignore::pytest.PytestAssertRewriteWarning", "-q", "--noconftest", f"--rootdir={ROOT}"]
-        settings += ["-p", "no:cacheprovider", "-p", "dcp_conformance"]
-        pytest.main([*settings, str(SUITES), "--backend=harness.control", f"--report-dir={report}"], plugins=[matrix])
+        settings += ["-p", "no:cacheprovider", "-p", "dcp_conformance.entry"]
+        pytest.main(
+            [*settings, str(SUITES), "--backend=dcp_conformance.harness.control", f"--report-dir={report}"],
+            plugins=[matrix],
+        )
     return matrix.rows
 
 

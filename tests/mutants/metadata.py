@@ -19,7 +19,7 @@ from torch.distributed.checkpoint.metadata import (
 )
 from torch.distributed.checkpoint.utils import find_state_dict_object
 
-from harness import control
+from dcp_conformance.harness import control
 from tests.mutants.making import engine, storage, torch_storage
 
 BREAKS = {

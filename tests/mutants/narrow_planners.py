@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-import reference_impl
-from reference_impl import flatten as flattening
-from reference_impl import plan_load, plan_save
+from dcp_conformance import reference_impl
+from dcp_conformance.reference_impl import flatten as flattening
+from dcp_conformance.reference_impl import plan_load, plan_save
 from tests.mutants.global_plan import planned
 from tests.mutants.nesting import _with
 from tests.mutants.objects import _Loading

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint.planner import LoadItemType
 
-from harness import control
-from harness.control_objects import read_object
+from dcp_conformance.harness import control
+from dcp_conformance.harness.control_objects import read_object
 from tests.mutants.corruption import _Reading
 from tests.mutants.making import storage
 

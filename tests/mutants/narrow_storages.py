@@ -11,8 +11,8 @@ import torch
 from torch.distributed.checkpoint.metadata import MetadataIndex
 from torch.distributed.checkpoint.planner import LoadItemType, WriteItemType
 
-from harness import control
-from harness.control_objects import _digest, read_object, write_object
+from dcp_conformance.harness import control
+from dcp_conformance.harness.control_objects import _digest, read_object, write_object
 from tests.mutants.corruption import _Careless, _Reading
 from tests.mutants.making import storage
 from tests.mutants.values import _Changed

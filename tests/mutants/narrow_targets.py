@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from unittest import mock
 
-import reference_impl
-from reference_impl import stateful_tree
+from dcp_conformance import reference_impl
+from dcp_conformance.reference_impl import stateful_tree
 from tests.mutants.making import engine
 
 BREAKS = {

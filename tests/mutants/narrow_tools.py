@@ -11,8 +11,8 @@ from torch.distributed._shard.sharded_tensor import ShardedTensor
 from torch.distributed.checkpoint import hf_storage
 from torch.distributed.tensor import DTensor
 
-import reference_impl
-from reference_impl import DefaultStager, StagingOptions, format_utils
+from dcp_conformance import reference_impl
+from dcp_conformance.reference_impl import DefaultStager, StagingOptions, format_utils
 from tests.mutants.making import engine, torch_storage
 from tests.variants.huggingface import Reader, Writer
 

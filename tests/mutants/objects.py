@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-import reference_impl
-from harness import control
+from dcp_conformance import reference_impl
+from dcp_conformance.harness import control
 from tests.mutants.making import engine, storage
 from tests.mutants.partial import loading
 

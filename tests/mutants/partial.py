@@ -9,8 +9,8 @@ import torch
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import _load_state_dict_from_keys
 
-import reference_impl
-from harness.backend import Backend
+from dcp_conformance import reference_impl
+from dcp_conformance.harness.backend import Backend
 from tests.mutants.making import engine, storage
 
 BREAKS = {

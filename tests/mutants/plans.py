@@ -13,8 +13,8 @@ from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, TensorPr
 from torch.distributed.checkpoint.planner import WriteItemType
 from torch.distributed.tensor import DTensor, Partial
 
-import reference_impl
-from harness import control
+from dcp_conformance import reference_impl
+from dcp_conformance.harness import control
 from tests.mutants.making import engine, storage
 
 BREAKS = {

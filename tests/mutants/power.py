@@ -6,7 +6,7 @@ import os
 from typing import Any
 from unittest import mock
 
-from harness import control
+from dcp_conformance.harness import control
 from tests.mutants.making import storage
 
 BREAKS = {

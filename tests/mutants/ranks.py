@@ -13,8 +13,8 @@ from torch.distributed.checkpoint import CheckpointException
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
-import reference_impl
-from harness import control
+from dcp_conformance import reference_impl
+from dcp_conformance.harness import control
 from tests.mutants.corruption import _Sparse
 from tests.mutants.durability import _EarlyWriter
 from tests.mutants.making import engine, storage

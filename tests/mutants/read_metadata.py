@@ -6,9 +6,9 @@ from typing import Any
 
 from torch.distributed.checkpoint import CheckpointException, FileSystemReader, FileSystemWriter, Metadata
 
-import reference_impl
-from harness import control
-from harness.faults.proxy import interpose
+from dcp_conformance import reference_impl
+from dcp_conformance.harness import control
+from dcp_conformance.harness.faults.proxy import interpose
 from tests.mutants.making import engine, storage, torch_storage
 
 BREAKS = {

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from harness import control, control_objects
-from harness.control_objects import _digest, _make_folder, _sync_folder, write_object
+from dcp_conformance.harness import control, control_objects
+from dcp_conformance.harness.control_objects import _digest, _make_folder, _sync_folder, write_object
 from tests.mutants.making import storage
 
 BREAKS = {

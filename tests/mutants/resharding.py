@@ -17,9 +17,9 @@ from torch.distributed.checkpoint.planner import LoadItemType
 from torch.distributed.checkpoint.utils import _assert_same_keys
 from torch.distributed.tensor import DTensor
 
-import reference_impl
-from harness import control
-from reference_impl import DefaultLoadPlanner, DefaultSavePlanner
+from dcp_conformance import reference_impl
+from dcp_conformance.harness import control
+from dcp_conformance.reference_impl import DefaultLoadPlanner, DefaultSavePlanner
 from tests.mutants.global_plan import planned
 from tests.mutants.making import engine, storage
 

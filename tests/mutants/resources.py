@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-import reference_impl
-from harness import control
-from reference_impl import AsyncCheckpointerType
+from dcp_conformance import reference_impl
+from dcp_conformance.harness import control
+from dcp_conformance.reference_impl import AsyncCheckpointerType
 from tests.mutants.making import engine, storage, torch_storage
 
 BREAKS = {

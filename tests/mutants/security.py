@@ -13,10 +13,10 @@ import torch
 from torch.distributed.checkpoint import DefaultLoadPlanner, FileSystemReader
 from torch.distributed.checkpoint.planner import LoadItemType
 
-import reference_impl
-from harness import control
-from reference_impl.errors import CorruptCheckpointError
-from reference_impl.local_files import LocalBlob, LocalFiles, resolve_folder
+from dcp_conformance import reference_impl
+from dcp_conformance.harness import control
+from dcp_conformance.reference_impl.errors import CorruptCheckpointError
+from dcp_conformance.reference_impl.local_files import LocalBlob, LocalFiles, resolve_folder
 from tests.mutants.making import engine, storage, torch_storage
 
 BREAKS = {

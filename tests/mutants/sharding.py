@@ -10,8 +10,8 @@ from torch.distributed._shard.sharded_tensor import ShardedTensor
 from torch.distributed.checkpoint import DefaultSavePlanner as TorchSavePlanner
 from torch.distributed.checkpoint.planner import WriteItemType
 
-from harness import control
-from reference_impl import DefaultSavePlanner
+from dcp_conformance.harness import control
+from dcp_conformance.reference_impl import DefaultSavePlanner
 from tests.mutants.global_plan import given_twice, planned
 from tests.mutants.making import engine, storage
 from tests.mutants.resharding import before_load

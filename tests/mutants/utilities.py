@@ -9,7 +9,7 @@ from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint import format_utils as torch_utils
 from torch.futures import Future
 
-from reference_impl import format_utils
+from dcp_conformance.reference_impl import format_utils
 from tests.mutants.making import engine, torch_storage
 
 BREAKS = {

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint.planner import WriteItemType
 
-from harness import control
+from dcp_conformance.harness import control
 from tests.mutants.making import storage
 
 BREAKS = {

@@ -13,10 +13,10 @@ from torch.distributed.checkpoint.planner import WriteItemType
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
-import reference_impl
-from harness import control
-from harness.control_objects import _digest
-from harness.faults.proxy import interpose
+from dcp_conformance import reference_impl
+from dcp_conformance.harness import control
+from dcp_conformance.harness.control_objects import _digest
+from dcp_conformance.harness.faults.proxy import interpose
 from tests.mutants.making import engine, storage
 from tests.mutants.values import _Changed
 

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 # What a build needs; a copy, because building writes into the tree that it builds from.
-SOURCES = ("backends", "fixtures", "harness", "reference_impl", "suites", "tests", "benchmarks", "reports")
+SOURCES = ("backends", "fixtures", "harness", "reference_impl", "suites", "src", "tests", "benchmarks", "reports")
 
 
 def build_wheel(folder: Path) -> Path:
@@ -22,7 +22,7 @@ def build_wheel(folder: Path) -> Path:
         if file.is_file() and file.name != ".git":
             shutil.copy(file, source)
         elif file.name in SOURCES:
-            shutil.copytree(file, source / file.name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(file, source / file.name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     # An index page of the project; it may not be written yet, and the build insists on it.
     (source / "README.md").touch()
     _done([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "--no-index",

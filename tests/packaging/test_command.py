@@ -88,21 +88,32 @@ def test_a_configuration_of_theirs_that_does_not_work_is_not_read(environment: E
     assert run.code == 0 and " passed" in run.text, run
 
 
-def test_pyargs_works_where_nothing_is_in_the_way(environment: Environment, tmp_path: Path) -> None:
-    run = environment.run(tmp_path, "pytest", "--pyargs", "suites", f"--backend={TORCH}", *ONE)
+@pytest.mark.parametrize("folders", [(), ("harness", "suites", "fixtures", "backends", "reports")])
+def test_pyargs_finds_ours_whatever_folders_an_author_has(
+    environment: Environment, tmp_path: Path, folders: tuple[str, ...]
+) -> None:
+    for name in folders:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('their package was imported')")
+
+    run = environment.run(
+        tmp_path, "python", "-m", "pytest", "--pyargs", "dcp_conformance.suites", f"--backend={TORCH}", *ONE
+    )
 
     assert run.code == 0 and " passed" in run.text, run
 
 
-@pytest.mark.parametrize("hiding", ["harness", "suites", "fixtures"])
-def test_a_folder_that_hides_ours_is_named(environment: Environment, tmp_path: Path, hiding: str) -> None:
-    (tmp_path / hiding).mkdir()
-    (tmp_path / hiding / "__init__.py").write_text("")
+def test_an_author_gets_packages_of_theirs_in_ranks(environment: Environment, repository: Path) -> None:
+    (repository / "owned_store.py").write_text(
+        "import harness, fixtures, suites\n"
+        "assert [module.OWNER for module in (harness, fixtures, suites)] == ['them'] * 3\n"
+        "from their_store import TheirReader, TheirWriter\nDEFAULT_PAIR = ('TheirWriter', 'TheirReader')\n"
+        "__all__ = ['TheirReader', 'TheirWriter']\n"
+    )
 
-    run = environment.run(tmp_path, "python", "-m", "pytest", "--pyargs", "suites", f"--backend={TORCH}")
+    run = environment.run(repository, "dcp-conformance", "owned_store", *ONE)
 
-    assert run.code == 4, run
-    assert str(tmp_path / hiding) in run.text and "dcp-conformance BACKEND" in run.text
+    assert run.code == 0 and " passed" in run.text, run
 
 
 def test_a_run_that_does_not_reach_our_suites_is_told_how_to(environment: Environment, tmp_path: Path) -> None:

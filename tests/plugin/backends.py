@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from harness import control
+from dcp_conformance.harness import control
 
 UNSUPPORTED = control.UNSUPPORTED
 DEFAULT_PAIR = ("Sound", "Reader")

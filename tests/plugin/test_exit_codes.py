@@ -131,7 +131,7 @@ def test_explain_prints_a_clause_without_a_backend(tmp_path: Path) -> None:
 
 def test_secrets_do_not_reach_the_report(tmp_path: Path) -> None:
     (tmp_path / "store.py").write_text(
-        "from harness import control\n"
+        "from dcp_conformance.harness import control\n"
         "UNSUPPORTED = control.UNSUPPORTED\n"
         "class Writer(control.Writer):\n"
         "    def __init__(self, checkpoint_id, secret_key=''):\n"

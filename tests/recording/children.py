@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.recording.client import Watching, link
+from dcp_conformance.harness.recording.client import Watching, link
 
 
 def in_child(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from harness.recording.inodes import Content
-from harness.recording.operations import Operation, Recording
-from harness.recording.replay import Disk
+from dcp_conformance.harness.recording.inodes import Content
+from dcp_conformance.harness.recording.operations import Operation, Recording
+from dcp_conformance.harness.recording.replay import Disk
 
 Line = tuple[Any, ...]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.recording import interposer, kernel
-from harness.recording.client import Watching
-from harness.recording.operations import load
-from harness.recording.policy import Rule
-from harness.recording.replay import everything
+from dcp_conformance.harness.recording import interposer, kernel
+from dcp_conformance.harness.recording.client import Watching
+from dcp_conformance.harness.recording.operations import load
+from dcp_conformance.harness.recording.policy import Rule
+from dcp_conformance.harness.recording.replay import everything
 from tests.recording import writers
 from tests.recording.children import in_child, raised
 

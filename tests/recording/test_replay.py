@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.recording.inodes import Change, played
-from harness.recording.replay import Disk, difference, everything
+from dcp_conformance.harness.recording.inodes import Change, played
+from dcp_conformance.harness.recording.replay import Disk, difference, everything
 from tests.recording.made import committed, recording
 
 

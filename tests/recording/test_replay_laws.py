@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.recording.operations import load
-from harness.recording.states import State
-from suites.durability import crash_laws
-from suites.durability.crash_laws import counter_example
-from suites.durability.crashes import Exploration, Loaded, Situation, _chosen
+from dcp_conformance.harness.recording.operations import load
+from dcp_conformance.harness.recording.states import State
+from dcp_conformance.suites.durability import crash_laws
+from dcp_conformance.suites.durability.crash_laws import counter_example
+from dcp_conformance.suites.durability.crashes import Exploration, Loaded, Situation, _chosen
 from tests.recording.made import committed, recording
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.recording import probe
-from harness.recording.operations import Recording, load
-from harness.recording.replay import everything
+from dcp_conformance.harness.recording import probe
+from dcp_conformance.harness.recording.operations import Recording, load
+from dcp_conformance.harness.recording.replay import everything
 from tests.recording.writers import DECLARED, SEEN
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,8 +18,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.recording import syscalls
-from harness.recording.client import link
+from dcp_conformance.harness.recording import syscalls
+from dcp_conformance.harness.recording.client import link
 
 DATA = bytes(range(256)) * 40
 _libc = ctypes.CDLL(None, use_errno=True)

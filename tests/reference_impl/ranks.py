@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from reference_impl import CheckpointException
+from dcp_conformance.reference_impl import CheckpointException
 
 #: Seconds after which a multi-rank test has hung.
 LIMIT = 20.0

@@ -9,7 +9,7 @@ from typing import Any
 import torch.distributed as dist
 from torch.futures import Future
 
-import reference_impl as ref
+from dcp_conformance import reference_impl as ref
 
 
 class LockedError(Exception):

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-import reference_impl as ref
+from dcp_conformance import reference_impl as ref
 from tests.reference_impl.ranks import failing, outcome, run_ranks
 from tests.reference_impl.storages import LockedError, TwoArgumentsError, failing_reader, failing_writer
 

@@ -13,8 +13,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, StateDictType
 from torch.distributed.tensor import Shard, distribute_tensor
 
-import reference_impl as ref
-from reference_impl.format_utils import (
+from dcp_conformance import reference_impl as ref
+from dcp_conformance.reference_impl.format_utils import (
     BroadcastingTorchSaveReader,
     DynamicMetaLoadPlanner,
     dcp_to_torch_save,

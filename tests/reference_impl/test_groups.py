@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
-import reference_impl as ref
+from dcp_conformance import reference_impl as ref
 from tests.reference_impl.ranks import failing, outcome, run_ranks
 from tests.reference_impl.storages import failing_reader, failing_writer
 

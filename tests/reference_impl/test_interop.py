@@ -17,7 +17,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy, StateDictType, fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
-import reference_impl as ref
+from dcp_conformance import reference_impl as ref
 from tests.reference_impl.ranks import outcome, run_ranks
 
 ENGINES: dict[str, Any] = {"ref": ref, "torch": dcp}

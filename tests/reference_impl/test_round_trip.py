@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-import reference_impl as ref
+from dcp_conformance import reference_impl as ref
 from tests.reference_impl.ranks import outcome
 
 DTYPES = [

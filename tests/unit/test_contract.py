@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.contract import LEVELS, Catalogue, Clause, Strength, load_catalogue
-from harness.errors import UsageError
+from dcp_conformance.harness.contract import LEVELS, Catalogue, Clause, Strength, load_catalogue
+from dcp_conformance.harness.errors import UsageError
 
 SUITES = Path(__file__).parents[2] / "suites"
 

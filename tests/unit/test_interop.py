@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from harness.cluster import ExceptionRecord
-from harness.laws import Broken, HarnessFault
-from harness.spec import Attempt, Difference
-from suites.compatibility import interop
-from suites.compatibility.interop import Loaded
+from dcp_conformance.harness.cluster import ExceptionRecord
+from dcp_conformance.harness.laws import Broken, HarnessFault
+from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.suites.compatibility import interop
+from dcp_conformance.suites.compatibility.interop import Loaded
 
 HERE: dict[str, Any] = {"torch": "2.13.0+cpu", "python": [3, 11], "offers": []}
 DIFFERENCE = Difference("a", (0,), "1.0", "2.0")

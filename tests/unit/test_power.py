@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.faults import corruption
+from dcp_conformance.harness.faults import corruption
 
 ROOT = Path(__file__).resolve().parents[2]
 # In a program of its own: it changes what this process would see mounted. It ends without tidying up, as a kill would.
 PROGRAM = """
 import os, sys
-from harness.faults.power import Disk, Unavailable, own_mounts
+from dcp_conformance.harness.faults.power import Disk, Unavailable, own_mounts
 try:
     own_mounts()
     disk = Disk(sys.argv[1], "disk")

@@ -11,9 +11,9 @@ import pytest
 from torch.distributed.checkpoint import FileSystemWriter, StorageWriter
 from torch.distributed.checkpoint.staging import AsyncStager
 
-from harness import control
-from harness.faults.fault import WRITER_PHASES
-from harness.faults.proxy import interpose
+from dcp_conformance.harness import control
+from dcp_conformance.harness.faults.fault import WRITER_PHASES
+from dcp_conformance.harness.faults.proxy import interpose
 
 
 class Tap:

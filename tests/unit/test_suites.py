@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.contract import Strength, load_catalogue
+from dcp_conformance.harness.contract import Strength, load_catalogue
 from tests.mutants.registry import mutants
 
 SUITES = Path(__file__).resolve().parent.parent.parent / "suites"
-MODULES = sorted(SUITES.glob("*/test_*.py"))
+MODULES = sorted(SUITES.rglob("test_*.py"))
 CATALOGUE = load_catalogue(SUITES)
 # Clauses that are checked, and for which no mutant is kept; each with the reason.
 UNPROVEN: dict[str, str] = {}
@@ -25,7 +25,8 @@ def tree(path: Path) -> ast.Module:
 
 def checks(path: Path) -> dict[str, tuple[str, ...]]:
     """The tests of a module and the clauses that each names; importing it is cheap, as it imports no torch."""
-    module = importlib.import_module(f"suites.{path.parent.name}.{path.stem}")
+    dotted = ".".join(path.relative_to(SUITES).with_suffix("").parts)
+    module = importlib.import_module(f"dcp_conformance.suites.{dotted}")
     functions = [item for item in vars(module).values() if getattr(item, "__module__", "") == module.__name__]
     tests = [item for item in functions if callable(item) and item.__name__.startswith("test_")]
     return {test.__name__: tuple(clause for mark in marks_of(test) for clause in mark.args) for test in tests}
@@ -59,7 +60,7 @@ def test_every_scenario_that_is_named_exists(path: Path) -> None:
             named[ast.unparse(node.targets[0])] = ast.literal_eval(node.value.args[0])
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in named:
-            module = SUITES.parent / (named[node.value.id].replace(".", "/") + ".py")
+            module = SUITES.parents[0] / (named[node.value.id].removeprefix("dcp_conformance.").replace(".", "/") + ".py")
             defined = {item.name for item in tree(module).body if isinstance(item, ast.FunctionDef)}
             assert node.attr in defined, f"{module} has no function {node.attr}"
 

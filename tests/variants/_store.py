@@ -27,8 +27,8 @@ from torch.distributed.checkpoint.planner import LoadItemType, WriteItemType
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
-from harness import control
-from harness.control_objects import unpickled
+from dcp_conformance.harness import control
+from dcp_conformance.harness.control_objects import unpickled
 
 UNSUPPORTED = control.UNSUPPORTED
 

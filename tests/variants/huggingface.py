@@ -16,8 +16,8 @@ from torch.distributed.checkpoint import (
 from torch.distributed.checkpoint.planner import WriteItemType
 from torch.futures import Future
 
-from harness import control
-from harness.backend import Backend
+from dcp_conformance.harness import control
+from dcp_conformance.harness.backend import Backend
 
 
 class _Copying:

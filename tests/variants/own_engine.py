@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import reference_impl
-from harness.backend import Backend
+from dcp_conformance import reference_impl
+from dcp_conformance.harness.backend import Backend
 
 
 class _SavePlanner(reference_impl.DefaultSavePlanner):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.faults.fault import Fault
-from harness.program import run_program
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session, into_subject
-from harness.spec import Attempt, Difference
-from suites.asynchronous.scenarios.stagers import futures
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.program import run_program
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.suites.asynchronous.scenarios.stagers import futures
 
 PATIENCE = 10.0
 SKEW = 0.7
@@ -52,7 +52,9 @@ def _finish(upload: Any) -> None:
 
 def end_right_after_saving(session: Session) -> tuple[int | None, str, Attempt, list[Difference]]:
     """A program that ends right after async_save: its exit code, its output, and what a load of the id gives then."""
-    code, output = run_program(session, "suites.asynchronous.scenarios.overlap:save_and_end", limit=PROGRAM_LIMIT)
+    code, output = run_program(
+        session, "dcp_conformance.suites.asynchronous.scenarios.overlap:save_and_end", limit=PROGRAM_LIMIT
+    )
     wanted = _alone()
     target = blank(wanted)
     loaded = session.attempt(session.load, target, session.new_id("sound"))

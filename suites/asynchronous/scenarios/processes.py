@@ -9,14 +9,14 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-from harness import engines
-from harness.cluster import processes
-from harness.faults.fault import Fault
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session, into_subject
-from harness.spec import Attempt, Difference
-from suites.asynchronous.scenarios.stagers import futures
+from dcp_conformance.harness import engines
+from dcp_conformance.harness.cluster import processes
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.suites.asynchronous.scenarios.stagers import futures
 
 # The first save starts a program that imports torch, on every rank.
 PATIENCE = 45.0

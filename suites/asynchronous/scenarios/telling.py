@@ -12,13 +12,13 @@ import torch.distributed
 from torch.distributed.checkpoint import StorageWriter
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from harness.faults.fault import Fault
-from harness.faults.proxy import interpose
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session, into_subject
-from harness.spec import Attempt, Difference
-from suites.asynchronous.scenarios.stagers import FailingStager, LateStager, PromptStager, futures
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.suites.asynchronous.scenarios.stagers import FailingStager, LateStager, PromptStager, futures
 
 # How long a future may take here, in seconds: it is late when something is wrong.
 PATIENCE = 10.0

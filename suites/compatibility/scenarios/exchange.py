@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
-import fixtures
-from fixtures.targets import distribute
-from fixtures.values import expected
-from harness.backend import Backend
-from harness.blobs import FileBlobs
-from harness.discovery import resolve
-from harness.errors import UsageError
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank
-from harness.session import Session
-from suites.compatibility.scenarios.fixtures import (
+from dcp_conformance import fixtures
+from dcp_conformance.fixtures.targets import distribute
+from dcp_conformance.fixtures.values import expected
+from dcp_conformance.harness.backend import Backend
+from dcp_conformance.harness.blobs import FileBlobs
+from dcp_conformance.harness.discovery import resolve
+from dcp_conformance.harness.errors import UsageError
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank
+from dcp_conformance.harness.session import Session
+from dcp_conformance.suites.compatibility.scenarios.fixtures import (
     UNFLATTENED,
     cases_in_torch_files,
     load_case,
@@ -30,7 +30,7 @@ from suites.compatibility.scenarios.fixtures import (
     unpacked,
     without,
 )
-from suites.compatibility.scenarios.torch_files import found, planted, stored_metadata
+from dcp_conformance.suites.compatibility.scenarios.torch_files import found, planted, stored_metadata
 
 # Structures, dtypes and layouts of every kind, under one key each.
 PARTS = ("training", "nested", "dtypes", "layouts")

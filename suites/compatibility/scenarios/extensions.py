@@ -7,12 +7,18 @@ from typing import Any
 
 import torch
 
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded, pattern
-from harness.session import Session
-from harness.spec import Attempt, Difference
-from suites.compatibility.scenarios.torch_files import Making, found, planted, stored_metadata, torch_files
-from suites.compatibility.scenarios.transforms import (
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded, pattern
+from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.suites.compatibility.scenarios.torch_files import (
+    Making,
+    found,
+    planted,
+    stored_metadata,
+    torch_files,
+)
+from dcp_conformance.suites.compatibility.scenarios.transforms import (
     Log,
     applied,
     descriptor,

@@ -13,15 +13,15 @@ from typing import Any
 
 import torch
 
-import fixtures
-from fixtures.targets import as_saved, distribute
-from fixtures.values import expected
-from harness.scenarios.checklist import EXOTIC_DTYPES
-from harness.scenarios.compare import differences
-from harness.scenarios.sharding import own_groups
-from harness.scenarios.values import blank
-from harness.session import Session, into_subject
-from suites.compatibility.scenarios.torch_files import planted
+from dcp_conformance import fixtures
+from dcp_conformance.fixtures.targets import as_saved, distribute
+from dcp_conformance.fixtures.values import expected
+from dcp_conformance.harness.scenarios.checklist import EXOTIC_DTYPES
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.sharding import own_groups
+from dcp_conformance.harness.scenarios.values import blank
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.suites.compatibility.scenarios.torch_files import planted
 
 # What a case needs of a storage beyond torch's format; a storage that opted out of it is not asked for the case.
 NEEDED = {"layouts": "layouts", "rank_local": "rank_local_metadata"}

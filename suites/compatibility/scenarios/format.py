@@ -9,11 +9,18 @@ from typing import Any
 
 import torch
 
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded, pattern
-from harness.session import Session, into_subject
-from harness.spec import Attempt, Difference
-from suites.compatibility.scenarios.torch_files import Making, found, planted, stored_metadata, torch_files, torch_saved
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded, pattern
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.suites.compatibility.scenarios.torch_files import (
+    Making,
+    found,
+    planted,
+    stored_metadata,
+    torch_files,
+    torch_saved,
+)
 
 UNKNOWN_VERSION = "99.0"
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session, into_subject
-from harness.spec import Difference
-from suites.compatibility.scenarios.torch_files import found, planted
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.spec import Difference
+from dcp_conformance.suites.compatibility.scenarios.torch_files import found, planted
 
 
 def local_and_in_memory(session: Session) -> tuple[list[str], list[str], list[Difference]] | None:

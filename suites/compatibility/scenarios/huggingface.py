@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from harness.scenarios.compare import differences
-from harness.scenarios.layouts import Layout
-from harness.scenarios.sharding import Placer, own_groups, shards_of
-from harness.scenarios.values import blank, coded, pattern
-from harness.session import Session, into_subject
-from harness.spec import Attempt, Difference
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.layouts import Layout
+from dcp_conformance.harness.scenarios.sharding import Placer, own_groups, shards_of
+from dcp_conformance.harness.scenarios.values import blank, coded, pattern
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.spec import Attempt, Difference
 
 INDEX = "model.safetensors.index.json"
 

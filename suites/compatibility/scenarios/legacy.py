@@ -9,11 +9,18 @@ import torch
 from torch.distributed._shard.sharded_tensor.metadata import TensorProperties as ShardedTensorProperties
 from torch.distributed.checkpoint.metadata import StorageMeta
 
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session
-from harness.spec import Attempt, Difference
-from suites.compatibility.scenarios.torch_files import METADATA, Making, found, planted, stored_metadata, torch_files
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.suites.compatibility.scenarios.torch_files import (
+    METADATA,
+    Making,
+    found,
+    planted,
+    stored_metadata,
+    torch_files,
+)
 
 OLD_PROPERTIES = b"torch.distributed._shard.sharded_tensor.metadata"
 

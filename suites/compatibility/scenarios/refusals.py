@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from harness.scenarios.compare import differences
-from harness.session import Session, into_subject
-from suites.compatibility.scenarios.torch_files import METADATA, planted, torch_files, torch_saved
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.suites.compatibility.scenarios.torch_files import METADATA, planted, torch_files, torch_saved
 
 STATE = {"t": torch.arange(3.0), "u": torch.ones(2, 2)}
 CLASSES = ("Metadata", "TensorStorageMetadata", "TensorProperties", "_StorageInfo")

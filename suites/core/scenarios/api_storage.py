@@ -15,19 +15,19 @@ from typing import Any
 
 from torch.distributed.checkpoint import DefaultLoadPlanner, DefaultSavePlanner
 
-from harness.faults.proxy import interpose
-from harness.faults.storage import announce
-from harness.makers import made_class
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session, into_subject
-from harness.spec import Attempt, Difference
-from suites.core.scenarios.driving import drive_load, drive_save
-from suites.core.scenarios.looking import in_fresh_folder, listing, takes, uses_storage
+from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.makers import made_class
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.suites.core.scenarios.driving import drive_load, drive_save
+from dcp_conformance.suites.core.scenarios.looking import in_fresh_folder, listing, takes, uses_storage
 
 PICKLED_CALL = (
     "import sys, pickle; path, file = sys.argv[1:]; sys.path[:] = pickle.loads(bytes.fromhex(path)); "
-    "from suites.core.scenarios.api_storage import in_new_process; in_new_process(file)"
+    "from dcp_conformance.suites.core.scenarios.api_storage import in_new_process; in_new_process(file)"
 )
 
 

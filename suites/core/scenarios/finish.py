@@ -14,14 +14,14 @@ from typing import Any
 
 import torch
 
-from harness.faults.fault import Fault
-from harness.faults.proxy import interpose
-from harness.faults.storage import announce
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session
-from harness.spec import Attempt, Difference
-from suites.core.scenarios.relay import Name, Recorder
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.suites.core.scenarios.relay import Name, Recorder
 
 # How late the slowest rank's write is where the order of writing and finishing is looked at.
 LATE = 0.2

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.faults.proxy import interpose
-from harness.faults.storage import observed_writer
-from harness.laws import described
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session, into_subject
-from harness.spec import Attempt, Difference
-from suites.core.scenarios.api_storage import PathOfAnotherKind
-from suites.core.scenarios.driving import drive_load, drive_save
-from suites.core.scenarios.looking import in_fresh_folder
+from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.faults.storage import observed_writer
+from dcp_conformance.harness.laws import described
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.suites.core.scenarios.api_storage import PathOfAnotherKind
+from dcp_conformance.suites.core.scenarios.driving import drive_load, drive_save
+from dcp_conformance.suites.core.scenarios.looking import in_fresh_folder
 
 # How a place in the working directory is spelled: its plain relative name, and what is given as the id.
 # "link" is a symbolic link to the working directory, made beside the checkpoints.

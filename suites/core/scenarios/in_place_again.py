@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from harness.faults.fault import Fault
-from harness.faults.storage import announce
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session, into_subject
-from harness.spec import Attempt, Difference
-from suites.core.scenarios.stateful import missing_objects
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.suites.core.scenarios.stateful import missing_objects
 
 WAYS = ("resolve_tensor", "interrupt", "missing")
 ITEMS = 5

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from typing import Any
 
-from harness.scenarios.compare import differences
-from harness.scenarios.values import coded
-from harness.session import Session, into_subject
-from harness.spec import Difference
-from suites.core.scenarios.stateful import Nested
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import coded
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.spec import Difference
+from dcp_conformance.suites.core.scenarios.stateful import Nested
 
 
 class Bare:

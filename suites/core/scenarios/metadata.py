@@ -21,14 +21,14 @@ from torch.distributed.checkpoint import (
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
-from harness.faults.fault import Fault
-from harness.faults.storage import announce
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session, into_subject
-from suites.core.scenarios.described import entries, plain
-from suites.core.scenarios.driving import drive_load, drive_save
-from suites.core.scenarios.looking import takes
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.suites.core.scenarios.described import entries, plain
+from dcp_conformance.suites.core.scenarios.driving import drive_load, drive_save
+from dcp_conformance.suites.core.scenarios.looking import takes
 
 
 def kinds(session: Session) -> dict[str, Any]:

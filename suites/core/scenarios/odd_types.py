@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from harness.scenarios.compare import differences
-from harness.session import Session
-from harness.spec import Attempt
-from suites.core.scenarios.dtypes import noticed
-from suites.core.scenarios.relay import Recorder
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.spec import Attempt
+from dcp_conformance.suites.core.scenarios.dtypes import noticed
+from dcp_conformance.suites.core.scenarios.relay import Recorder
 
 KEY = "odd.value"
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from harness.faults.proxy import interpose
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session, into_subject
-from harness.spec import Attempt, Difference
+from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.spec import Attempt, Difference
 
 EARLIER = -3.0  # what every tensor of a template holds before the load
 

@@ -16,15 +16,15 @@ from torch.distributed.checkpoint.planner import TensorWriteData, WriteItem, Wri
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Partial, Shard, distribute_tensor
 
-from harness.faults.proxy import interpose
-from harness.scenarios.checklist import SHAPES
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session, into_subject
-from harness.spec import Attempt, Difference
-from suites.core.scenarios.described import entries
-from suites.core.scenarios.driving import drive_load, drive_save
-from suites.core.scenarios.looking import takes
+from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.scenarios.checklist import SHAPES
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.suites.core.scenarios.described import entries
+from dcp_conformance.suites.core.scenarios.driving import drive_load, drive_save
+from dcp_conformance.suites.core.scenarios.looking import takes
 
 ROWS = 8  # of each rank, in tensors sharded along the first dimension
 EMPTY_SIZES = (0, 1, 2, 5)  # first dimensions that leave some of three ranks without elements

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from harness.faults.fault import Fault
-from harness.faults.limits import read_only
-from harness.faults.proxy import interpose
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session
-from harness.spec import Attempt, Difference
-from suites.core.scenarios.finish import changes, common_state, own_state, stored, takes
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.faults.limits import read_only
+from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.suites.core.scenarios.finish import changes, common_state, own_state, stored, takes
 
 # The names of the metadata objects of torch's format.
 GLOBAL_METADATA, LOCAL_METADATA = ".metadata", "__0.metadata"

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint import LoadPlan, LoadPlanner, Metadata, ReadItem, SavePlan, SavePlanner, WriteItem
 
-from harness.faults.proxy import interpose
-from harness.session import Session
+from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.session import Session
 
 # What stands for an index in plain data: the key, and the offset of a shard.
 Name = tuple[str, tuple[int, ...]]

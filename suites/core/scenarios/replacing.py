@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.faults.proxy import interpose
-from harness.faults.storage import announce
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank
-from harness.session import Session
-from suites.core.scenarios.finish import own_state
+from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank
+from dcp_conformance.harness.session import Session
+from dcp_conformance.suites.core.scenarios.finish import own_state
 
 _OPERATIONS = frozenset(
     [

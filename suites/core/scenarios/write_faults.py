@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
-from harness.faults.limits import file_size_limit
-from harness.faults.storage import announce
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, pattern
-from harness.session import Session
-from harness.spec import Attempt, Difference
-from suites.core.scenarios.relay import Recorder, load_planner, save_planner
+from dcp_conformance.harness.faults.limits import file_size_limit
+from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, pattern
+from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.suites.core.scenarios.relay import Recorder, load_planner, save_planner
 
 ITEMS = 8
 # A writer may end its threads and close its files in the background; the contract gives it this many seconds.

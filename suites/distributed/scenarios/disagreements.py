@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from harness.faults.noting import Notes, noted_writer
-from harness.scenarios.sharding import Placer, own_groups, shards_of
-from harness.scenarios.values import coded
-from harness.session import Session
-from harness.spec import Attempt
+from dcp_conformance.harness.faults.noting import Notes, noted_writer
+from dcp_conformance.harness.scenarios.sharding import Placer, own_groups, shards_of
+from dcp_conformance.harness.scenarios.values import coded
+from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.spec import Attempt
 
 # A sharded tensor that two ranks believe to be cut in different places: (shards as rank 0 sees them, as rank 1 does).
 VIEWS: dict[str, tuple[list[tuple[int, tuple[int], tuple[int]]], ...]] = {

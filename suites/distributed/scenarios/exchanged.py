@@ -5,11 +5,11 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-from harness.faults.noting import Notes, noted_writer
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session
-from harness.spec import Difference
+from dcp_conformance.harness.faults.noting import Notes, noted_writer
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.spec import Difference
 
 
 def unpicklable(session: Session) -> list[str] | None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from harness.faults.noting import Notes, noted_writer
-from harness.scenarios.compare import differences
-from harness.scenarios.sharding import Placer, blanked, own_groups, piece_differences
-from harness.scenarios.values import coded
-from harness.session import Session
-from harness.spec import Difference
+from dcp_conformance.harness.faults.noting import Notes, noted_writer
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.sharding import Placer, blanked, own_groups, piece_differences
+from dcp_conformance.harness.scenarios.values import coded
+from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.spec import Difference
 
 Written = list[tuple[int, str, tuple[int, ...] | None]]
 

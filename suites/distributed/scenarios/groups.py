@@ -10,12 +10,12 @@ from typing import Any
 import torch
 import torch.distributed
 
-from harness.faults.fault import Fault
-from harness.scenarios.compare import differences
-from harness.scenarios.sharding import Placer
-from harness.scenarios.values import blank, coded
-from harness.session import Session, into_subject
-from harness.spec import Attempt, Difference
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.sharding import Placer
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.spec import Attempt, Difference
 
 # A save or load that needs ranks outside its group gives up after so long.
 GROUP_TIMEOUT = 20.0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from harness.scenarios.layouts import SHAPE, layouts
-from harness.scenarios.sharding import Placer, blanked, own_groups, piece_differences
-from harness.scenarios.values import coded
-from harness.session import Session
-from harness.spec import Attempt, Difference
-from suites.distributed.pairs import pair_name
+from dcp_conformance.harness.scenarios.layouts import SHAPE, layouts
+from dcp_conformance.harness.scenarios.sharding import Placer, blanked, own_groups, piece_differences
+from dcp_conformance.harness.scenarios.values import coded
+from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.suites.distributed.pairs import pair_name
 
 
 def save_all(session: Session) -> None:

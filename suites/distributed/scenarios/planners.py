@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from harness.faults.fault import Fault
-from harness.faults.noting import Notes
-from harness.scenarios.compare import differences
-from harness.scenarios.sharding import Placer, blanked, own_groups, pieces
-from harness.scenarios.values import coded, pattern
-from harness.session import Session
-from harness.spec import Attempt, Difference
-from suites.distributed.scenarios.global_plans import Written, save_noted, written
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.faults.noting import Notes
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.sharding import Placer, blanked, own_groups, pieces
+from dcp_conformance.harness.scenarios.values import coded, pattern
+from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.suites.distributed.scenarios.global_plans import Written, save_noted, written
 
 
 def _caching(session: Session, name: str) -> Any:

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from harness.blobs import is_local_path
-from harness.laws import described
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session, into_subject
-from harness.spec import Attempt, Difference
+from dcp_conformance.harness.blobs import is_local_path
+from dcp_conformance.harness.laws import described
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.spec import Attempt, Difference
 
 # A thread that has not ended by then is reported as it stands; the watchdog of the ranks comes later.
 LONGEST = 12.0

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.faults.proxy import interpose
-from harness.faults.storage import announce
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session, into_subject
-from harness.spec import Attempt, Difference
-from suites.durability.scenarios.concurrent import NEW, OLD, flag
+from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.suites.durability.scenarios.concurrent import NEW, OLD, flag
 
 # How long one side waits for the other: a store that lets them in one by one must not be stopped for ever.
 PATIENCE = 2.0

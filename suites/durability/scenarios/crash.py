@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.faults.proxy import interpose
-from harness.faults.storage import announce
-from harness.laws import described, of_subject
-from harness.recorded import apart, folder_of, recorded
-from harness.recording.client import Watching
-from harness.recording.inodes import Content
-from harness.recording.rebuild import rebuild
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session
-from harness.spec import Attempt, Difference
+from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.laws import described, of_subject
+from dcp_conformance.harness.recorded import apart, folder_of, recorded
+from dcp_conformance.harness.recording.client import Watching
+from dcp_conformance.harness.recording.inodes import Content
+from dcp_conformance.harness.recording.rebuild import rebuild
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.spec import Attempt, Difference
 
 OLD, NEW = 1, 2
 # Every checkpoint here has the same keys, whoever saves them: PARTS shares of the ranks in turn, each of 2 tensors

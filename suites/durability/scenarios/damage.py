@@ -14,15 +14,15 @@ from typing import Any
 
 import torch
 
-from harness.backend import Blobs
-from harness.faults import corruption
-from harness.faults.corruption import Changes, Damage
-from harness.faults.limits import address_space_limit
-from harness.faults.storage import announce
-from harness.laws import described
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded, pattern
-from harness.session import Session, into_subject
+from dcp_conformance.harness.backend import Blobs
+from dcp_conformance.harness.faults import corruption
+from dcp_conformance.harness.faults.corruption import Changes, Damage
+from dcp_conformance.harness.faults.limits import address_space_limit
+from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.laws import described
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded, pattern
+from dcp_conformance.harness.session import Session, into_subject
 
 # Memory that a load of damaged bytes may map on top of what the process has. Being refused more is an error like any
 # other; without a limit one flipped bit of a pickle makes Python fill 12 GiB (a memo index), on whosoever machine.

@@ -9,13 +9,13 @@ from torch.distributed.checkpoint import LoadPlan, Metadata, ReadItem
 from torch.distributed.checkpoint.metadata import MetadataIndex
 from torch.distributed.checkpoint.planner import LoadItemType
 
-from harness.faults import corruption
-from harness.faults.corruption import Damage
-from harness.scenarios.by_hand import HandLoadPlanner
-from harness.scenarios.compare import differences
-from harness.scenarios.values import pattern
-from harness.session import Session
-from suites.durability.scenarios.damage import stored_bytes
+from dcp_conformance.harness.faults import corruption
+from dcp_conformance.harness.faults.corruption import Damage
+from dcp_conformance.harness.scenarios.by_hand import HandLoadPlanner
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import pattern
+from dcp_conformance.harness.session import Session
+from dcp_conformance.suites.durability.scenarios.damage import stored_bytes
 
 # A tensor of 2 MiB of arbitrary bits, of which so many rows of 8 KiB are read.
 ROWS, COLUMNS, FIRST, COUNT = 256, 2048, 100, 3

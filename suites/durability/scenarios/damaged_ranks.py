@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.faults import corruption
-from harness.faults.corruption import Damage
-from harness.scenarios.values import blank, coded
-from harness.session import Session, into_subject
-from harness.spec import Attempt
-from suites.durability.scenarios.damage import Damaged, stored_bytes
+from dcp_conformance.harness.faults import corruption
+from dcp_conformance.harness.faults.corruption import Damage
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.spec import Attempt
+from dcp_conformance.suites.durability.scenarios.damage import Damaged, stored_bytes
 
 
 def save_by_rank(session: Session) -> None:

@@ -10,15 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.recorded import apart, folder_of, recorded
-from harness.recording import operations
-from harness.recording.operations import Operation, Recording
-from harness.recording.policy import Rule
-from harness.recording.replay import Disk, UnplayableError
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session
-from suites.durability.scenarios.syncing import option_sets, save_with
+from dcp_conformance.harness.recorded import apart, folder_of, recorded
+from dcp_conformance.harness.recording import operations
+from dcp_conformance.harness.recording.operations import Operation, Recording
+from dcp_conformance.harness.recording.policy import Rule
+from dcp_conformance.harness.recording.replay import Disk, UnplayableError
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session
+from dcp_conformance.suites.durability.scenarios.syncing import option_sets, save_with
 
 OLD, NEW = 1, 2
 # What the kernel may answer, for each kind of operation: a full disk or quota, a broken, read-only or forbidden one.

@@ -10,14 +10,14 @@ from typing import Any
 
 import torch.distributed as dist
 
-from harness.recorded import apart, folder_of, recorded
-from harness.recording import operations
-from harness.recording.operations import Operation
-from harness.recording.policy import Rule
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session
-from suites.durability.scenarios.live_errors import ERRORS, NEW, OLD, said
+from dcp_conformance.harness.recorded import apart, folder_of, recorded
+from dcp_conformance.harness.recording import operations
+from dcp_conformance.harness.recording.operations import Operation
+from dcp_conformance.harness.recording.policy import Rule
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session
+from dcp_conformance.suites.durability.scenarios.live_errors import ERRORS, NEW, OLD, said
 
 
 def failing_ranks(session: Session, situation: str) -> list[dict[str, Any]] | dict[str, str]:

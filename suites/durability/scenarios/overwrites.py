@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.faults.fault import PLANNER_PHASES, Fault
-from harness.faults.planner import faulty_planner
-from harness.faults.proxy import interpose
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session
-from harness.spec import Attempt
+from dcp_conformance.harness.faults.fault import PLANNER_PHASES, Fault
+from dcp_conformance.harness.faults.planner import faulty_planner
+from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.spec import Attempt
 
 OLD, NEW = 1, 2
 

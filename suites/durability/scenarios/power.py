@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.blobs import is_local_path
-from harness.faults.power import Disk, Unavailable, own_mounts
-from harness.faults.storage import announce
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session, into_subject
+from dcp_conformance.harness.blobs import is_local_path
+from dcp_conformance.harness.faults.power import Disk, Unavailable, own_mounts
+from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session, into_subject
 
 OLD, NEW = 1, 2
 # Seconds from the return of save to the cut. Ext4 commits its journal every 5 s, and writes data that nobody synced

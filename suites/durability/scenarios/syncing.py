@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from harness.recorded import apart, folder_of, recorded
-from harness.recording import operations, replay
-from harness.recording.operations import Recording
-from harness.recording.rebuild import rebuild
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, pattern
-from harness.session import Session
+from dcp_conformance.harness.recorded import apart, folder_of, recorded
+from dcp_conformance.harness.recording import operations, replay
+from dcp_conformance.harness.recording.operations import Recording
+from dcp_conformance.harness.recording.rebuild import rebuild
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, pattern
+from dcp_conformance.harness.session import Session
 
 _ITEMS, _LENGTH = 3, 12_000
 

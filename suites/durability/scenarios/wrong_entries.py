@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.faults import torch_entries
-from harness.faults.corruption import contents, inflicted
-from harness.faults.limits import address_space_limit
-from harness.faults.storage import announce
-from harness.laws import described
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank
-from harness.session import Session, into_subject
-from suites.durability.scenarios.damage import MEMORY, small_state, stored_bytes
+from dcp_conformance.harness.faults import torch_entries
+from dcp_conformance.harness.faults.corruption import contents, inflicted
+from dcp_conformance.harness.faults.limits import address_space_limit
+from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.laws import described
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.suites.durability.scenarios.damage import MEMORY, small_state, stored_bytes
 
 
 def _length(value: int) -> Callable[[Any], None]:

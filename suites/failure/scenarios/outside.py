@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from harness import engines
-from harness.faults.fault import Fault
-from harness.faults.storage import announce
-from harness.scenarios.values import coded
-from harness.session import Session
-from harness.spec import Attempt
+from dcp_conformance.harness import engines
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.scenarios.values import coded
+from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.spec import Attempt
 
 FAILING = 1
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch.distributed
 
-from harness import engines
-from harness.faults.fault import LOAD_PHASES, SAVE_PHASES, Fault
-from harness.scenarios.values import blank, coded
-from harness.session import Session
-from harness.spec import Attempt
+from dcp_conformance.harness import engines
+from dcp_conformance.harness.faults.fault import LOAD_PHASES, SAVE_PHASES, Fault
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.spec import Attempt
 
 COORDINATOR_ONLY = ("prepare_global_plan", "finish")
 

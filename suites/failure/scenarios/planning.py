@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from harness import engines
-from harness.faults.fault import Fault
-from harness.faults.proxy import interpose
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session, into_subject
-from harness.spec import Attempt, Difference
+from dcp_conformance.harness import engines
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.spec import Attempt, Difference
 
 # At most this many values: how many calls of a planner a state of `_state` makes on one rank.
 TENSORS, OBJECTS = 4, 3

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded, pattern
-from harness.session import Session, into_subject
-from harness.spec import Attempt, Difference
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded, pattern
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.spec import Attempt, Difference
 
 WINDOW = 64 * 1024
 GIB = 1 << 30

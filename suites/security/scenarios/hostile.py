@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
-from harness.blobs import is_local_path
-from harness.faults import corruption, torch_entries
-from harness.faults.storage import announce
-from harness.scenarios.compare import differences
-from harness.scenarios.values import blank, coded
-from harness.session import Session, into_subject
-from suites.durability.scenarios.damage import Damaged, stored_bytes
+from dcp_conformance.harness.blobs import is_local_path
+from dcp_conformance.harness.faults import corruption, torch_entries
+from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.scenarios.compare import differences
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.suites.durability.scenarios.damage import Damaged, stored_bytes
 
 # Where a pickle may begin inside an object; more places are not tried.
 MOST_PLACES = 24

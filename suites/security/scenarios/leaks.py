@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.blobs import is_local_path
-from harness.cluster import ExceptionRecord
-from harness.faults.fault import Fault
-from harness.faults.proxy import interpose
-from harness.scenarios.values import blank, coded
-from harness.session import Session
+from dcp_conformance.harness.blobs import is_local_path
+from dcp_conformance.harness.cluster import ExceptionRecord
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.scenarios.values import blank, coded
+from dcp_conformance.harness.session import Session
 
 SECRET = "s3cr3t-Pa55word"
 ADDRESS = f"store://someone:{SECRET}@store.invalid/bucket/checkpoint"

@@ -9,7 +9,6 @@ PYTEST_DONT_REWRITE: the command has imported this module before pytest could re
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,8 +16,11 @@ from pathlib import Path
 
 import pytest
 
-HOME = Path(__file__).resolve().parent
-SUITES = HOME / "suites"
+from dcp_conformance import HOME
+
+PLUGIN = "dcp_conformance.harness.plugin"
+PACKAGE = "dcp_conformance.suites"
+SUITES = (HOME / "suites").resolve()
 
 USAGE = """\
 usage: dcp-conformance BACKEND [options of the suites] [options of pytest]
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given[0] = f"--backend={given[0]}"
     folder = Path.cwd()
     # The place of the current folder is the end of sys.path, where the search for the backend puts it.
-    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != folder or folder == HOME]
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != folder]
     for variable in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
         os.environ.pop(variable, None)
     return int(pytest.main([*_settings(folder), str(SUITES), *given]))
@@ -54,10 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _settings(folder: Path) -> list[str]:
     return [
         f"-c{HOME / 'harness' / 'certify.ini'}",
-        f"--rootdir={HOME}",
+        f"--rootdir={SUITES.parent}",
         "--noconftest",
         "--import-mode=importlib",
-        "-pdcp_conformance",
+        "-pdcp_conformance.entry",
         # The rootdir may be a site-packages folder, which is not ours to write to.
         f"--override-ini=cache_dir={folder / '.pytest_cache' / 'dcp-conformance'}",
     ]
@@ -70,7 +72,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
     if _names_our_suites(early_config):
         _load(early_config)
     result = yield
-    missed = [name for name in known.file_or_dir if _first_word(name, pyargs=known.pyargs) == "suites"]
+    missed = [name for name in known.file_or_dir if name.partition("::")[0].split("/")[0] == "suites"]
     asked = any(word.partition("=")[0] == "--backend" for word in early_config.invocation_params.args)
     if missed and asked and not hasattr(parser.parse_known_args([]), "backend"):
         raise pytest.UsageError(_missed(early_config, missed[0]))
@@ -85,17 +87,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _load(config: pytest.Config) -> None:
-    if config.pluginmanager.has_plugin("harness.plugin"):
-        return
-    for name in ("harness", "suites", "fixtures"):
-        place = _place(name)
-        if place != HOME / name:
-            raise pytest.UsageError(
-                f"dcp-conformance cannot run: {place or 'nothing'} hides {HOME / name} from `import {name}`. "
-                "Use the command `dcp-conformance BACKEND`, which the current folder does not disturb, or take that "
-                "folder off the front of sys.path (PYTHONPATH, `python -m pytest`)."
-            )
-    config.pluginmanager.import_plugin("harness.plugin")
+    if not config.pluginmanager.has_plugin(PLUGIN):
+        config.pluginmanager.import_plugin(PLUGIN)
 
 
 def _names_our_suites(config: pytest.Config) -> bool:
@@ -106,39 +99,17 @@ def _names_our_suites(config: pytest.Config) -> bool:
 
 
 def _leads_to_our_suites(argument: str, folder: Path, *, pyargs: bool) -> bool:
-    path = Path(folder, argument.partition("::")[0]).resolve()
+    word = argument.partition("::")[0]
+    path = Path(folder, word).resolve()
     if path.exists() or not pyargs:
         return path.is_relative_to(SUITES)
-    return _first_word(argument, pyargs=True) == "suites" and _place("suites") == SUITES
-
-
-def _first_word(argument: str, *, pyargs: bool) -> str:
-    path = argument.partition("::")[0]
-    return path.split("." if pyargs and "/" not in path else "/")[0]
-
-
-def _place(package: str) -> Path | None:
-    """Return the folder that ``import package`` would find, without importing it; None when there is none."""
-    try:
-        spec = importlib.util.find_spec(package)
-    except ValueError:
-        return None  # already imported by something that left no spec: certainly not ours
-    if spec is None:
-        return None
-    if spec.submodule_search_locations:
-        return Path(next(iter(spec.submodule_search_locations))).resolve()
-    return Path(spec.origin).resolve() if spec.origin else None
+    return word.startswith(PACKAGE)
 
 
 def _missed(config: pytest.Config, argument: str) -> str:
     path = Path(config.invocation_params.dir, argument.partition("::")[0])
-    place = _place("suites") if config.known_args_namespace.pyargs and not path.exists() else path
-    what = f"{place} is" if place is not None and place.exists() else f"{argument!r} is not there and therefore"
+    what = f"{path} is" if path.exists() else f"{argument!r} is not there and therefore"
     return (
         f"{what} not the suites of dcp-conformance, which lie in {SUITES}. "
         "Run them with the command `dcp-conformance BACKEND [pytest options]`."
     )
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,0 +1,15 @@
+"""Conformance and fault-injection tests for PyTorch Distributed Checkpoint (DCP) backends.
+
+The one name that an installation adds. In a clone the packages below it are links to the folders at the top of the
+repository: `dcp_conformance.harness` is harness/. Nothing is imported here, since ranks and small programs come by.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parent
+"""The folder of this package."""
+
+IMPORT_ROOT = HOME.parent
+"""What has to be on sys.path of another program, so that it can import this package."""
