@@ -8,8 +8,8 @@ from typing import Any
 
 import torch.distributed.checkpoint as dcp
 
-from dcp_conformance.harness.backend import PLANNERS, UTILITIES
-from dcp_conformance.harness.discovery import from_module
+from dcp_conformance.harness.backend.record import PLANNERS, UTILITIES
+from dcp_conformance.harness.backend.resolve import from_module
 
 # Where torch keeps what it does not export from the package itself.
 _SUBMODULES = (

@@ -120,7 +120,7 @@ def _with_settings(backend: str, scratch: Path) -> list[Situation]:
 def _subject(cluster: Cluster, backend: str, folder: Path) -> Subject:
     own = Part(reference=backend)
     [surveyed] = returned(
-        [cluster.call("dcp_conformance.harness.survey:survey", backend, (), "none", "cpu", os.getcwd())]
+        [cluster.call("dcp_conformance.harness.backend.survey:survey", backend, (), "none", "cpu", os.getcwd())]
     )
     assert isinstance(surveyed, Surveyed)
     letters = surveyed.description.letters

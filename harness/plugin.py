@@ -17,6 +17,8 @@ import pytest
 
 from dcp_conformance import HOME
 from dcp_conformance.harness import options as option_list
+from dcp_conformance.harness.backend.locate import locate
+from dcp_conformance.harness.backend.server import Server
 from dcp_conformance.harness.certificate import levels, terminal
 from dcp_conformance.harness.certificate.known_failures import KnownFailures
 from dcp_conformance.harness.certificate.known_failures import load as load_known_failures
@@ -28,12 +30,10 @@ from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.explain import explanation
 from dcp_conformance.harness.finish import Finish, secrets
 from dcp_conformance.harness.laws import HarnessFault
-from dcp_conformance.harness.locate import locate
 from dcp_conformance.harness.marks import MARKERS
 from dcp_conformance.harness.options import Options
 from dcp_conformance.harness.run import Run
 from dcp_conformance.harness.scratch import choose_scratch, filesystem_type
-from dcp_conformance.harness.server import Server
 from dcp_conformance.harness.subject import Subject
 
 _LETTERS = {"S": "storage", "E": "engine", "P": "planners", "F": "torch's format", "U": "utilities"}

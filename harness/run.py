@@ -13,15 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dcp_conformance.harness.backend.locate import locate
+from dcp_conformance.harness.backend.resolve import Description
 from dcp_conformance.harness.certificate.events import EventLog
 from dcp_conformance.harness.certificate.ownership import Applicability, applicability, owned_letters
 from dcp_conformance.harness.cluster import Cluster, ClusterConfig, Outcome, Raised, Returned
 from dcp_conformance.harness.contract import LEVELS, Catalogue, Clause
-from dcp_conformance.harness.discovery import Description
 from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.judge import Bench, Judge
 from dcp_conformance.harness.laws import described
-from dcp_conformance.harness.locate import locate
 from dcp_conformance.harness.options import Options
 from dcp_conformance.harness.spec import TORCH_ENGINE, Part
 
@@ -183,7 +183,7 @@ def bench(options: Options, surveyed: Surveyed, folder: Path, cwd: str, *, worke
 def survey(cluster: Cluster, options: Options, cwd: str) -> Surveyed:
     """Ask a throw-away process what the backend is. Raises UsageError when it cannot be used."""
     outcome = cluster.call(
-        "dcp_conformance.harness.survey:survey",
+        "dcp_conformance.harness.backend.survey:survey",
         options.backend, options.backend_options, options.second_engine, options.device, cwd,
     )  # fmt: skip
     if isinstance(outcome, Returned):

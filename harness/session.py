@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 
-from dcp_conformance.harness.backend import Backend, Blobs
+from dcp_conformance.harness.backend.record import Backend, Blobs
+from dcp_conformance.harness.backend.resolve import resolve
 from dcp_conformance.harness.cluster import rank as on_rank
 from dcp_conformance.harness.cluster.exceptions import record
-from dcp_conformance.harness.discovery import resolve
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.storage import announce, observed_reader, observed_writer
 from dcp_conformance.harness.spec import TORCH_ENGINE, Attempt, Part, SubjectSpec

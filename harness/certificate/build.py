@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Describes(Supplies, Protocol):
-    """A backend's Description, as `harness.discovery` makes it: plain data."""
+    """A backend's Description, as `harness.backend.resolve` makes it: plain data."""
 
     @property
     def name(self) -> str: ...

@@ -14,7 +14,7 @@ import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from dcp_conformance.harness.blobs import Blobs
+from dcp_conformance.harness.backend.blobs import Blobs
 from dcp_conformance.harness.cluster import ExceptionRecord
 
 KINDS = ("delete", "truncate", "flip", "zero", "append", "swap", "exchange", "length", "substitute")

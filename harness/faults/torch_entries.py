@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from dcp_conformance.harness.blobs import Blobs
+from dcp_conformance.harness.backend.blobs import Blobs
 
 METADATA = ".metadata"
 

@@ -56,7 +56,7 @@ def replayed(cluster: Cluster, backend: str, kept: Recording) -> str:
 def _spec(cluster: Cluster, backend: str, scratch: Path, place: str) -> SubjectSpec:
     own = Part(reference=backend)
     [surveyed] = returned(
-        [cluster.call("dcp_conformance.harness.survey:survey", backend, (), "none", "cpu", os.getcwd())]
+        [cluster.call("dcp_conformance.harness.backend.survey:survey", backend, (), "none", "cpu", os.getcwd())]
     )
     assert isinstance(surveyed, Surveyed)
     engine = own if "E" in surveyed.description.letters else Part(reference=TORCH_ENGINE)

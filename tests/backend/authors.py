@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dcp_conformance.harness.backend import Backend
-from dcp_conformance.harness.discovery import resolve
+from dcp_conformance.harness.backend.record import Backend
+from dcp_conformance.harness.backend.resolve import resolve
 from dcp_conformance.harness.errors import UsageError
 
 # A storage pair that is concrete and does nothing: discovery never calls it.

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 
-from dcp_conformance.harness.backend import FileBlobs
+from dcp_conformance.harness.backend.record import FileBlobs
 from dcp_conformance.harness.control import Reader, Writer
 from dcp_conformance.harness.control_objects import write_object
 

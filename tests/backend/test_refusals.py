@@ -152,7 +152,7 @@ def test_an_unknown_offer_is_refused(author: Author) -> None:
 def test_a_record_with_half_a_pair_is_refused_by_itself(author: Author) -> None:
     name = author.writes(
         pair("My"),
-        "from dcp_conformance.harness.backend import Backend",
+        "from dcp_conformance.harness.backend.record import Backend",
         'backend = Backend(name="half", writer=MyWriter)',
     )
 

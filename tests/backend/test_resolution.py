@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from dcp_conformance.harness.backend import PLANNERS, Backend
-from dcp_conformance.harness.discovery import describe
+from dcp_conformance.harness.backend.record import PLANNERS, Backend
+from dcp_conformance.harness.backend.resolve import describe
 from tests.backend.authors import Author, pair
 
 RECORD = """
-from dcp_conformance.harness.backend import Backend
+from dcp_conformance.harness.backend.record import Backend
 {name} = Backend(name="{title}", writer=Writer, reader=Reader)
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dcp_conformance.harness.backend import Backend, FileBlobs
+from dcp_conformance.harness.backend.record import Backend, FileBlobs
 from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.scratch import choose_scratch, discard_scratch, filesystem_type, run_folder_of
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from dcp_conformance.harness.backend.locate import locate
 from dcp_conformance.harness.errors import UsageError
-from dcp_conformance.harness.locate import locate
 
 REFUSE = """
 import sys
-from dcp_conformance.harness.locate import locate
+from dcp_conformance.harness.backend.locate import locate
 from dcp_conformance.harness.errors import UsageError
 try:
     locate({name!r}, {folder!r})

@@ -11,7 +11,7 @@ from torch.distributed.checkpoint import state_dict as helpers
 
 from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
-from dcp_conformance.harness.backend import Backend
+from dcp_conformance.harness.backend.record import Backend
 from tests.mutants.making import engine, storage
 from tests.mutants.partial import loading
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 
 from dcp_conformance.harness import control
-from dcp_conformance.harness.backend import Backend
+from dcp_conformance.harness.backend.record import Backend
 
 
 def storage(name: str, *, writer: Any = control.Writer, reader: Any = control.Reader, **fields: Any) -> Backend:

@@ -14,7 +14,7 @@ from torch.distributed.checkpoint._traverse import get_element, set_element
 from torch.distributed.checkpoint.state_dict_loader import _load_state_dict_from_keys
 
 from dcp_conformance import reference_impl
-from dcp_conformance.harness.backend import Backend
+from dcp_conformance.harness.backend.record import Backend
 from dcp_conformance.reference_impl import flatten as flattening
 from dcp_conformance.reference_impl import plan_load, plan_save
 from tests.mutants.making import engine, storage

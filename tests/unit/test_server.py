@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from dcp_conformance.harness.backend.server import Server
 from dcp_conformance.harness.errors import UsageError
-from dcp_conformance.harness.server import Server
 
 ADAPTER = """
 import os, pathlib
 from dcp_conformance.harness import control
-from dcp_conformance.harness.backend import Backend
+from dcp_conformance.harness.backend.record import Backend
 HERE = pathlib.Path(__file__).parent
 def start():
     print("chatter on standard output")

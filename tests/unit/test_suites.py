@@ -60,7 +60,9 @@ def test_every_scenario_that_is_named_exists(path: Path) -> None:
             named[ast.unparse(node.targets[0])] = ast.literal_eval(node.value.args[0])
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in named:
-            module = SUITES.parents[0] / (named[node.value.id].removeprefix("dcp_conformance.").replace(".", "/") + ".py")
+            module = SUITES.parents[0] / (
+                named[node.value.id].removeprefix("dcp_conformance.").replace(".", "/") + ".py"
+            )
             defined = {item.name for item in tree(module).body if isinstance(item, ast.FunctionDef)}
             assert node.attr in defined, f"{module} has no function {node.attr}"
 

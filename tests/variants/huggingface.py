@@ -17,7 +17,7 @@ from torch.distributed.checkpoint.planner import WriteItemType
 from torch.futures import Future
 
 from dcp_conformance.harness import control
-from dcp_conformance.harness.backend import Backend
+from dcp_conformance.harness.backend.record import Backend
 
 
 class _Copying:

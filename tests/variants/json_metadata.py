@@ -16,7 +16,7 @@ from torch.distributed.checkpoint.metadata import (
     TensorStorageMetadata,
 )
 
-from dcp_conformance.harness.backend import Backend
+from dcp_conformance.harness.backend.record import Backend
 from tests.variants import _store
 
 _LAYOUTS = {str(layout): layout for layout in (torch.strided,)}

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch.futures import Future
 
-from dcp_conformance.harness.backend import Backend
+from dcp_conformance.harness.backend.record import Backend
 from tests.variants import _store
 
 _LATER = 0.02  # seconds; the engine has long gone on to wait

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 
-from dcp_conformance.harness.backend import Backend
+from dcp_conformance.harness.backend.record import Backend
 from tests.variants import _store
 
 

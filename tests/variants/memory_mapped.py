@@ -11,7 +11,7 @@ from typing import Any
 
 from torch.distributed.checkpoint.storage import WriteResult
 
-from dcp_conformance.harness.backend import Backend
+from dcp_conformance.harness.backend.record import Backend
 from tests.variants import _raw, _store
 
 

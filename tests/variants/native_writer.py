@@ -7,7 +7,7 @@ import os
 
 import torch
 
-from dcp_conformance.harness.backend import Backend
+from dcp_conformance.harness.backend.record import Backend
 from tests.variants import _store
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch.distributed.checkpoint.storage import WriteResult
 
-from dcp_conformance.harness.backend import Backend
+from dcp_conformance.harness.backend.record import Backend
 from tests.variants import _raw, _store
 
 _MOST = 1 << 30  # bytes of one rank: everything is held in memory until the commit, on the coordinator for all ranks

@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 from dcp_conformance import reference_impl
-from dcp_conformance.harness.backend import Backend
+from dcp_conformance.harness.backend.record import Backend
 
 
 class _SavePlanner(reference_impl.DefaultSavePlanner):

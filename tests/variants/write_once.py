@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dcp_conformance.harness.backend import Backend
+from dcp_conformance.harness.backend.record import Backend
 from tests.variants import _store
 
 

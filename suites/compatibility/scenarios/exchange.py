@@ -14,9 +14,9 @@ from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 from dcp_conformance import fixtures
 from dcp_conformance.fixtures.targets import distribute
 from dcp_conformance.fixtures.values import expected
-from dcp_conformance.harness.backend import Backend
-from dcp_conformance.harness.blobs import FileBlobs
-from dcp_conformance.harness.discovery import resolve
+from dcp_conformance.harness.backend.blobs import FileBlobs
+from dcp_conformance.harness.backend.record import Backend
+from dcp_conformance.harness.backend.resolve import resolve
 from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.scenarios.compare import differences
 from dcp_conformance.harness.scenarios.values import blank

@@ -15,9 +15,9 @@ from typing import Any
 
 from torch.distributed.checkpoint import DefaultLoadPlanner, DefaultSavePlanner
 
+from dcp_conformance.harness.backend.signatures import made_class
 from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.faults.storage import announce
-from dcp_conformance.harness.makers import made_class
 from dcp_conformance.harness.scenarios.compare import differences
 from dcp_conformance.harness.scenarios.values import blank, coded
 from dcp_conformance.harness.session import Session, into_subject

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from dcp_conformance.harness.blobs import is_local_path
+from dcp_conformance.harness.backend.blobs import is_local_path
 from dcp_conformance.harness.laws import described
 from dcp_conformance.harness.scenarios.compare import differences
 from dcp_conformance.harness.scenarios.values import blank, coded

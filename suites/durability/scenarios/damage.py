@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from dcp_conformance.harness.backend import Blobs
+from dcp_conformance.harness.backend.record import Blobs
 from dcp_conformance.harness.faults import corruption
 from dcp_conformance.harness.faults.corruption import Changes, Damage
 from dcp_conformance.harness.faults.limits import address_space_limit

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dcp_conformance.harness.blobs import is_local_path
+from dcp_conformance.harness.backend.blobs import is_local_path
 from dcp_conformance.harness.faults.power import Disk, Unavailable, own_mounts
 from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.scenarios.compare import differences

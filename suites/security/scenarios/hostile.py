@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from dcp_conformance.harness.blobs import is_local_path
+from dcp_conformance.harness.backend.blobs import is_local_path
 from dcp_conformance.harness.faults import corruption, torch_entries
 from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.scenarios.compare import differences

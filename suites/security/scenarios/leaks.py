@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dcp_conformance.harness.blobs import is_local_path
+from dcp_conformance.harness.backend.blobs import is_local_path
 from dcp_conformance.harness.cluster import ExceptionRecord
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.proxy import interpose

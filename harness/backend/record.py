@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dcp_conformance.harness.blobs import Blobs, FileBlobs, discard_path, file_blobs, path_below
-from dcp_conformance.harness.capabilities import CAPABILITIES, OFFERS, check_offers, check_unsupported
+from dcp_conformance.harness.backend.blobs import Blobs, FileBlobs, discard_path, file_blobs, path_below
+from dcp_conformance.harness.backend.capabilities import CAPABILITIES, OFFERS, check_offers, check_unsupported
 from dcp_conformance.harness.errors import UsageError
 
 __all__ = ["CAPABILITIES", "OFFERS", "PLANNERS", "UTILITIES", "Backend", "Blobs", "Description", "FileBlobs"]

@@ -21,7 +21,7 @@ START_LIMIT = 120.0
 STOP_LIMIT = 20.0
 _PROGRAM = """
 import sys; sys.path.insert(0, sys.argv[1])
-from dcp_conformance.harness.server import main
+from dcp_conformance.harness.backend.server import main
 main(sys.argv[2])
 """
 
@@ -67,7 +67,7 @@ class Server:
 
 def main(text: str) -> None:
     """The program: start, report, wait for the control pipe to close, stop."""
-    from dcp_conformance.harness.discovery import resolve
+    from dcp_conformance.harness.backend.resolve import resolve
 
     request: Mapping[str, Any] = json.loads(text)
     # Ctrl-C reaches pytest, which closes the pipe; this program must live long enough to stop the server.

@@ -7,9 +7,9 @@ import platform
 
 import torch
 
-from dcp_conformance.harness.discovery import describe, resolve
+from dcp_conformance.harness.backend.locate import DISTRIBUTION
+from dcp_conformance.harness.backend.resolve import describe, resolve
 from dcp_conformance.harness.errors import UsageError
-from dcp_conformance.harness.locate import DISTRIBUTION
 from dcp_conformance.harness.run import Surveyed
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dcp_conformance.harness.backend import Backend, Description
-from dcp_conformance.harness.capabilities import check_offers, check_unsupported
+from dcp_conformance.harness.backend.capabilities import check_offers, check_unsupported
+from dcp_conformance.harness.backend.locate import GROUP, Located, locate, module_spec
+from dcp_conformance.harness.backend.record import Backend, Description
 from dcp_conformance.harness.errors import UsageError
-from dcp_conformance.harness.locate import GROUP, Located, locate, module_spec
 
 __all__ = ["GROUP", "Description", "Located", "describe", "from_module", "locate", "resolve"]
 
@@ -49,7 +49,7 @@ def from_module(module: ModuleType, reference: str, *, pair: str | None = None, 
     :param pair: "WriterClass,ReaderClass" where the pair was named.
     :param fields: fields of the record that replace what was found.
     """
-    from dcp_conformance.harness import candidates, makers
+    from dcp_conformance.harness.backend import candidates, signatures
 
     chosen = candidates.named_pair(module, pair, reference) if pair else candidates.choose_pair(module, reference)
     engine, notes = candidates.engine(module, own_store=chosen is None)
@@ -57,7 +57,7 @@ def from_module(module: ModuleType, reference: str, *, pair: str | None = None, 
         raise UsageError("\n".join([candidates.no_pair(module, reference), *notes]))
     writer = getattr(module, chosen.writer) if chosen else None
     offers = set(check_offers(getattr(module, "OFFERS", ()), f"{module.__name__}.OFFERS"))
-    if makers.takes_extensions(writer):
+    if signatures.takes_extensions(writer):
         offers.add("extensions")
     found: dict[str, Any] = {
         "name": module.__name__ + (f":{pair}" if pair else ""),
@@ -78,7 +78,7 @@ def describe(backend: Backend, reference: str) -> Description:
     """Return the description of a record; imports torch, calls nothing of the backend."""
     import torch
 
-    from dcp_conformance.harness import makers
+    from dcp_conformance.harness.backend import signatures
 
     return Description(
         name=backend.name,
@@ -89,7 +89,7 @@ def describe(backend: Backend, reference: str) -> Description:
         unsupported=dict(backend.unsupported),
         offers=backend.offers,
         exports=backend.exports,
-        inherits=makers.inherited_from_torch(backend.writer, backend.reader),
+        inherits=signatures.inherited_from_torch(backend.writer, backend.reader),
         torch=str(torch.__version__),
         patience=float(backend.patience),
         has_async_save=backend.async_save is not None,
@@ -217,12 +217,12 @@ def _version(module: ModuleType) -> str:
 
 
 def _with_options(backend: Backend, options: Mapping[str, str], reference: str) -> Backend:
-    from dcp_conformance.harness import makers
-    from dcp_conformance.harness.backend_options import parse_options
+    from dcp_conformance.harness.backend import signatures
+    from dcp_conformance.harness.backend.writer_settings import parse_options
 
     values = parse_options(backend.writer, options, reference)
     for kind, maker, given in (("Writer", backend.writer, values), ("Reader", backend.reader, {})):
-        problem = makers.constructor_problem(kind, maker, given) if maker is not None else None
+        problem = signatures.constructor_problem(kind, maker, given) if maker is not None else None
         if problem:
             raise UsageError(f"--backend={reference}: {problem}")
     if not values or backend.writer is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.distributed.checkpoint import StorageReader, StorageWriter
 
-from dcp_conformance.harness.backend import PLANNERS, UTILITIES
+from dcp_conformance.harness.backend.record import PLANNERS, UTILITIES
 from dcp_conformance.harness.errors import UsageError
 
 _ENGINE_KEYWORD = {"save": "storage_writer", "load": "storage_reader", "async_save": "storage_writer"}
