@@ -13,7 +13,7 @@ import torch.distributed.checkpoint as dcp
 
 from dcp_conformance.harness.backend.record import FileBlobs
 from dcp_conformance.harness.control import Reader, Writer
-from dcp_conformance.harness.control_objects import write_object
+from dcp_conformance.harness.control.objects import write_object
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")
 

@@ -14,7 +14,7 @@ from torch.futures import Future
 
 from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
-from dcp_conformance.harness.control_objects import read_object
+from dcp_conformance.harness.control.objects import read_object
 from tests.mutants.making import engine, storage, torch_storage
 
 BREAKS = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dcp_conformance.harness import control
-from dcp_conformance.harness.control_objects import read_object, write_object
+from dcp_conformance.harness.control.objects import read_object, write_object
 from tests.mutants.corruption import _Reading
 from tests.mutants.making import storage
 

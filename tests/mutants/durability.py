@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from dcp_conformance.harness import control
-from dcp_conformance.harness.control_objects import write_object
+from dcp_conformance.harness.control.objects import write_object
 from tests.mutants.corruption import _Sparse
 from tests.mutants.making import engine, storage
 

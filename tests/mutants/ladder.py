@@ -13,7 +13,7 @@ from torch.distributed.checkpoint.planner import LoadItemType
 from torch.futures import Future
 
 from dcp_conformance.harness import control
-from dcp_conformance.harness.control_objects import _digest
+from dcp_conformance.harness.control.objects import _digest
 from tests.mutants.corruption import _Reading
 from tests.mutants.durability import _InPlaceWriter
 from tests.mutants.making import storage

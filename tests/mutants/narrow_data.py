@@ -13,7 +13,7 @@ import torch
 from torch.distributed.checkpoint.planner import WriteItemType
 
 from dcp_conformance.harness import control
-from dcp_conformance.harness.control_objects import write_object
+from dcp_conformance.harness.control.objects import write_object
 from tests.mutants.making import storage
 from tests.mutants.values import _Changed
 

@@ -11,7 +11,7 @@ import torch
 from torch.distributed.checkpoint.planner import LoadItemType
 
 from dcp_conformance.harness import control
-from dcp_conformance.harness.control_objects import read_object
+from dcp_conformance.harness.control.objects import read_object
 from tests.mutants.corruption import _Reading
 from tests.mutants.making import storage
 

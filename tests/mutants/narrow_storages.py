@@ -12,7 +12,7 @@ from torch.distributed.checkpoint.metadata import MetadataIndex
 from torch.distributed.checkpoint.planner import LoadItemType, WriteItemType
 
 from dcp_conformance.harness import control
-from dcp_conformance.harness.control_objects import _digest, read_object, write_object
+from dcp_conformance.harness.control.objects import _digest, read_object, write_object
 from tests.mutants.corruption import _Careless, _Reading
 from tests.mutants.making import storage
 from tests.mutants.values import _Changed

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from dcp_conformance.harness import control, control_objects
-from dcp_conformance.harness.control_objects import _digest, _make_folder, _sync_folder, write_object
+from dcp_conformance.harness import control
+from dcp_conformance.harness.control import objects
+from dcp_conformance.harness.control.objects import _digest, _make_folder, _sync_folder, write_object
 from tests.mutants.making import storage
 
 BREAKS = {

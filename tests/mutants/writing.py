@@ -15,7 +15,7 @@ from torch.futures import Future
 
 from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
-from dcp_conformance.harness.control_objects import _digest
+from dcp_conformance.harness.control.objects import _digest
 from dcp_conformance.harness.faults.proxy import interpose
 from tests.mutants.making import engine, storage
 from tests.mutants.values import _Changed

@@ -28,7 +28,7 @@ from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
 from dcp_conformance.harness import control
-from dcp_conformance.harness.control_objects import unpickled
+from dcp_conformance.harness.control.objects import unpickled
 
 UNSUPPORTED = control.UNSUPPORTED
 

@@ -35,7 +35,7 @@ from torch.distributed.checkpoint.planner import LoadItemType, ReadItem, WriteIt
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
-from dcp_conformance.harness.control_objects import read_object, save_id_of, unpickled, write_object
+from dcp_conformance.harness.control.objects import read_object, save_id_of, unpickled, write_object
 
 __all__ = ["OFFERS", "UNSUPPORTED", "Reader", "Writer"]
 
