@@ -16,7 +16,7 @@ from typing import Any
 
 from dcp_conformance.harness.cluster import Cluster, ClusterConfig
 from dcp_conformance.harness.cluster.config import ONE_THREAD
-from dcp_conformance.harness.laws import returned
+from dcp_conformance.harness.laws.verbs import returned
 from dcp_conformance.harness.scratch import choose_scratch, discard_scratch
 from dcp_conformance.harness.spec import TORCH_ENGINE, Part, SubjectSpec
 

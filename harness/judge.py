@@ -15,7 +15,7 @@ from dcp_conformance.harness.certificate.tables import Table
 from dcp_conformance.harness.certificate.verdict import CaseOutcome, Finding, Verdict
 from dcp_conformance.harness.contract import Clause
 from dcp_conformance.harness.hangs import LEAST_PER_HANG, HangBudget
-from dcp_conformance.harness.laws import Broken, NotApplicable, Untestable
+from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable
 from dcp_conformance.harness.spec import TORCH_ENGINE, Part, SubjectSpec
 from dcp_conformance.harness.subject import RunOnRanks, Subject
 

@@ -29,7 +29,7 @@ from dcp_conformance.harness.contract import Clause, load_catalogue
 from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.explain import explanation
 from dcp_conformance.harness.finish import Finish, secrets
-from dcp_conformance.harness.laws import HarnessFault
+from dcp_conformance.harness.laws.verbs import HarnessFault
 from dcp_conformance.harness.marks import MARKERS
 from dcp_conformance.harness.options import Options
 from dcp_conformance.harness.run import Run

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dcp_conformance.harness.cluster import Outcome, Raised
-from dcp_conformance.harness.laws import Untestable, returned
+from dcp_conformance.harness.laws.verbs import Untestable, returned
 from dcp_conformance.harness.recording import operations, replay
 from dcp_conformance.harness.recording.operations import Recording
 from dcp_conformance.harness.subject import Subject

@@ -21,7 +21,7 @@ from dcp_conformance.harness.cluster import Cluster, ClusterConfig, Outcome, Rai
 from dcp_conformance.harness.contract import LEVELS, Catalogue, Clause
 from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.judge import Bench, Judge
-from dcp_conformance.harness.laws import described
+from dcp_conformance.harness.laws.verbs import described
 from dcp_conformance.harness.options import Options
 from dcp_conformance.harness.spec import TORCH_ENGINE, Part
 

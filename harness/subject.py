@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from dcp_conformance.harness.certificate.tables import Cell, Table
 from dcp_conformance.harness.cluster import Event, Hung, Outcome
-from dcp_conformance.harness.laws import Broken, HarnessFault, NotApplicable, Untestable
+from dcp_conformance.harness.laws.verbs import Broken, HarnessFault, NotApplicable, Untestable
 from dcp_conformance.harness.spec import SubjectSpec
 
 

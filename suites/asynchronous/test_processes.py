@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dcp_conformance.harness.cluster import ExceptionRecord
-from dcp_conformance.harness.failures import failures_of
-from dcp_conformance.harness.laws import (
+from dcp_conformance.harness.laws.shared_failures import failures_of
+from dcp_conformance.harness.laws.verbs import (
     Broken,
     NotApplicable,
     Untestable,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dcp_conformance import fixtures
-from dcp_conformance.harness.laws import Broken, described, of_subject, unexpected
+from dcp_conformance.harness.laws.verbs import Broken, described, of_subject, unexpected
 from dcp_conformance.harness.spec import TORCH_ENGINE, Attempt, Difference
 from dcp_conformance.harness.subject import Subject
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dcp_conformance.harness.cluster import Outcome, Raised
-from dcp_conformance.harness.laws import NotApplicable, Untestable, mentions, returned
+from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable, mentions, returned
 
 NO_SAFETENSORS = "No module named 'safetensors"
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from dcp_conformance.harness.cluster import ExceptionRecord
-from dcp_conformance.harness.laws import Broken, described, holds, refused
+from dcp_conformance.harness.laws.verbs import Broken, described, holds, refused
 from dcp_conformance.harness.subject import Subject, scenarios
 from dcp_conformance.suites.compatibility.reach import reachable
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from dcp_conformance.harness.laws import Broken, holds
+from dcp_conformance.harness.laws.verbs import Broken, holds
 
 # Calls that only the coordinator makes where ranks cooperate.
 COORDINATOR_SAVES = ("writer.prepare_global_plan", "writer.finish")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dcp_conformance.harness.laws import Broken, NotApplicable, holds, refused, returned, same, succeeded
+from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, holds, refused, returned, same, succeeded
 from dcp_conformance.harness.subject import Subject, scenarios
 from dcp_conformance.suites.core import order
 

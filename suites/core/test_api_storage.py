@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from dcp_conformance.harness.cluster import ExceptionRecord
-from dcp_conformance.harness.laws import NotApplicable, described, holds, reached, refused, returned, same, succeeded
+from dcp_conformance.harness.laws.verbs import (
+    NotApplicable,
+    described,
+    holds,
+    reached,
+    refused,
+    returned,
+    same,
+    succeeded,
+)
 from dcp_conformance.harness.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.core.scenarios.api_storage")

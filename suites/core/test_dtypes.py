@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from dcp_conformance.harness.laws import Broken, NotApplicable, described, holds, refused, returned, same, succeeded
+from dcp_conformance.harness.laws.verbs import (
+    Broken,
+    NotApplicable,
+    described,
+    holds,
+    refused,
+    returned,
+    same,
+    succeeded,
+)
 from dcp_conformance.harness.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.core.scenarios.dtypes")

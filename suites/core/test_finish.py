@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dcp_conformance.harness.cluster import Died
-from dcp_conformance.harness.failures import failed_everywhere, names_exactly
 from dcp_conformance.harness.faults.fault import Fault
-from dcp_conformance.harness.laws import (
+from dcp_conformance.harness.laws.shared_failures import failed_everywhere, names_exactly
+from dcp_conformance.harness.laws.verbs import (
     Broken,
     NotApplicable,
     Untestable,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dcp_conformance.harness.laws import (
+from dcp_conformance.harness.laws.verbs import (
     NotApplicable,
     Untestable,
     holds,

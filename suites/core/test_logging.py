@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from dcp_conformance.harness.laws import Broken, NotApplicable, holds, reached, returned, same, succeeded
+from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, holds, reached, returned, same, succeeded
 from dcp_conformance.harness.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.core.scenarios.logs")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dcp_conformance.harness.failures import CHECKPOINT_EXCEPTION, failed_everywhere, names_exactly
 from dcp_conformance.harness.faults.fault import Fault
-from dcp_conformance.harness.laws import (
+from dcp_conformance.harness.laws.shared_failures import CHECKPOINT_EXCEPTION, failed_everywhere, names_exactly
+from dcp_conformance.harness.laws.verbs import (
     Broken,
     NotApplicable,
     Untestable,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dcp_conformance.harness.cluster import Died
-from dcp_conformance.harness.laws import Broken, Untestable, returned
+from dcp_conformance.harness.laws.verbs import Broken, Untestable, returned
 from dcp_conformance.harness.subject import Subject, scenarios
 from dcp_conformance.suites.durability.crash_laws import lawful, old_or_new
 from dcp_conformance.suites.durability.crashes import Situation, explore, needs

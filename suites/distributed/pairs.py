@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dcp_conformance.harness.laws import same
+from dcp_conformance.harness.laws.verbs import same
 from dcp_conformance.harness.scenarios.layouts import Layout, layouts
 from dcp_conformance.harness.spec import Difference
 from dcp_conformance.harness.subject import Subject

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from dcp_conformance.harness.laws import Broken, NotApplicable, holds
+from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, holds
 
 Written = Sequence[tuple[int, str, tuple[int, ...] | None]]
 

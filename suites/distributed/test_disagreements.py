@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dcp_conformance.harness.failures import failed_everywhere
-from dcp_conformance.harness.laws import NotApplicable, holds, refused, returned
+from dcp_conformance.harness.laws.shared_failures import failed_everywhere
+from dcp_conformance.harness.laws.verbs import NotApplicable, holds, refused, returned
 from dcp_conformance.harness.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.disagreements")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from dcp_conformance.harness.cluster import Outcome
-from dcp_conformance.harness.failures import failed_everywhere, failures_of
 from dcp_conformance.harness.faults.fault import Fault
-from dcp_conformance.harness.laws import Broken, Untestable, holds, reached, refused, returned, same, succeeded
+from dcp_conformance.harness.laws.shared_failures import failed_everywhere, failures_of
+from dcp_conformance.harness.laws.verbs import Broken, Untestable, holds, reached, refused, returned, same, succeeded
 from dcp_conformance.harness.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.groups")

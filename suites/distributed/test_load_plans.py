@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dcp_conformance.harness.laws import NotApplicable, Untestable, holds, refused, returned, same
+from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable, holds, refused, returned, same
 from dcp_conformance.harness.spec import Attempt
 from dcp_conformance.harness.subject import Subject, scenarios
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dcp_conformance.harness.laws import NotApplicable, holds, reached, refused, returned, same, succeeded
+from dcp_conformance.harness.laws.verbs import NotApplicable, holds, reached, refused, returned, same, succeeded
 from dcp_conformance.harness.subject import Subject, scenarios
 from dcp_conformance.suites.distributed import plans
 

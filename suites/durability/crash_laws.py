@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from dcp_conformance.harness.laws import Broken
+from dcp_conformance.harness.laws.verbs import Broken
 from dcp_conformance.harness.recording.operations import Recording
 from dcp_conformance.harness.recording.states import State
 from dcp_conformance.harness.subject import Subject

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dcp_conformance.harness.cluster import Died, Event, Hung, Outcome, Returned
-from dcp_conformance.harness.laws import HarnessFault, NotApplicable, Untestable, returned
+from dcp_conformance.harness.laws.verbs import HarnessFault, NotApplicable, Untestable, returned
 from dcp_conformance.harness.recording import states
 from dcp_conformance.harness.recording.operations import Recording
 from dcp_conformance.harness.recording.states import State, Window

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from dcp_conformance.harness.cluster import Cluster, ClusterConfig
-from dcp_conformance.harness.laws import returned
+from dcp_conformance.harness.laws.verbs import returned
 from dcp_conformance.harness.recording.operations import Recording, load
 from dcp_conformance.harness.run import Surveyed
 from dcp_conformance.harness.spec import TORCH_ENGINE, Part, SubjectSpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dcp_conformance.harness.laws import Broken, Untestable
+from dcp_conformance.harness.laws.verbs import Broken, Untestable
 from dcp_conformance.harness.recording.operations import Operation, Recording
 from dcp_conformance.harness.recording.replay import Disk
 

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 
 import pytest
 
-from dcp_conformance.harness.laws import Broken, NotApplicable, described, holds, of_subject, returned, same, unexpected
+from dcp_conformance.harness.laws.verbs import (
+    Broken,
+    NotApplicable,
+    described,
+    holds,
+    of_subject,
+    returned,
+    same,
+    unexpected,
+)
 from dcp_conformance.harness.spec import Attempt
 from dcp_conformance.harness.subject import Subject, scenarios
 

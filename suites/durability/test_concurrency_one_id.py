@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dcp_conformance.harness.laws import (
+from dcp_conformance.harness.laws.verbs import (
     Broken,
     NotApplicable,
     Untestable,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dcp_conformance.harness.cluster import Died, Hung
-from dcp_conformance.harness.laws import Broken, NotApplicable, Untestable, death, hang, returned, same
+from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable, death, hang, returned, same
 from dcp_conformance.harness.subject import Subject, scenarios
 from dcp_conformance.suites.durability.damages import LONGEST_LOAD
 

@@ -6,7 +6,16 @@ import pytest
 
 from dcp_conformance.harness.cluster import Died
 from dcp_conformance.harness.faults.fault import Fault
-from dcp_conformance.harness.laws import NotApplicable, Untestable, holds, reached, refused, returned, same, succeeded
+from dcp_conformance.harness.laws.verbs import (
+    NotApplicable,
+    Untestable,
+    holds,
+    reached,
+    refused,
+    returned,
+    same,
+    succeeded,
+)
 from dcp_conformance.harness.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.death")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dcp_conformance.harness.laws import Broken, NotApplicable, Untestable, described, of_subject, unexpected
+from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable, described, of_subject, unexpected
 from dcp_conformance.harness.recordings import TABLE, observed
 from dcp_conformance.harness.subject import Subject, scenarios
 from dcp_conformance.suites.durability.versions import never_mixed, still_loads

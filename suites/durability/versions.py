@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dcp_conformance.harness.cluster import Outcome, Returned
-from dcp_conformance.harness.laws import Broken, described, of_subject, unexpected
+from dcp_conformance.harness.laws.verbs import Broken, described, of_subject, unexpected
 from dcp_conformance.harness.spec import Attempt
 
 

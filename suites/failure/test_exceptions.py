@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from dcp_conformance.harness.failures import failed_everywhere, failures_of, names_exactly, tells_original
 from dcp_conformance.harness.faults.fault import Fault
-from dcp_conformance.harness.laws import Broken, Untestable, described, holds, mentions, reached, refused, returned
+from dcp_conformance.harness.laws.shared_failures import failed_everywhere, failures_of, names_exactly, tells_original
+from dcp_conformance.harness.laws.verbs import (
+    Broken,
+    Untestable,
+    described,
+    holds,
+    mentions,
+    reached,
+    refused,
+    returned,
+)
 from dcp_conformance.harness.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.failure.scenarios.exceptions")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dcp_conformance.harness.cluster import Died, Hung, Outcome, Returned
-from dcp_conformance.harness.failures import failures_of
-from dcp_conformance.harness.laws import (
+from dcp_conformance.harness.laws.shared_failures import failures_of
+from dcp_conformance.harness.laws.verbs import (
     Broken,
     NotApplicable,
     Untestable,

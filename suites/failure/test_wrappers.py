@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dcp_conformance.harness.laws import NotApplicable, returned, same, succeeded
+from dcp_conformance.harness.laws.verbs import NotApplicable, returned, same, succeeded
 from dcp_conformance.harness.spec import STYLES
 from dcp_conformance.harness.subject import Subject, scenarios
 

@@ -11,7 +11,7 @@ from dcp_conformance.harness.certificate.ownership import Applicability
 from dcp_conformance.harness.certificate.verdict import Verdict
 from dcp_conformance.harness.hangs import HANG_BUDGET, LEAST_PER_HANG
 from dcp_conformance.harness.judge import Judge
-from dcp_conformance.harness.laws import Broken, NotApplicable, Untestable
+from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable
 from dcp_conformance.harness.spec import TORCH_ENGINE, SubjectSpec
 from dcp_conformance.harness.subject import Subject
 from tests.judge.played import OWNED, PlayedRanks, body, clause, judged, storage_calls

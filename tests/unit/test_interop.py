@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dcp_conformance.harness.cluster import ExceptionRecord
-from dcp_conformance.harness.laws import Broken, HarnessFault
+from dcp_conformance.harness.laws.verbs import Broken, HarnessFault
 from dcp_conformance.harness.spec import Attempt, Difference
 from dcp_conformance.suites.compatibility import interop
 from dcp_conformance.suites.compatibility.interop import Loaded

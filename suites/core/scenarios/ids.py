@@ -10,7 +10,7 @@ from typing import Any
 
 from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.faults.storage import observed_writer
-from dcp_conformance.harness.laws import described
+from dcp_conformance.harness.laws.verbs import described
 from dcp_conformance.harness.scenarios.compare import differences
 from dcp_conformance.harness.scenarios.values import blank, coded
 from dcp_conformance.harness.session import Session, into_subject

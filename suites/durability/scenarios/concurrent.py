@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from dcp_conformance.harness.backend.blobs import is_local_path
-from dcp_conformance.harness.laws import described
+from dcp_conformance.harness.laws.verbs import described
 from dcp_conformance.harness.scenarios.compare import differences
 from dcp_conformance.harness.scenarios.values import blank, coded
 from dcp_conformance.harness.session import Session, into_subject

@@ -9,7 +9,7 @@ from typing import Any
 
 from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.faults.storage import announce
-from dcp_conformance.harness.laws import described, of_subject
+from dcp_conformance.harness.laws.verbs import described, of_subject
 from dcp_conformance.harness.recorded import apart, folder_of, recorded
 from dcp_conformance.harness.recording.client import Watching
 from dcp_conformance.harness.recording.inodes import Content

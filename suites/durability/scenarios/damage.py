@@ -19,7 +19,7 @@ from dcp_conformance.harness.faults import corruption
 from dcp_conformance.harness.faults.corruption import Changes, Damage
 from dcp_conformance.harness.faults.limits import address_space_limit
 from dcp_conformance.harness.faults.storage import announce
-from dcp_conformance.harness.laws import described
+from dcp_conformance.harness.laws.verbs import described
 from dcp_conformance.harness.scenarios.compare import differences
 from dcp_conformance.harness.scenarios.values import blank, coded, pattern
 from dcp_conformance.harness.session import Session, into_subject
