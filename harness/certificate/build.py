@@ -16,7 +16,7 @@ from dcp_conformance.harness.certificate.schema import SCHEMA, validate
 from dcp_conformance.harness.certificate.sorting import SortedClauses, sort_clauses
 from dcp_conformance.harness.certificate.verdict import NOT_EXERCISED, ClauseResult, Verdict
 from dcp_conformance.harness.contract import LETTERS
-from dcp_conformance.harness.scenarios import checklist
+from dcp_conformance.harness.states import checklist
 
 if TYPE_CHECKING:
     from dcp_conformance.harness.contract import Catalogue

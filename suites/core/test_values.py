@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dcp_conformance.harness.laws.verbs import Untestable, returned, same
-from dcp_conformance.harness.scenarios.checklist import EXOTIC_DTYPES, ORDINARY_DTYPES
 from dcp_conformance.harness.spec import STYLES
+from dcp_conformance.harness.states.checklist import EXOTIC_DTYPES, ORDINARY_DTYPES
 from dcp_conformance.harness.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.core.scenarios.values")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dcp_conformance.harness.laws.verbs import same
-from dcp_conformance.harness.scenarios.layouts import Layout, layouts
 from dcp_conformance.harness.spec import Difference
+from dcp_conformance.harness.states.layouts import Layout, layouts
 from dcp_conformance.harness.subject import Subject
 
 CLAUSES = ("REPL-03", "RES-05", "RES-06", "RES-07", "RES-19", "RES-20", "SHARD-07", "SHARD-09", "SHARD-10")

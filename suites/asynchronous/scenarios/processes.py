@@ -12,10 +12,10 @@ from typing import Any
 from dcp_conformance.harness import engines
 from dcp_conformance.harness.cluster import processes
 from dcp_conformance.harness.faults.fault import Fault
-from dcp_conformance.harness.scenarios.compare import differences
-from dcp_conformance.harness.scenarios.values import blank, coded
 from dcp_conformance.harness.session import Session, into_subject
 from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.harness.states.compare import differences
+from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.suites.asynchronous.scenarios.stagers import futures
 
 # The first save starts a program that imports torch, on every rank.

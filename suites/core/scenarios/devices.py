@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from dcp_conformance.harness.scenarios.compare import differences
-from dcp_conformance.harness.scenarios.values import blank, coded
 from dcp_conformance.harness.session import Session
 from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.harness.states.compare import differences
+from dcp_conformance.harness.states.values import blank, coded
 
 
 def meta_targets(session: Session) -> tuple[list[str], list[Difference]]:
@@ -48,7 +48,7 @@ def meta_sharded_target(session: Session) -> Attempt:
     from torch.distributed._shard import sharded_tensor
     from torch.distributed._shard.sharding_spec import EnumerableShardingSpec, ShardMetadata
 
-    from dcp_conformance.harness.scenarios.sharding import shards_of
+    from dcp_conformance.harness.states.sharding import shards_of
 
     shards = [(rank, [2 * rank], [2]) for rank in range(session.world_size)]
     whole, checkpoint_id = coded(1, (2 * session.world_size,), version=1), session.new_id()

@@ -9,9 +9,9 @@ import torch
 from dcp_conformance.harness import engines
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.storage import announce
-from dcp_conformance.harness.scenarios.values import coded
 from dcp_conformance.harness.session import Session
 from dcp_conformance.harness.spec import Attempt
+from dcp_conformance.harness.states.values import coded
 
 FAILING = 1
 

@@ -8,9 +8,9 @@ import torch.distributed
 
 from dcp_conformance.harness import engines
 from dcp_conformance.harness.faults.fault import LOAD_PHASES, SAVE_PHASES, Fault
-from dcp_conformance.harness.scenarios.values import blank, coded
 from dcp_conformance.harness.session import Session
 from dcp_conformance.harness.spec import Attempt
+from dcp_conformance.harness.states.values import blank, coded
 
 COORDINATOR_ONLY = ("prepare_global_plan", "finish")
 

@@ -10,10 +10,10 @@ from typing import Any
 from dcp_conformance.harness import engines
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.proxy import interpose
-from dcp_conformance.harness.scenarios.compare import differences
-from dcp_conformance.harness.scenarios.values import blank, coded
 from dcp_conformance.harness.session import Session, into_subject
 from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.harness.states.compare import differences
+from dcp_conformance.harness.states.values import blank, coded
 
 # At most this many values: how many calls of a planner a state of `_state` makes on one rank.
 TENSORS, OBJECTS = 4, 3

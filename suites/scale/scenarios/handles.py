@@ -10,8 +10,8 @@ import torch
 
 from dcp_conformance.harness import engines
 from dcp_conformance.harness.faults.fault import Fault
-from dcp_conformance.harness.scenarios.values import blank, coded
 from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.states.values import blank, coded
 
 # A backend may close in the background; the contract gives it this many seconds.
 GRACE = 5.0

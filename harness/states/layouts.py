@@ -1,4 +1,4 @@
-"""How one tensor may lie on the ranks of a world, as data without torch; harness.scenarios.sharding builds them."""
+"""How one tensor may lie on the ranks of a world, as data without torch; harness.states.sharding builds them."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dcp_conformance.harness.scenarios.layouts import LAYOUTS
+from dcp_conformance.harness.states.layouts import LAYOUTS
 
 ORDINARY_DTYPES = (
     "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64",

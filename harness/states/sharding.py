@@ -1,4 +1,4 @@
-"""Builds tensors in the layouts of harness.scenarios.layouts, and takes them apart again for comparison."""
+"""Builds tensors in the layouts of harness.states.layouts, and takes them apart again for comparison."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.placement_types import Placement, _StridedShard
 
-from dcp_conformance.harness.scenarios.compare import differences
-from dcp_conformance.harness.scenarios.layouts import Layout, Mesh
 from dcp_conformance.harness.spec import Difference
+from dcp_conformance.harness.states.compare import differences
+from dcp_conformance.harness.states.layouts import Layout, Mesh
 
 Shards = Sequence[tuple[int, Sequence[int], Sequence[int]]]
 
