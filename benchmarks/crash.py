@@ -22,8 +22,8 @@ from dcp_conformance.harness.cluster import Cluster, ClusterConfig
 from dcp_conformance.harness.cluster.config import ONE_THREAD
 from dcp_conformance.harness.laws.verbs import Untestable, returned
 from dcp_conformance.harness.run import Surveyed
-from dcp_conformance.harness.spec import TORCH_ENGINE, Part, SubjectSpec
-from dcp_conformance.harness.subject import Subject
+from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
+from dcp_conformance.harness.subject.subject import Subject
 from dcp_conformance.suites.durability import crashes
 from dcp_conformance.suites.durability.crashes import Situation
 

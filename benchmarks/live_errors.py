@@ -18,7 +18,7 @@ from dcp_conformance.harness.cluster import Cluster, ClusterConfig
 from dcp_conformance.harness.cluster.config import ONE_THREAD
 from dcp_conformance.harness.laws.verbs import returned
 from dcp_conformance.harness.scratch import choose_scratch, discard_scratch
-from dcp_conformance.harness.spec import TORCH_ENGINE, Part, SubjectSpec
+from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
 
 SCENARIO = "dcp_conformance.suites.durability.scenarios.live_errors:failing_saves"
 
@@ -57,7 +57,9 @@ def _run(cluster: Cluster, scratch: Path, backend: str, place: str, situation: s
         scratch=str(scratch), place=place, folder=str(Path.cwd()),
     )  # fmt: skip
     began = time.monotonic()
-    outcomes = cluster.run(1, "dcp_conformance.harness.session:perform", spec, SCENARIO, (situation, how), fresh=True)
+    outcomes = cluster.run(
+        1, "dcp_conformance.harness.subject.session:perform", spec, SCENARIO, (situation, how), fresh=True
+    )
     seconds = time.monotonic() - began
     points: list[dict[str, Any]] = returned(outcomes)[0]
     return seconds, sum(1 for point in points if point["reached"])

@@ -16,8 +16,8 @@ from dcp_conformance.harness.certificate.verdict import CaseOutcome, Finding, Ve
 from dcp_conformance.harness.contract import Clause
 from dcp_conformance.harness.hangs import LEAST_PER_HANG, HangBudget
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable
-from dcp_conformance.harness.spec import TORCH_ENGINE, Part, SubjectSpec
-from dcp_conformance.harness.subject import RunOnRanks, Subject
+from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
+from dcp_conformance.harness.subject.subject import RunOnRanks, Subject
 
 CONTROL = Part(reference="dcp_conformance.harness.control")
 # The calls that prove that the storage itself was at work; others (reset, set_up) a stand-in could answer too.

@@ -34,7 +34,7 @@ from dcp_conformance.harness.marks import MARKERS
 from dcp_conformance.harness.options import Options
 from dcp_conformance.harness.run import Run
 from dcp_conformance.harness.scratch import choose_scratch, filesystem_type
-from dcp_conformance.harness.subject import Subject
+from dcp_conformance.harness.subject.subject import Subject
 
 _LETTERS = {"S": "storage", "E": "engine", "P": "planners", "F": "torch's format", "U": "utilities"}
 PACKAGE = "dcp_conformance.suites"

@@ -23,7 +23,7 @@ from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.judge import Bench, Judge
 from dcp_conformance.harness.laws.verbs import described
 from dcp_conformance.harness.options import Options
-from dcp_conformance.harness.spec import TORCH_ENGINE, Part
+from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part
 
 # The scale level stores values beyond 4 GiB; below this much memory it is run only when it is named.
 SCALE_MEMORY = 12 << 30

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from dcp_conformance.harness.cluster import ExceptionRecord
 from dcp_conformance.harness.laws.verbs import Broken, described, of_subject, unexpected
-from dcp_conformance.harness.spec import Attempt
+from dcp_conformance.harness.subject.spec import Attempt
 
 CHECKPOINT_EXCEPTION = "CheckpointException"
 

@@ -17,7 +17,7 @@ from dcp_conformance.harness.laws.verbs import (
     same,
     succeeded,
 )
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.asynchronous.scenarios.processes")
 NO_PROCESS = "the engine's async_save knows no background process"

@@ -7,7 +7,7 @@ import pytest
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.laws.shared_failures import failed_everywhere, names_exactly
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, holds, reached, refused, returned, same
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.asynchronous.scenarios.telling")
 LIMIT = 25.0

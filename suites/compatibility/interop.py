@@ -13,8 +13,8 @@ from typing import Any
 
 from dcp_conformance import fixtures
 from dcp_conformance.harness.laws.verbs import Broken, described, of_subject, unexpected
-from dcp_conformance.harness.spec import TORCH_ENGINE, Attempt, Difference
-from dcp_conformance.harness.subject import Subject
+from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Attempt, Difference
+from dcp_conformance.harness.subject.subject import Subject
 
 TITLE = "Who loads whose checkpoints"
 COLUMNS = ("no", "written by", "loaded by", "on 1 rank", "on 2 ranks")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, described, returned
-from dcp_conformance.harness.spec import TORCH_ENGINE
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.spec import TORCH_ENGINE
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 from dcp_conformance.suites.compatibility import interop
 from dcp_conformance.suites.compatibility.reach import reachable
 

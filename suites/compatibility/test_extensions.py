@@ -6,7 +6,7 @@ import pytest
 
 from dcp_conformance.harness.laws.shared_failures import failures_of
 from dcp_conformance.harness.laws.verbs import described, holds, names, returned, same
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.extensions")
 

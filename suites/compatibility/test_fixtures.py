@@ -6,7 +6,7 @@ import pytest
 
 from dcp_conformance import fixtures
 from dcp_conformance.harness.laws.verbs import NotApplicable, returned
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 from dcp_conformance.suites.compatibility import interop
 from dcp_conformance.suites.compatibility.reach import reachable, with_safetensors
 

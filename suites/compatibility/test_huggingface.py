@@ -7,7 +7,7 @@ import re
 import pytest
 
 from dcp_conformance.harness.laws.verbs import Untestable, holds, mentions, refused, same
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 from dcp_conformance.suites.compatibility.reach import NO_SAFETENSORS, with_safetensors
 
 on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.huggingface")

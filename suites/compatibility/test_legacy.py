@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dcp_conformance.harness.laws.verbs import holds, refused, returned, same
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 from dcp_conformance.suites.compatibility.reach import reachable
 
 on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.legacy")

@@ -8,7 +8,7 @@ import pytest
 
 from dcp_conformance.harness.cluster import ExceptionRecord
 from dcp_conformance.harness.laws.verbs import Broken, described, holds, refused
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 from dcp_conformance.suites.compatibility.reach import reachable
 
 on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.refusals")

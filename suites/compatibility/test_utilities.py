@@ -7,8 +7,8 @@ import pytest
 from dcp_conformance.harness.cluster import ExceptionRecord
 from dcp_conformance.harness.laws.shared_failures import failures_of
 from dcp_conformance.harness.laws.verbs import Broken, described, holds, names, refused, returned, same
-from dcp_conformance.harness.spec import Attempt
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.spec import Attempt
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.utilities")
 

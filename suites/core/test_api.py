@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, holds, refused, returned, same, succeeded
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 from dcp_conformance.suites.core import order
 
 on_ranks = scenarios("dcp_conformance.suites.core.scenarios.api")

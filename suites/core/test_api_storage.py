@@ -15,7 +15,7 @@ from dcp_conformance.harness.laws.verbs import (
     same,
     succeeded,
 )
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.core.scenarios.api_storage")
 

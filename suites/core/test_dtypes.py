@@ -14,7 +14,7 @@ from dcp_conformance.harness.laws.verbs import (
     same,
     succeeded,
 )
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.core.scenarios.dtypes")
 odd_types = scenarios("dcp_conformance.suites.core.scenarios.odd_types")

@@ -18,8 +18,8 @@ from dcp_conformance.harness.laws.verbs import (
     same,
     succeeded,
 )
-from dcp_conformance.harness.spec import STYLES
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.spec import STYLES
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.core.scenarios.finish")
 LATE_FUTURE = 2.0

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, holds, reached, returned, same, succeeded
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.core.scenarios.logs")
 ENDED_BADLY = re.compile(r"exception|fail|error", re.IGNORECASE)

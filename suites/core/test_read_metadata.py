@@ -18,7 +18,7 @@ from dcp_conformance.harness.laws.verbs import (
     same,
     succeeded,
 )
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.core.scenarios.read_metadata")
 # A rank that waits for another one for ever is seen within this time.

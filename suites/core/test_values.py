@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dcp_conformance.harness.laws.verbs import Untestable, returned, same
-from dcp_conformance.harness.spec import STYLES
 from dcp_conformance.harness.states.checklist import EXOTIC_DTYPES, ORDINARY_DTYPES
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.spec import STYLES
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.core.scenarios.values")
 

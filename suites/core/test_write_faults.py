@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable, holds, refused, returned, same
-from dcp_conformance.harness.spec import Attempt
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.spec import Attempt
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.core.scenarios.write_faults")
 FAILURES = 20

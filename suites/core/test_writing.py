@@ -9,7 +9,7 @@ import pytest
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.laws.shared_failures import failed_everywhere
 from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable, holds, reached, returned, same, succeeded
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.core.scenarios.writing")
 of_sizes = scenarios("dcp_conformance.suites.core.scenarios.writing_sizes")

@@ -8,7 +8,7 @@ import pytest
 
 from dcp_conformance.harness.laws.shared_failures import failed_everywhere
 from dcp_conformance.harness.laws.verbs import NotApplicable, holds, refused, returned
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.disagreements")
 

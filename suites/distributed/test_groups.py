@@ -10,7 +10,7 @@ from dcp_conformance.harness.cluster import Outcome
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.laws.shared_failures import failed_everywhere, failures_of
 from dcp_conformance.harness.laws.verbs import Broken, Untestable, holds, reached, refused, returned, same, succeeded
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.groups")
 # Above the timeout of the groups used here, so that an engine that waits in one of them still gets to raise.

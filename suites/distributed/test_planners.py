@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dcp_conformance.harness.laws.verbs import NotApplicable, holds, reached, refused, returned, same, succeeded
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 from dcp_conformance.suites.distributed import plans
 
 on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.planners")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dcp_conformance.harness.laws.verbs import holds, refused, returned, same, succeeded
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.selections")
 

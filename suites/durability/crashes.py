@@ -18,9 +18,9 @@ from dcp_conformance.harness.laws.verbs import HarnessFault, NotApplicable, Unte
 from dcp_conformance.harness.recording import states
 from dcp_conformance.harness.recording.operations import Recording
 from dcp_conformance.harness.recording.states import State, Window
-from dcp_conformance.harness.recordings import observed, recording
-from dcp_conformance.harness.spec import Attempt, Difference
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.spec import Attempt, Difference
+from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.subject.trusted import observed, recording
 
 on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.crash")
 OLD, NEW = 1, 2

@@ -10,7 +10,7 @@ from typing import Any
 from dcp_conformance.harness.cluster import Died, Hung, Outcome
 from dcp_conformance.harness.faults.corruption import Grade
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable, death, hang, returned
-from dcp_conformance.harness.subject import Subject
+from dcp_conformance.harness.subject.subject import Subject
 
 # Seconds of loads in one run of ranks; and how long a single load may take before it counts as endless.
 BATCH = 8.0

@@ -16,11 +16,11 @@ from dcp_conformance.harness.cluster import Cluster, ClusterConfig
 from dcp_conformance.harness.laws.verbs import returned
 from dcp_conformance.harness.recording.operations import Recording, load
 from dcp_conformance.harness.run import Surveyed
-from dcp_conformance.harness.spec import TORCH_ENGINE, Part, SubjectSpec
-from dcp_conformance.harness.subject import Subject
+from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
+from dcp_conformance.harness.subject.subject import Subject
 from dcp_conformance.suites.durability.crashes import MOST_SECONDS, NEW, OLD, on_ranks
 
-_FOLDER = ".d"  # behind the name of a folder of recorded ids, see harness.recorded
+_FOLDER = ".d"  # behind the name of a folder of recorded ids, see harness.subject.watch_ranks
 
 
 def main() -> None:

@@ -16,8 +16,8 @@ from dcp_conformance.harness.laws.verbs import (
     same,
     unexpected,
 )
-from dcp_conformance.harness.spec import Attempt
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.spec import Attempt
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.concurrent")
 

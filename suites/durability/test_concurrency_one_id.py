@@ -17,7 +17,7 @@ from dcp_conformance.harness.laws.verbs import (
     succeeded,
     unexpected,
 )
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 from dcp_conformance.suites.durability.test_corruption_entries import reachable
 from dcp_conformance.suites.durability.test_failed_overwrite import never_mixed
 

@@ -6,7 +6,7 @@ import pytest
 
 from dcp_conformance.harness.cluster import Died, Hung
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable, death, hang, returned, same
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 from dcp_conformance.suites.durability.damages import LONGEST_LOAD
 
 on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.wrong_entries")

@@ -6,8 +6,8 @@ import pytest
 
 from dcp_conformance.harness.laws.shared_failures import failures_of
 from dcp_conformance.harness.laws.verbs import Broken, Untestable, described, mentions, refused, returned
-from dcp_conformance.harness.spec import Attempt
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.spec import Attempt
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 from dcp_conformance.suites.durability.test_corruption_entries import reachable
 
 on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.damaged_ranks")

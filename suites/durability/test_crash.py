@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dcp_conformance.harness.laws.verbs import NotApplicable, returned, same, succeeded
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 from dcp_conformance.suites.durability.crash_laws import (
     lawful,
     metadata_whole_or_none,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable, described, of_subject, unexpected
-from dcp_conformance.harness.recordings import TABLE, observed
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.subject.trusted import TABLE, observed
 from dcp_conformance.suites.durability.versions import never_mixed, still_loads
 
 on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.live_errors")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, reached, returned, succeeded
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.power")
 OLD, NEW = 1, 2

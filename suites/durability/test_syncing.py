@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable, returned
-from dcp_conformance.harness.recordings import observed, recording
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.subject.trusted import observed, recording
 from dcp_conformance.suites.durability.synced import data_before_commit, everything_synced, names_synced, returned_at
 
 on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.syncing")

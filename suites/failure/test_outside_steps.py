@@ -7,7 +7,7 @@ import pytest
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.laws.shared_failures import failures_of
 from dcp_conformance.harness.laws.verbs import Broken, described, reached, refused, returned
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.failure.scenarios.outside")
 # Torch hangs in most of these.

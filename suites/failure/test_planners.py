@@ -16,7 +16,7 @@ from dcp_conformance.harness.laws.verbs import (
     returned,
     same,
 )
-from dcp_conformance.harness.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.failure.scenarios.planning")
 LIMIT = 10.0

@@ -11,8 +11,8 @@ from dcp_conformance.harness.cluster import Event, Outcome, Returned
 from dcp_conformance.harness.contract import Clause, Strength
 from dcp_conformance.harness.judge import Bench, Judge
 from dcp_conformance.harness.laws.verbs import Broken
-from dcp_conformance.harness.spec import TORCH_ENGINE, Part, SubjectSpec
-from dcp_conformance.harness.subject import Subject
+from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
+from dcp_conformance.harness.subject.subject import Subject
 
 OWNED = Applicability("owned")
 

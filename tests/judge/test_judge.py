@@ -12,8 +12,8 @@ from dcp_conformance.harness.certificate.verdict import Verdict
 from dcp_conformance.harness.hangs import HANG_BUDGET, LEAST_PER_HANG
 from dcp_conformance.harness.judge import Judge
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable
-from dcp_conformance.harness.spec import TORCH_ENGINE, SubjectSpec
-from dcp_conformance.harness.subject import Subject
+from dcp_conformance.harness.subject.spec import TORCH_ENGINE, SubjectSpec
+from dcp_conformance.harness.subject.subject import Subject
 from tests.judge.played import OWNED, PlayedRanks, body, clause, judged, storage_calls
 
 CONTROL = "dcp_conformance.harness.control"
@@ -106,7 +106,7 @@ def judge_with(error: Exception) -> Verdict:
 
 def bench_judge(second: str | None = None) -> Judge:
     from dcp_conformance.harness.judge import Bench
-    from dcp_conformance.harness.spec import Part
+    from dcp_conformance.harness.subject.spec import Part
 
     bench = Bench(
         backend=Part(reference="mine"), letters=frozenset("S"), engine=Part(reference=TORCH_ENGINE),

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from dcp_conformance.harness.cluster import Outcome, Returned
-from dcp_conformance.harness.spec import Part, SubjectSpec
-from dcp_conformance.harness.subject import Subject
+from dcp_conformance.harness.subject.spec import Part, SubjectSpec
+from dcp_conformance.harness.subject.subject import Subject
 
 LEFT = (
     "The thread 'pt_gloo_loop' is still running.",

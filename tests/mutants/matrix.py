@@ -33,7 +33,7 @@ from dcp_conformance.harness.contract import Clause
 from dcp_conformance.harness.judge import Judge
 from dcp_conformance.harness.plugin import SUITES, Conformance, case_name
 from dcp_conformance.harness.run import Run, Surveyed, bench, survey
-from dcp_conformance.harness.subject import Subject
+from dcp_conformance.harness.subject.subject import Subject
 from tests.mutants.registry import Mutant, mutants
 from tests.variants.registry import variants
 

@@ -8,7 +8,7 @@ import pytest
 
 from dcp_conformance.harness.cluster import ExceptionRecord
 from dcp_conformance.harness.laws.verbs import Broken, HarnessFault
-from dcp_conformance.harness.spec import Attempt, Difference
+from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.compatibility import interop
 from dcp_conformance.suites.compatibility.interop import Loaded
 
@@ -17,7 +17,7 @@ DIFFERENCE = Difference("a", (0,), "1.0", "2.0")
 
 
 def error(*, of_subject: bool = True) -> ExceptionRecord:
-    frames = (("/x/harness/session.py", 1, "into_subject"),) if of_subject else ()
+    frames = (("/x/harness/subject/session.py", 1, "into_subject"),) if of_subject else ()
     return ExceptionRecord(
         type_name="ValueError", mro=("builtins.ValueError",), text="no", traceback="", frames=frames,
         failures=None, cause=None, picklable=True,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from dcp_conformance.harness.faults.fault import Fault
-from dcp_conformance.harness.program import run_program
-from dcp_conformance.harness.session import Session, into_subject
-from dcp_conformance.harness.spec import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.program import run_program
+from dcp_conformance.harness.subject.session import Session, into_subject
+from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.asynchronous.scenarios.stagers import futures
 
 PATIENCE = 10.0

@@ -9,13 +9,13 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-from dcp_conformance.harness import engines
 from dcp_conformance.harness.cluster import processes
 from dcp_conformance.harness.faults.fault import Fault
-from dcp_conformance.harness.session import Session, into_subject
-from dcp_conformance.harness.spec import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject import engine_calls
+from dcp_conformance.harness.subject.session import Session, into_subject
+from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.asynchronous.scenarios.stagers import futures
 
 # The first save starts a program that imports torch, on every rank.
@@ -38,7 +38,7 @@ def _reachable() -> Iterator[None]:
 @_reachable()
 def thread_and_process(session: Session) -> dict[str, list[Difference]] | None:
     """What differs after saving in a THREAD and in a PROCESS, with the engine's stagers; None: no such ways."""
-    if engines.checkpointer(session, "PROCESS") is None:
+    if engine_calls.checkpointer(session, "PROCESS") is None:
         return None
     found = {}
     for kind in ("THREAD", "PROCESS"):
@@ -58,7 +58,7 @@ def after_failure_and_death(session: Session) -> dict[str, Any] | None:
 
     None: the engine has no PROCESS way, or starts no process for it.
     """
-    if engines.checkpointer(session, "PROCESS") is None:
+    if engine_calls.checkpointer(session, "PROCESS") is None:
         return None
     before = set(processes.children(os.getpid()))
     fault = Fault(phase="write_data", ranks=(0,))
@@ -79,7 +79,7 @@ def after_failure_and_death(session: Session) -> dict[str, Any] | None:
 @_reachable()
 def without_group(session: Session) -> tuple[Attempt, list[Difference]] | None:
     """A save in a process of its own with no_dist and without a process group, and what differs after a load."""
-    if engines.checkpointer(session, "PROCESS") is None:
+    if engine_calls.checkpointer(session, "PROCESS") is None:
         return None
     checkpoint_id, wanted = session.new_id(), _state(session)
     ended = session.attempt(_save, session, checkpoint_id, "PROCESS", no_dist=True)
@@ -94,7 +94,7 @@ def in_changing_groups(session: Session) -> tuple[Attempt, Attempt, list[Differe
     """Ranks 1 and 2 save together on their group, then each on a group of its own: how both ended, and what differs in
     the own checkpoint. None outside, or without a PROCESS way."""
     groups = [session.new_group(20.0, ranks) for ranks in ([1, 2], [1], [2])]
-    if session.rank == 0 or engines.checkpointer(session, "PROCESS") is None:
+    if session.rank == 0 or engine_calls.checkpointer(session, "PROCESS") is None:
         return None
     together = session.attempt(_save, session, session.new_id("both"), "PROCESS", process_group=groups[0])
     own = groups[session.rank]
@@ -108,7 +108,7 @@ def in_changing_groups(session: Session) -> tuple[Attempt, Attempt, list[Differe
 @_reachable()
 def many_tensors(session: Session, tensors: int, descriptors: int) -> Attempt | None:
     """A save of many small tensors in a process of its own, under a limit of open descriptors."""
-    if engines.checkpointer(session, "PROCESS") is None:
+    if engine_calls.checkpointer(session, "PROCESS") is None:
         return None
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, limits[1]))
@@ -129,7 +129,7 @@ def starting_up(session: Session) -> dict[str, Attempt]:
         ended[missing] = session.attempt(_save, session, session.new_id(missing), "PROCESS")
         os.environ[missing] = kept
     os.environ["MASTER_PORT"] = "-1"
-    kind = engines.checkpointer(session, "PROCESS")
+    kind = engine_calls.checkpointer(session, "PROCESS")
     response = session.async_save(_state(session), session.new_id("port"), async_checkpointer_type=kind)
     ended["port"] = session.attempt(into_subject, futures(response)[1].result, PATIENCE)
     return ended
@@ -137,7 +137,7 @@ def starting_up(session: Session) -> dict[str, Attempt]:
 
 def _save(session: Session, checkpoint_id: Any, kind: str, **arguments: Any) -> None:
     state = arguments.pop("state", None) or _state(session)
-    way = engines.checkpointer(session, kind)
+    way = engine_calls.checkpointer(session, kind)
     response = session.async_save(state, checkpoint_id, async_checkpointer_type=way, **arguments)
     into_subject(futures(response)[1].result, PATIENCE)
 

@@ -18,9 +18,9 @@ from dcp_conformance.harness.backend.blobs import FileBlobs
 from dcp_conformance.harness.backend.record import Backend
 from dcp_conformance.harness.backend.resolve import resolve
 from dcp_conformance.harness.errors import UsageError
-from dcp_conformance.harness.session import Session
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank
+from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.suites.compatibility.scenarios.fixtures import (
     UNFLATTENED,
     cases_in_torch_files,

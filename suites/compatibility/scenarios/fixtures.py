@@ -16,11 +16,11 @@ import torch
 from dcp_conformance import fixtures
 from dcp_conformance.fixtures.targets import as_saved, distribute
 from dcp_conformance.fixtures.values import expected
-from dcp_conformance.harness.session import Session, into_subject
 from dcp_conformance.harness.states.checklist import EXOTIC_DTYPES
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.sharding import own_groups
 from dcp_conformance.harness.states.values import blank
+from dcp_conformance.harness.subject.session import Session, into_subject
 from dcp_conformance.suites.compatibility.scenarios.torch_files import planted
 
 # What a case needs of a storage beyond torch's format; a storage that opted out of it is not asked for the case.

@@ -20,7 +20,7 @@ from torch.distributed.checkpoint.metadata import (
     TensorStorageMetadata,
 )
 
-from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.subject.session import Session
 
 METADATA = ".metadata"
 DATA = "__0_0.distcp"

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from dcp_conformance.harness.faults.storage import announce
-from dcp_conformance.harness.session import Session, into_subject
-from dcp_conformance.harness.spec import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.session import Session, into_subject
+from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.core.scenarios.described import entries
 from dcp_conformance.suites.core.scenarios.looking import (
     NamedReader,

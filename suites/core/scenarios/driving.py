@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.distributed.checkpoint import DefaultLoadPlanner, DefaultSavePlanner, Metadata
 
-from dcp_conformance.harness.session import into_subject
+from dcp_conformance.harness.subject.session import into_subject
 
 NOTHING: Mapping[str, Any] = {}
 

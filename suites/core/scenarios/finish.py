@@ -17,10 +17,10 @@ import torch
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.faults.storage import announce
-from dcp_conformance.harness.session import Session
-from dcp_conformance.harness.spec import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.session import Session
+from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.core.scenarios.relay import Name, Recorder
 
 # How late the slowest rank's write is where the order of writing and finishing is looked at.

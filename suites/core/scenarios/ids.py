@@ -11,10 +11,10 @@ from typing import Any
 from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.faults.storage import observed_writer
 from dcp_conformance.harness.laws.verbs import described
-from dcp_conformance.harness.session import Session, into_subject
-from dcp_conformance.harness.spec import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.session import Session, into_subject
+from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.core.scenarios.api_storage import PathOfAnotherKind
 from dcp_conformance.suites.core.scenarios.driving import drive_load, drive_save
 from dcp_conformance.suites.core.scenarios.looking import in_fresh_folder

@@ -16,10 +16,10 @@ from torch.distributed.c10d_logger import _c10d_logger
 
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.proxy import interpose
-from dcp_conformance.harness.session import Session
-from dcp_conformance.harness.spec import Attempt
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.session import Session
+from dcp_conformance.harness.subject.spec import Attempt
 from dcp_conformance.suites.core.scenarios.looking import uses_storage
 
 PATIENCE = 20.0  # seconds until an asynchronous save must be over

@@ -15,7 +15,7 @@ from torch.distributed.checkpoint import StorageReader, StorageWriter
 from dcp_conformance.harness.faults.fault import READER_PHASES, WRITER_PHASES
 from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.faults.storage import announce
-from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.subject.session import Session, into_subject
 
 PLANNER_STEPS = ("set_up_planner", "create_local_plan", "create_global_plan", "finish_plan")
 # A step as plain data: whose method, and what is worth knowing of its argument.

@@ -23,9 +23,9 @@ from torch.distributed.tensor import Shard, distribute_tensor
 
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.storage import announce
-from dcp_conformance.harness.session import Session, into_subject
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.session import Session, into_subject
 from dcp_conformance.suites.core.scenarios.described import entries, plain
 from dcp_conformance.suites.core.scenarios.driving import drive_load, drive_save
 from dcp_conformance.suites.core.scenarios.looking import takes

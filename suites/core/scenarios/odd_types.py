@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from dcp_conformance.harness.session import Session
-from dcp_conformance.harness.spec import Attempt
 from dcp_conformance.harness.states.compare import differences
+from dcp_conformance.harness.subject.session import Session
+from dcp_conformance.harness.subject.spec import Attempt
 from dcp_conformance.suites.core.scenarios.dtypes import noticed
 from dcp_conformance.suites.core.scenarios.relay import Recorder
 

@@ -17,11 +17,11 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Partial, Shard, distribute_tensor
 
 from dcp_conformance.harness.faults.proxy import interpose
-from dcp_conformance.harness.session import Session, into_subject
-from dcp_conformance.harness.spec import Attempt, Difference
 from dcp_conformance.harness.states.checklist import SHAPES
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.session import Session, into_subject
+from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.core.scenarios.described import entries
 from dcp_conformance.suites.core.scenarios.driving import drive_load, drive_save
 from dcp_conformance.suites.core.scenarios.looking import takes

@@ -12,7 +12,7 @@ import torch
 from torch.distributed.checkpoint import LoadPlan, LoadPlanner, Metadata, ReadItem, SavePlan, SavePlanner, WriteItem
 
 from dcp_conformance.harness.faults.proxy import interpose
-from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.subject.session import Session
 
 # What stands for an index in plain data: the key, and the offset of a shard.
 Name = tuple[str, tuple[int, ...]]

@@ -15,9 +15,9 @@ from typing import Any
 
 from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.faults.storage import announce
-from dcp_conformance.harness.session import Session
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank
+from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.suites.core.scenarios.finish import own_state
 
 _OPERATIONS = frozenset(

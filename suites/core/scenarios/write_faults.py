@@ -15,10 +15,10 @@ import torch
 
 from dcp_conformance.harness.faults.limits import file_size_limit
 from dcp_conformance.harness.faults.storage import announce
-from dcp_conformance.harness.session import Session
-from dcp_conformance.harness.spec import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, pattern
+from dcp_conformance.harness.subject.session import Session
+from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.core.scenarios.relay import Recorder, load_planner, save_planner
 
 ITEMS = 8

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from dcp_conformance.harness.faults.fault import Fault
-from dcp_conformance.harness.session import Session
-from dcp_conformance.harness.spec import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded, pattern, resolved
+from dcp_conformance.harness.subject.session import Session
+from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.core.scenarios.relay import Name, Recorder, load_planner, save_planner
 
 # So long does one piece of data take where a planner is slow.

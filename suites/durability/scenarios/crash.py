@@ -10,14 +10,14 @@ from typing import Any
 from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.laws.verbs import described, of_subject
-from dcp_conformance.harness.recorded import apart, folder_of, recorded
 from dcp_conformance.harness.recording.client import Watching
 from dcp_conformance.harness.recording.inodes import Content
 from dcp_conformance.harness.recording.rebuild import rebuild
-from dcp_conformance.harness.session import Session
-from dcp_conformance.harness.spec import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.session import Session
+from dcp_conformance.harness.subject.spec import Attempt, Difference
+from dcp_conformance.harness.subject.watch_ranks import apart, folder_of, recorded
 
 OLD, NEW = 1, 2
 # Every checkpoint here has the same keys, whoever saves them: PARTS shares of the ranks in turn, each of 2 tensors

@@ -20,9 +20,9 @@ from dcp_conformance.harness.faults.corruption import Changes, Damage
 from dcp_conformance.harness.faults.limits import address_space_limit
 from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.laws.verbs import described
-from dcp_conformance.harness.session import Session, into_subject
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded, pattern
+from dcp_conformance.harness.subject.session import Session, into_subject
 
 # Memory that a load of damaged bytes may map on top of what the process has. Being refused more is an error like any
 # other; without a limit one flipped bit of a pickle makes Python fill 12 GiB (a memo index), on whosoever machine.

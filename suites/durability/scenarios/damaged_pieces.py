@@ -11,10 +11,10 @@ from torch.distributed.checkpoint.planner import LoadItemType
 
 from dcp_conformance.harness.faults import corruption
 from dcp_conformance.harness.faults.corruption import Damage
-from dcp_conformance.harness.session import Session
 from dcp_conformance.harness.states.by_hand import HandLoadPlanner
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import pattern
+from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.suites.durability.scenarios.damage import stored_bytes
 
 # A tensor of 2 MiB of arbitrary bits, of which so many rows of 8 KiB are read.

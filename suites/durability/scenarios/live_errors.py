@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dcp_conformance.harness.recorded import apart, folder_of, recorded
 from dcp_conformance.harness.recording import operations
 from dcp_conformance.harness.recording.operations import Operation, Recording
 from dcp_conformance.harness.recording.policy import Rule
 from dcp_conformance.harness.recording.replay import Disk, UnplayableError
-from dcp_conformance.harness.session import Session
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.session import Session
+from dcp_conformance.harness.subject.watch_ranks import apart, folder_of, recorded
 from dcp_conformance.suites.durability.scenarios.syncing import option_sets, save_with
 
 OLD, NEW = 1, 2

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch.distributed as dist
 
-from dcp_conformance.harness.recorded import apart, folder_of, recorded
 from dcp_conformance.harness.recording import operations
 from dcp_conformance.harness.recording.operations import Operation
 from dcp_conformance.harness.recording.policy import Rule
-from dcp_conformance.harness.session import Session
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.session import Session
+from dcp_conformance.harness.subject.watch_ranks import apart, folder_of, recorded
 from dcp_conformance.suites.durability.scenarios.live_errors import ERRORS, NEW, OLD, said
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.subject.session import Session
 
 
 def reason(session: Session, capability: str) -> str | None:

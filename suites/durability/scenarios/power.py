@@ -9,9 +9,9 @@ from typing import Any
 from dcp_conformance.harness.backend.blobs import is_local_path
 from dcp_conformance.harness.faults.power import Disk, Unavailable, own_mounts
 from dcp_conformance.harness.faults.storage import announce
-from dcp_conformance.harness.session import Session, into_subject
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.session import Session, into_subject
 
 OLD, NEW = 1, 2
 # Seconds from the return of save to the cut. Ext4 commits its journal every 5 s, and writes data that nobody synced

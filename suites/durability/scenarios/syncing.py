@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from dcp_conformance.harness.recorded import apart, folder_of, recorded
 from dcp_conformance.harness.recording import operations, replay
 from dcp_conformance.harness.recording.operations import Recording
 from dcp_conformance.harness.recording.rebuild import rebuild
-from dcp_conformance.harness.session import Session
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, pattern
+from dcp_conformance.harness.subject.session import Session
+from dcp_conformance.harness.subject.watch_ranks import apart, folder_of, recorded
 
 _ITEMS, _LENGTH = 3, 12_000
 

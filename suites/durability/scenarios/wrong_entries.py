@@ -12,9 +12,9 @@ from dcp_conformance.harness.faults.corruption import contents, inflicted
 from dcp_conformance.harness.faults.limits import address_space_limit
 from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.laws.verbs import described
-from dcp_conformance.harness.session import Session, into_subject
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank
+from dcp_conformance.harness.subject.session import Session, into_subject
 from dcp_conformance.suites.durability.scenarios.damage import MEMORY, small_state, stored_bytes
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from dcp_conformance.harness import engines
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.storage import announce
-from dcp_conformance.harness.session import Session
-from dcp_conformance.harness.spec import Attempt
 from dcp_conformance.harness.states.values import coded
+from dcp_conformance.harness.subject import engine_calls
+from dcp_conformance.harness.subject.session import Session
+from dcp_conformance.harness.subject.spec import Attempt
 
 FAILING = 1
 
@@ -40,7 +40,7 @@ def save_outside(session: Session, what: str) -> Attempt:
     state = {"s": Brittle(what, rank=session.rank), "t": coded(1, (4,), version=1)}
     if what == "no_id" and session.rank == FAILING:
         announce("fault", phase=what, what="raise")
-        return session.attempt(engines.call_as_is, session, "save", state)
+        return session.attempt(engine_calls.call_as_is, session, "save", state)
     return session.attempt(session.save, state, session.new_id(), **_storage_fault(what))
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch.distributed
 
-from dcp_conformance.harness import engines
 from dcp_conformance.harness.faults.fault import LOAD_PHASES, SAVE_PHASES, Fault
-from dcp_conformance.harness.session import Session
-from dcp_conformance.harness.spec import Attempt
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject import engine_calls
+from dcp_conformance.harness.subject.session import Session
+from dcp_conformance.harness.subject.spec import Attempt
 
 COORDINATOR_ONLY = ("prepare_global_plan", "finish")
 
@@ -56,7 +56,10 @@ def every_phase_with_coordinator(
     The fault is on the coordinator and its neighbour, or on the coordinator alone where only that runs the phase. None:
     the engine has no deprecated interface.
     """
-    save, load = engines.deprecated(session, "save_state_dict"), engines.deprecated(session, "load_state_dict")
+    save, load = (
+        engine_calls.deprecated(session, "save_state_dict"),
+        engine_calls.deprecated(session, "load_state_dict"),
+    )
     if save is None or load is None:
         return None
     sound = session.new_id("sound")

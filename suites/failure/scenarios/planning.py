@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from dcp_conformance.harness import engines
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.proxy import interpose
-from dcp_conformance.harness.session import Session, into_subject
-from dcp_conformance.harness.spec import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject import engine_calls
+from dcp_conformance.harness.subject.session import Session, into_subject
+from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 # At most this many values: how many calls of a planner a state of `_state` makes on one rank.
 TENSORS, OBJECTS = 4, 3
@@ -28,7 +28,7 @@ def save_with_planner(session: Session, fault: Fault) -> Attempt | None:
     """How a save ended whose planner meets the fault; None where the engine takes no planner."""
     if not takes_planners(session):
         return None
-    planner = engines.planner(session, "Save", faults=(fault,))
+    planner = engine_calls.planner(session, "Save", faults=(fault,))
     return session.attempt(session.save, _state(session), session.new_id(), planner=planner)
 
 
@@ -38,7 +38,7 @@ def load_with_planner(session: Session, fault: Fault) -> Attempt | None:
         return None
     checkpoint_id = session.new_id()
     session.save(_state(session), checkpoint_id)
-    planner = engines.planner(session, "Load", faults=(fault,))
+    planner = engine_calls.planner(session, "Load", faults=(fault,))
     return session.attempt(session.load, blank(_state(session)), checkpoint_id, planner=planner)
 
 
@@ -91,7 +91,7 @@ def interrupted(session: Session, call: str, last: bool) -> dict[str, Any] | Non
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         checkpoint_id = session.new_id("interrupted")
-        planner = engines.planner(session, call.title(), faults=(_interrupt(session, call, last=last),))
+        planner = engine_calls.planner(session, call.title(), faults=(_interrupt(session, call, last=last),))
         if call == "save":
             ended = session.attempt(session.save, _state(session), checkpoint_id, planner=planner)
         else:

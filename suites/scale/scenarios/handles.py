@@ -8,10 +8,10 @@ import time
 
 import torch
 
-from dcp_conformance.harness import engines
 from dcp_conformance.harness.faults.fault import Fault
-from dcp_conformance.harness.session import Session
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject import engine_calls
+from dcp_conformance.harness.subject.session import Session
 
 # A backend may close in the background; the contract gives it this many seconds.
 GRACE = 5.0
@@ -47,10 +47,10 @@ def _failing(session: Session, way: int, state: dict[str, object]) -> None:
     if way == 0 or not (session.takes("save", "planner") and session.takes("load", "planner")):
         session.attempt(session.load, {"absent": torch.zeros(2)}, checkpoint_id)
     elif way == 1:
-        planner = engines.planner(session, "Save", faults=(Fault(phase="resolve_data", ranks=(0,)),))
+        planner = engine_calls.planner(session, "Save", faults=(Fault(phase="resolve_data", ranks=(0,)),))
         session.attempt(session.save, state, session.new_id("never-saved"), planner=planner)
     else:
-        planner = engines.planner(session, "Load", faults=(Fault(phase="resolve_tensor", ranks=(0,)),))
+        planner = engine_calls.planner(session, "Load", faults=(Fault(phase="resolve_tensor", ranks=(0,)),))
         session.attempt(session.load, blank(state), checkpoint_id, planner=planner)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from dcp_conformance.harness.session import Session
 from dcp_conformance.harness.states.by_hand import Nowhere
+from dcp_conformance.harness.subject.session import Session
 
 
 def seconds_to_plan(session: Session, sizes: list[int]) -> list[float]:

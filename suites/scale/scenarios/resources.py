@@ -16,14 +16,14 @@ from torch.distributed.checkpoint import LoadPlan, LoadPlanner, Metadata, ReadIt
 from torch.distributed.checkpoint.metadata import MetadataIndex
 from torch.distributed.checkpoint.planner import LoadItemType
 
-from dcp_conformance.harness import engines
 from dcp_conformance.harness.cluster import processes
 from dcp_conformance.harness.faults.fault import Fault
-from dcp_conformance.harness.session import Session, into_subject
-from dcp_conformance.harness.spec import Attempt, Difference
 from dcp_conformance.harness.states.by_hand import HandLoadPlanner
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded, pattern
+from dcp_conformance.harness.subject import engine_calls
+from dcp_conformance.harness.subject.session import Session, into_subject
+from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 # A backend may tidy up in the background; the contract gives it this many seconds.
 GRACE = 5.0
@@ -227,7 +227,7 @@ def _operation(session: Session, number: int) -> bool:
     elif turn % 3 == 2 or not session.takes("load", "planner"):
         session.attempt(session.load, {"absent": torch.zeros(2)}, checkpoint_id)
     else:
-        planner = engines.planner(session, "Load", faults=(Fault(phase="resolve_tensor", ranks=(0,)),))
+        planner = engine_calls.planner(session, "Load", faults=(Fault(phase="resolve_tensor", ranks=(0,)),))
         session.attempt(session.load, blank(state), checkpoint_id, planner=planner)
     return bool(loads)
 

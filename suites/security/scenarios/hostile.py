@@ -16,9 +16,9 @@ import torch
 from dcp_conformance.harness.backend.blobs import is_local_path
 from dcp_conformance.harness.faults import corruption, torch_entries
 from dcp_conformance.harness.faults.storage import announce
-from dcp_conformance.harness.session import Session, into_subject
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.session import Session, into_subject
 from dcp_conformance.suites.durability.scenarios.damage import Damaged, stored_bytes
 
 # Where a pickle may begin inside an object; more places are not tried.

@@ -13,8 +13,8 @@ from dcp_conformance.harness.backend.blobs import is_local_path
 from dcp_conformance.harness.cluster import ExceptionRecord
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.proxy import interpose
-from dcp_conformance.harness.session import Session
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.session import Session
 
 SECRET = "s3cr3t-Pa55word"
 ADDRESS = f"store://someone:{SECRET}@store.invalid/bucket/checkpoint"

@@ -10,7 +10,7 @@ from typing import Any
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.planner import faulty_planner
 from dcp_conformance.harness.faults.storage import announce
-from dcp_conformance.harness.session import Session, into_subject
+from dcp_conformance.harness.subject.session import Session, into_subject
 
 
 def deprecated(session: Session, name: str) -> Callable[..., Any] | None:

@@ -15,9 +15,9 @@ from dataclasses import asdict
 from typing import Any
 
 from dcp_conformance.harness.cluster import rank as on_rank
-from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.subject.session import Session
 
-_MAIN = "import sys; from dcp_conformance.harness.program import main; main(sys.stdin.buffer.read())"
+_MAIN = "import sys; from dcp_conformance.harness.subject.program import main; main(sys.stdin.buffer.read())"
 
 
 def run_program(session: Session, function: str, *args: Any, limit: float) -> tuple[int | None, str]:
@@ -43,7 +43,7 @@ def run_program(session: Session, function: str, *args: Any, limit: float) -> tu
 
 
 def main(request: bytes) -> None:
-    """What the program does. The function's name is resolved as `harness.session.perform` does it."""
+    """What the program does. The function's name is resolved as `harness.subject.session.perform` does it."""
     import importlib
     import logging
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dcp_conformance.harness.cluster import rank as on_rank
 from dcp_conformance.harness.recording.client import Watching, link
-from dcp_conformance.harness.session import Session
+from dcp_conformance.harness.subject.session import Session
 
 
 def apart(session: Session, name: str = "apart") -> Session:

@@ -10,7 +10,7 @@ from dcp_conformance.harness.cluster import Outcome, Raised
 from dcp_conformance.harness.laws.verbs import Untestable, returned
 from dcp_conformance.harness.recording import operations, replay
 from dcp_conformance.harness.recording.operations import Recording
-from dcp_conformance.harness.subject import Subject
+from dcp_conformance.harness.subject.subject import Subject
 
 TABLE = "File operations were seen by"
 

@@ -23,7 +23,7 @@ from dcp_conformance.harness.cluster import rank as on_rank
 from dcp_conformance.harness.cluster.exceptions import record
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.storage import announce, observed_reader, observed_writer
-from dcp_conformance.harness.spec import TORCH_ENGINE, Attempt, Part, SubjectSpec
+from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Attempt, Part, SubjectSpec
 
 
 class Session:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from dcp_conformance.harness.certificate.tables import Cell, Table
 from dcp_conformance.harness.cluster import Event, Hung, Outcome
 from dcp_conformance.harness.laws.verbs import Broken, HarnessFault, NotApplicable, Untestable
-from dcp_conformance.harness.spec import SubjectSpec
+from dcp_conformance.harness.subject.spec import SubjectSpec
 
 
 class RunOnRanks(Protocol):
@@ -98,7 +98,7 @@ class Subject:
             raise Untestable(refusal)
         alone = {"fresh": True} if fresh else {}
         outcomes = self._ranks.run(
-            world_size, "dcp_conformance.harness.session:perform", self._spec, scenario, args,
+            world_size, "dcp_conformance.harness.subject.session:perform", self._spec, scenario, args,
             timeout=timeout, group=group, **alone,
         )  # fmt: skip
         for outcome in outcomes:
