@@ -1,6 +1,6 @@
 """Pytest glue and nothing else: options, collection, one verdict per case, the certificate at the end.
 
-The rules live elsewhere: harness.judge decides, harness.certificate reports. `dcp_conformance.entry` loads this
+The rules live elsewhere: harness.verdicts.judge decides, harness.certificate reports. `dcp_conformance.entry` loads this
 module, and only in runs that name our suites.
 """
 
@@ -19,12 +19,9 @@ from dcp_conformance import HOME
 from dcp_conformance.harness import options as option_list
 from dcp_conformance.harness.backend.locate import locate
 from dcp_conformance.harness.backend.server import Server
-from dcp_conformance.harness.certificate import levels, terminal
-from dcp_conformance.harness.certificate.known_failures import KnownFailures
-from dcp_conformance.harness.certificate.known_failures import load as load_known_failures
+from dcp_conformance.harness.certificate import terminal
 from dcp_conformance.harness.certificate.prose import encodable
 from dcp_conformance.harness.certificate.redact import redact
-from dcp_conformance.harness.certificate.verdict import CaseOutcome, Verdict
 from dcp_conformance.harness.contract import Clause, load_catalogue
 from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.explain import explanation
@@ -35,6 +32,10 @@ from dcp_conformance.harness.options import Options
 from dcp_conformance.harness.run import Run
 from dcp_conformance.harness.scratch import choose_scratch, filesystem_type
 from dcp_conformance.harness.subject.subject import Subject
+from dcp_conformance.harness.verdicts import levels
+from dcp_conformance.harness.verdicts.known_failures import KnownFailures
+from dcp_conformance.harness.verdicts.known_failures import load as load_known_failures
+from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 
 _LETTERS = {"S": "storage", "E": "engine", "P": "planners", "F": "torch's format", "U": "utilities"}
 PACKAGE = "dcp_conformance.suites"

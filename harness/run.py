@@ -16,14 +16,14 @@ from typing import Any
 from dcp_conformance.harness.backend.locate import locate
 from dcp_conformance.harness.backend.resolve import Description
 from dcp_conformance.harness.certificate.events import EventLog
-from dcp_conformance.harness.certificate.ownership import Applicability, applicability, owned_letters
 from dcp_conformance.harness.cluster import Cluster, ClusterConfig, Outcome, Raised, Returned
 from dcp_conformance.harness.contract import LEVELS, Catalogue, Clause
 from dcp_conformance.harness.errors import UsageError
-from dcp_conformance.harness.judge import Bench, Judge
 from dcp_conformance.harness.laws.verbs import described
 from dcp_conformance.harness.options import Options
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part
+from dcp_conformance.harness.verdicts.judge import Bench, Judge
+from dcp_conformance.harness.verdicts.ownership import Applicability, applicability, owned_letters
 
 # The scale level stores values beyond 4 GiB; below this much memory it is run only when it is named.
 SCALE_MEMORY = 12 << 30

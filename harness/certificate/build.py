@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dcp_conformance.harness.certificate.cleaning import Cleaner
 from dcp_conformance.harness.certificate.events import RunEvents
-from dcp_conformance.harness.certificate.known_failures import KnownFailure, KnownFailures
-from dcp_conformance.harness.certificate.levels import LevelResult, exit_code, level_results
-from dcp_conformance.harness.certificate.ownership import Supplies
 from dcp_conformance.harness.certificate.redact import secret_values
 from dcp_conformance.harness.certificate.schema import SCHEMA, validate
 from dcp_conformance.harness.certificate.sorting import SortedClauses, sort_clauses
-from dcp_conformance.harness.certificate.verdict import NOT_EXERCISED, ClauseResult, Verdict
 from dcp_conformance.harness.contract import LETTERS
 from dcp_conformance.harness.states import checklist
+from dcp_conformance.harness.verdicts.known_failures import KnownFailure, KnownFailures
+from dcp_conformance.harness.verdicts.levels import LevelResult, exit_code, level_results
+from dcp_conformance.harness.verdicts.ownership import Supplies
+from dcp_conformance.harness.verdicts.verdict import NOT_EXERCISED, ClauseResult, Verdict
 
 if TYPE_CHECKING:
     from dcp_conformance.harness.contract import Catalogue

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from dcp_conformance.harness.certificate.known_failures import KnownFailure
 from dcp_conformance.harness.certificate.redact import redact, redact_mapping
 from dcp_conformance.harness.certificate.tables import Table
-from dcp_conformance.harness.certificate.verdict import CaseOutcome, Finding
+from dcp_conformance.harness.verdicts.known_failures import KnownFailure
+from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Finding
 
 # Of a long text the start says what happened, and the end of a traceback or an output says why.
 _START, _END = 4_000, 12_000

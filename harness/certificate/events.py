@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from dcp_conformance.harness.certificate.tables import Table, merged
-from dcp_conformance.harness.certificate.verdict import CaseOutcome, Verdict
+from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 
 
 class EventLog:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
-from dcp_conformance.harness.certificate.known_failures import KnownFailure, KnownFailures, known_of
-from dcp_conformance.harness.certificate.levels import pytest_word
 from dcp_conformance.harness.certificate.prose import broken_lines, plain
-from dcp_conformance.harness.certificate.verdict import NOT_EXERCISED, CaseOutcome, Column
+from dcp_conformance.harness.verdicts.known_failures import KnownFailure, KnownFailures, known_of
+from dcp_conformance.harness.verdicts.levels import pytest_word
+from dcp_conformance.harness.verdicts.verdict import NOT_EXERCISED, CaseOutcome, Column
 
 # What XML 1.0 cannot hold, even escaped.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

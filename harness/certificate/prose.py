@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from dcp_conformance.harness.certificate.verdict import CaseOutcome, Verdict
+from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 
 NARROWEST = 40
 # The certificate has all of it; a terminal shows the end, where a traceback says what happened.

@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, get_args
 
-from dcp_conformance.harness.certificate.levels import State
-from dcp_conformance.harness.certificate.verdict import ENGINE, KNOWN, NOT_EXERCISED, Verdict
 from dcp_conformance.harness.contract import LETTERS, LEVELS, Strength
+from dcp_conformance.harness.verdicts.levels import State
+from dcp_conformance.harness.verdicts.verdict import ENGINE, KNOWN, NOT_EXERCISED, Verdict
 
 SCHEMA = "dcp-conformance/certificate/1"
 

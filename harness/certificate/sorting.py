@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dcp_conformance.harness.certificate.known_failures import KnownFailures
-from dcp_conformance.harness.certificate.ownership import Supplies, applicability
-from dcp_conformance.harness.certificate.verdict import CaseOutcome, ClauseResult, Verdict, clause_result
 from dcp_conformance.harness.contract import Strength
+from dcp_conformance.harness.verdicts.known_failures import KnownFailures
+from dcp_conformance.harness.verdicts.ownership import Supplies, applicability
+from dcp_conformance.harness.verdicts.verdict import CaseOutcome, ClauseResult, Verdict, clause_result
 
 if TYPE_CHECKING:
     from dcp_conformance.harness.contract import Catalogue, Clause

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dcp_conformance.harness.certificate.levels import LevelResult
 from dcp_conformance.harness.certificate.prose import broken_lines, count, labelled, one_line, paragraph, plain
 from dcp_conformance.harness.certificate.tables import table_lines
-from dcp_conformance.harness.certificate.verdict import CaseOutcome, Verdict
+from dcp_conformance.harness.verdicts.levels import LevelResult
+from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 
 if TYPE_CHECKING:
     from dcp_conformance.harness.contract import Clause

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from dcp_conformance.harness.certificate.known_failures import KnownFailures, known_of
-from dcp_conformance.harness.certificate.levels import LevelResult, exit_code, level_results
 from dcp_conformance.harness.certificate.schema import validate
-from dcp_conformance.harness.certificate.verdict import (
+from dcp_conformance.harness.contract import Clause, Strength
+from dcp_conformance.harness.verdicts.known_failures import KnownFailures, known_of
+from dcp_conformance.harness.verdicts.levels import LevelResult, exit_code, level_results
+from dcp_conformance.harness.verdicts.verdict import (
     NOT_EXERCISED,
     CaseOutcome,
     ClauseResult,
@@ -16,7 +17,6 @@ from dcp_conformance.harness.certificate.verdict import (
     Verdict,
     clause_result,
 )
-from dcp_conformance.harness.contract import Clause, Strength
 
 
 def verify(certificate: Mapping[str, Any]) -> list[str]:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from dcp_conformance.harness.certificate.blame import below_storage, decide, delegating
-from dcp_conformance.harness.certificate.verdict import Verdict
+from dcp_conformance.harness.verdicts.blame import below_storage, decide, delegating
+from dcp_conformance.harness.verdicts.verdict import Verdict
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dcp_conformance.harness.certificate.schema import validate
-from dcp_conformance.harness.certificate.verdict import Finding
 from dcp_conformance.harness.certificate.verify import verify
+from dcp_conformance.harness.verdicts.verdict import Finding
 from tests.certificate.samples import (
     Description,
     certificate,

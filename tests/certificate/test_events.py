@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dcp_conformance.harness.certificate.events import EventLog, read_events
-from dcp_conformance.harness.certificate.verdict import Verdict
+from dcp_conformance.harness.verdicts.verdict import Verdict
 from tests.certificate.samples import outcome
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcp_conformance.harness.certificate.junit import junit_xml
-from dcp_conformance.harness.certificate.verdict import Finding
+from dcp_conformance.harness.verdicts.verdict import Finding
 from tests.certificate.samples import certificate, clause, entries, eventful, known, outcome
 
 

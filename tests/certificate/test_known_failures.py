@@ -4,9 +4,9 @@ import datetime
 
 import pytest
 
-from dcp_conformance.harness.certificate.known_failures import KnownFailure, load
 from dcp_conformance.harness.contract import Catalogue
 from dcp_conformance.harness.errors import UsageError
+from dcp_conformance.harness.verdicts.known_failures import KnownFailure, load
 from tests.certificate.samples import clause, entries, known, outcome
 
 CATALOGUE = Catalogue([clause("FIN-01"), clause("FIN-02"), clause("DUR-01", level="durability")])

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from dcp_conformance.harness.certificate.levels import LevelResult, exit_code, level_results, pytest_word, worst_word
-from dcp_conformance.harness.certificate.verdict import clause_result
 from dcp_conformance.harness.contract import LEVELS
+from dcp_conformance.harness.verdicts.levels import LevelResult, exit_code, level_results, pytest_word, worst_word
+from dcp_conformance.harness.verdicts.verdict import clause_result
 from tests.certificate.samples import clause, entries, known, outcome
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dcp_conformance.harness.certificate.ownership import applicability, owned_letters
+from dcp_conformance.harness.verdicts.ownership import applicability, owned_letters
 from tests.certificate.samples import Description, clause
 
 STORAGE = Description(letters=("S", "F"))

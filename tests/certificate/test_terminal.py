@@ -14,7 +14,7 @@ import pytest
 from dcp_conformance.harness.certificate.junit import junit_xml
 from dcp_conformance.harness.certificate.prose import encodable, one_line, plain
 from dcp_conformance.harness.certificate.terminal import explain_lines, failure_lines, summary_lines
-from dcp_conformance.harness.certificate.verdict import Finding
+from dcp_conformance.harness.verdicts.verdict import Finding
 from tests.certificate.samples import (
     Description,
     certificate,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcp_conformance.harness.certificate.verdict import CaseOutcome, Finding, Verdict, clause_result
+from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Finding, Verdict, clause_result
 from tests.certificate.samples import clause, entries, known, outcome
 
 CLAUSE = clause("FIN-01")

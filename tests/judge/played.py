@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dcp_conformance.harness.certificate.ownership import Applicability
-from dcp_conformance.harness.certificate.verdict import CaseOutcome
 from dcp_conformance.harness.cluster import Event, Outcome, Returned
 from dcp_conformance.harness.contract import Clause, Strength
-from dcp_conformance.harness.judge import Bench, Judge
 from dcp_conformance.harness.laws.verbs import Broken
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
 from dcp_conformance.harness.subject.subject import Subject
+from dcp_conformance.harness.verdicts.judge import Bench, Judge
+from dcp_conformance.harness.verdicts.ownership import Applicability
+from dcp_conformance.harness.verdicts.verdict import CaseOutcome
 
 OWNED = Applicability("owned")
 

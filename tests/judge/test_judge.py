@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from dcp_conformance.harness.certificate.ownership import Applicability
-from dcp_conformance.harness.certificate.verdict import Verdict
-from dcp_conformance.harness.hangs import HANG_BUDGET, LEAST_PER_HANG
-from dcp_conformance.harness.judge import Judge
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, SubjectSpec
 from dcp_conformance.harness.subject.subject import Subject
+from dcp_conformance.harness.verdicts.hang_budget import HANG_BUDGET, LEAST_PER_HANG
+from dcp_conformance.harness.verdicts.judge import Judge
+from dcp_conformance.harness.verdicts.ownership import Applicability
+from dcp_conformance.harness.verdicts.verdict import Verdict
 from tests.judge.played import OWNED, PlayedRanks, body, clause, judged, storage_calls
 
 CONTROL = "dcp_conformance.harness.control"
@@ -105,8 +105,8 @@ def judge_with(error: Exception) -> Verdict:
 
 
 def bench_judge(second: str | None = None) -> Judge:
-    from dcp_conformance.harness.judge import Bench
     from dcp_conformance.harness.subject.spec import Part
+    from dcp_conformance.harness.verdicts.judge import Bench
 
     bench = Bench(
         backend=Part(reference="mine"), letters=frozenset("S"), engine=Part(reference=TORCH_ENGINE),
@@ -178,7 +178,7 @@ def test_a_backend_that_hangs_everywhere_is_not_waited_for_for_ever() -> None:
 def test_hangs_that_leave_a_case_undecided_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
     judge = bench_judge()
     clock = itertools.count(0.0, HANG_BUDGET)
-    monkeypatch.setattr("dcp_conformance.harness.judge.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("dcp_conformance.harness.verdicts.judge.time.monotonic", lambda: next(clock))
 
     def arranged_in_vain(subject: Subject) -> None:
         subject.run(1, "played:scenario")

@@ -27,13 +27,13 @@ from typing import Any
 
 import pytest
 
-from dcp_conformance.harness.certificate.ownership import applicability
-from dcp_conformance.harness.certificate.verdict import CaseOutcome, Verdict
 from dcp_conformance.harness.contract import Clause
-from dcp_conformance.harness.judge import Judge
 from dcp_conformance.harness.plugin import SUITES, Conformance, case_name
 from dcp_conformance.harness.run import Run, Surveyed, bench, survey
 from dcp_conformance.harness.subject.subject import Subject
+from dcp_conformance.harness.verdicts.judge import Judge
+from dcp_conformance.harness.verdicts.ownership import applicability
+from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 from tests.mutants.registry import Mutant, mutants
 from tests.variants.registry import variants
 

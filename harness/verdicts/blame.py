@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dcp_conformance.harness.certificate.verdict import Column, Verdict
+from dcp_conformance.harness.verdicts.verdict import Column, Verdict
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dcp_conformance.harness.certificate.blame import decide, delegating
-from dcp_conformance.harness.certificate.ownership import Applicability
 from dcp_conformance.harness.certificate.tables import Table
-from dcp_conformance.harness.certificate.verdict import CaseOutcome, Finding, Verdict
 from dcp_conformance.harness.contract import Clause
-from dcp_conformance.harness.hangs import LEAST_PER_HANG, HangBudget
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
 from dcp_conformance.harness.subject.subject import RunOnRanks, Subject
+from dcp_conformance.harness.verdicts.blame import decide, delegating
+from dcp_conformance.harness.verdicts.hang_budget import LEAST_PER_HANG, HangBudget
+from dcp_conformance.harness.verdicts.ownership import Applicability
+from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Finding, Verdict
 
 CONTROL = Part(reference="dcp_conformance.harness.control")
 # The calls that prove that the storage itself was at work; others (reset, set_up) a stand-in could answer too.

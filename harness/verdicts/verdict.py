@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from dcp_conformance.harness.certificate.known_failures import KnownFailure, KnownFailures
     from dcp_conformance.harness.contract import Clause
+    from dcp_conformance.harness.verdicts.known_failures import KnownFailure, KnownFailures
 
 Column = Literal["backend", "engine"]
 NOT_EXERCISED = "not exercised"

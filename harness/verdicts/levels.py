@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dcp_conformance.harness.certificate.verdict import (
+from dcp_conformance.harness.contract import LEVELS
+from dcp_conformance.harness.verdicts.verdict import (
     ENGINE,
     KNOWN,
     NOT_EXERCISED,
@@ -15,7 +16,6 @@ from dcp_conformance.harness.certificate.verdict import (
     Column,
     Verdict,
 )
-from dcp_conformance.harness.contract import LEVELS
 
 State = Literal["held", "lost", "not decided", "not run"]
 PytestWord = Literal["passed", "skipped", "xfailed", "failed", "error"]

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcp_conformance.harness.certificate.verdict import CaseOutcome, Verdict
 from dcp_conformance.harness.errors import UsageError
+from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 
 if sys.version_info >= (3, 11):
     import tomllib
