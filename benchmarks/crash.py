@@ -21,7 +21,7 @@ from dcp_conformance.harness.certificate.tables import Row, table_lines
 from dcp_conformance.harness.cluster import Cluster, ClusterConfig
 from dcp_conformance.harness.cluster.config import ONE_THREAD
 from dcp_conformance.harness.laws.verbs import Untestable, returned
-from dcp_conformance.harness.run import Surveyed
+from dcp_conformance.harness.run.run import Surveyed
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
 from dcp_conformance.harness.subject.subject import Subject
 from dcp_conformance.suites.durability import crashes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dcp_conformance.harness.marks import MARKERS
+from dcp_conformance.harness.run.marks import MARKERS
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from dcp_conformance import HOME
 
-PLUGIN = "dcp_conformance.harness.plugin"
+PLUGIN = "dcp_conformance.harness.run.plugin"
 PACKAGE = "dcp_conformance.suites"
 SUITES = (HOME / "suites").resolve()
 

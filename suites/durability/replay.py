@@ -15,7 +15,7 @@ from pathlib import Path
 from dcp_conformance.harness.cluster import Cluster, ClusterConfig
 from dcp_conformance.harness.laws.verbs import returned
 from dcp_conformance.harness.recording.operations import Recording, load
-from dcp_conformance.harness.run import Surveyed
+from dcp_conformance.harness.run.run import Surveyed
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
 from dcp_conformance.harness.subject.subject import Subject
 from dcp_conformance.suites.durability.crashes import MOST_SECONDS, NEW, OLD, on_ranks

@@ -25,7 +25,7 @@ def check_their_folders():
     assert [module.OWNER for module in (fixtures, harness, suites)] == ["them"] * 3
 
 def check_that_nothing_of_ours_is_loaded(pytestconfig):
-    assert not pytestconfig.pluginmanager.has_plugin("dcp_conformance.harness.plugin")
+    assert not pytestconfig.pluginmanager.has_plugin("dcp_conformance.harness.run.plugin")
     ours = {name for name in sys.modules if name.startswith("dcp_conformance")}
     assert ours <= {"dcp_conformance", "dcp_conformance.entry"} and "torch" not in sys.modules
 """

@@ -20,7 +20,7 @@ from dcp_conformance.harness.cluster import Cluster, ClusterConfig, Outcome, Rai
 from dcp_conformance.harness.contract import LEVELS, Catalogue, Clause
 from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.laws.verbs import described
-from dcp_conformance.harness.options import Options
+from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part
 from dcp_conformance.harness.verdicts.judge import Bench, Judge
 from dcp_conformance.harness.verdicts.ownership import Applicability, applicability, owned_letters

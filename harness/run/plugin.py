@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from dcp_conformance import HOME
-from dcp_conformance.harness import options as option_list
 from dcp_conformance.harness.backend.locate import locate
 from dcp_conformance.harness.backend.server import Server
 from dcp_conformance.harness.certificate import terminal
@@ -24,12 +23,13 @@ from dcp_conformance.harness.certificate.prose import encodable
 from dcp_conformance.harness.certificate.redact import redact
 from dcp_conformance.harness.contract import Clause, load_catalogue
 from dcp_conformance.harness.errors import UsageError
-from dcp_conformance.harness.explain import explanation
-from dcp_conformance.harness.finish import Finish, secrets
 from dcp_conformance.harness.laws.verbs import HarnessFault
-from dcp_conformance.harness.marks import MARKERS
-from dcp_conformance.harness.options import Options
-from dcp_conformance.harness.run import Run
+from dcp_conformance.harness.run import options as option_list
+from dcp_conformance.harness.run.closing import Finish, secrets
+from dcp_conformance.harness.run.explain import explanation
+from dcp_conformance.harness.run.marks import MARKERS
+from dcp_conformance.harness.run.options import Options
+from dcp_conformance.harness.run.run import Run
 from dcp_conformance.harness.scratch import choose_scratch, filesystem_type
 from dcp_conformance.harness.subject.subject import Subject
 from dcp_conformance.harness.verdicts import levels

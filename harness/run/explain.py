@@ -8,7 +8,7 @@ from pathlib import Path
 from dcp_conformance import HOME
 from dcp_conformance.harness.certificate import terminal
 from dcp_conformance.harness.contract import Clause
-from dcp_conformance.harness.finish import last_certificate
+from dcp_conformance.harness.run.closing import last_certificate
 
 # Present in a clone only: mutants belong to the project's own tests and are not installed.
 MUTANTS = (HOME / "suites").resolve().parent / "tests" / "mutants"

@@ -15,8 +15,8 @@ from dcp_conformance.harness.certificate.facts import machine
 from dcp_conformance.harness.certificate.junit import junit_xml
 from dcp_conformance.harness.certificate.redact import secret_values
 from dcp_conformance.harness.errors import UsageError
-from dcp_conformance.harness.options import Options
-from dcp_conformance.harness.run import Run
+from dcp_conformance.harness.run.options import Options
+from dcp_conformance.harness.run.run import Run
 from dcp_conformance.harness.scratch import discard_scratch, filesystem_type
 from dcp_conformance.harness.verdicts.known_failures import KnownFailures
 

@@ -1,0 +1,1 @@
+"""One pytest process: options, collection, its part of a run and its end."""
