@@ -42,7 +42,7 @@ if root not in sys.path:
     sys.path.insert(0, root)
 sys.path.extend(entry for entry in extra if entry not in sys.path)
 del sys.argv[1:]
-from dcp_conformance.harness.cluster.server import main
+from dcp_conformance.harness.cluster.fork_server import main
 main(fd, driver)
 """
 
