@@ -8,8 +8,9 @@ from typing import Any
 
 from dcp_conformance.harness.cluster import Outcome, Raised
 from dcp_conformance.harness.laws.verbs import Untestable, returned
-from dcp_conformance.harness.recording import operations, replay
+from dcp_conformance.harness.recording import operations
 from dcp_conformance.harness.recording.operations import Recording
+from dcp_conformance.harness.replay import disk
 from dcp_conformance.harness.subject.subject import Subject
 
 TABLE = "File operations were seen by"
@@ -34,7 +35,7 @@ def recording(subject: Subject, path: str) -> Recording:
         raise Untestable(f"files are changed in a way that cannot be recorded: {opaque.describe()}")
     if not any(item.call == "write" and not item.failed for item in found.operations):
         raise Untestable("nothing was written where its checkpoint ids are")
-    wrong = replay.everything(found)
+    wrong = disk.everything(found)
     if wrong:
         raise Untestable(f"the recording does not give what is on the disk: {wrong}")
     return found

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dcp_conformance.harness.laws.verbs import Broken
 from dcp_conformance.harness.recording.operations import Recording
-from dcp_conformance.harness.recording.states import State
+from dcp_conformance.harness.replay.states import State
 from dcp_conformance.harness.subject.subject import Subject
 from dcp_conformance.suites.durability.crashes import Exploration, Loaded, Situation, confirm
 

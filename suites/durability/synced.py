@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from dcp_conformance.harness.laws.verbs import Broken, Untestable
 from dcp_conformance.harness.recording.operations import Operation, Recording
-from dcp_conformance.harness.recording.replay import Disk
+from dcp_conformance.harness.replay.disk import Disk
 
 _NAMING = ("rename", "exchange", "link", "symlink")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from dcp_conformance.harness.recording.inodes import Content
 from dcp_conformance.harness.recording.operations import Operation, Recording
-from dcp_conformance.harness.recording.replay import Disk
+from dcp_conformance.harness.replay.disk import Disk
+from dcp_conformance.harness.replay.inodes import Content
 
 Line = tuple[Any, ...]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from dcp_conformance.harness.recording import probe
 from dcp_conformance.harness.recording.client import Watching, link
 from dcp_conformance.harness.recording.operations import load
 from dcp_conformance.harness.recording.policy import Policy, Rule, decoded, encoded
+from dcp_conformance.harness.replay import probe
 from tests.recording.children import in_child, raised
 
 notified = pytest.mark.skipif(bool(probe.why_not_notified()), reason=probe.why_not_notified() or "-")

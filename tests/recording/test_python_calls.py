@@ -11,7 +11,7 @@ from dcp_conformance.harness.recording import interposer, kernel
 from dcp_conformance.harness.recording.client import Watching
 from dcp_conformance.harness.recording.operations import load
 from dcp_conformance.harness.recording.policy import Rule
-from dcp_conformance.harness.recording.replay import everything
+from dcp_conformance.harness.replay.disk import everything
 from tests.recording import writers
 from tests.recording.children import in_child, raised
 

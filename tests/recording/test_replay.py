@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dcp_conformance.harness.recording.inodes import Change, played
-from dcp_conformance.harness.recording.replay import Disk, difference, everything
+from dcp_conformance.harness.replay.disk import Disk, difference, everything
+from dcp_conformance.harness.replay.inodes import Change, played
 from tests.recording.made import committed, recording
 
 

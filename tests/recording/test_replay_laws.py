@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dcp_conformance.harness.recording.operations import load
-from dcp_conformance.harness.recording.states import State
+from dcp_conformance.harness.replay.states import State
 from dcp_conformance.suites.durability import crash_laws
 from dcp_conformance.suites.durability.crash_laws import counter_example
 from dcp_conformance.suites.durability.crashes import Exploration, Loaded, Situation, _chosen

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from dcp_conformance.harness.recording.inodes import Change, Node
-from dcp_conformance.harness.recording.losses import PAGE, SECTOR, data_losses, losses, name_losses
-from dcp_conformance.harness.recording.replay import Disk
+from dcp_conformance.harness.replay.disk import Disk
+from dcp_conformance.harness.replay.inodes import Change, Node
+from dcp_conformance.harness.replay.losses import PAGE, SECTOR, data_losses, losses, name_losses
 from tests.recording.made import recording
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dcp_conformance.harness.recording.operations import read_tree
-from dcp_conformance.harness.recording.rebuild import rebuild
+from dcp_conformance.harness.replay.rebuild import rebuild
 
 
 def test_what_was_there_is_gone_and_what_was_asked_for_is_there(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dcp_conformance.harness.recording import states
-from dcp_conformance.harness.recording.states import Window
+from dcp_conformance.harness.replay import states
+from dcp_conformance.harness.replay.states import Window
 from tests.recording.made import committed, recording
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dcp_conformance.harness.recording import probe
 from dcp_conformance.harness.recording.operations import Recording, load
-from dcp_conformance.harness.recording.replay import everything
+from dcp_conformance.harness.replay import probe
+from dcp_conformance.harness.replay.disk import everything
 from tests.recording.writers import DECLARED, SEEN
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,8 +11,8 @@ from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.laws.verbs import described, of_subject
 from dcp_conformance.harness.recording.client import Watching
-from dcp_conformance.harness.recording.inodes import Content
-from dcp_conformance.harness.recording.rebuild import rebuild
+from dcp_conformance.harness.replay.inodes import Content
+from dcp_conformance.harness.replay.rebuild import rebuild
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session

@@ -13,7 +13,7 @@ from typing import Any
 from dcp_conformance.harness.recording import operations
 from dcp_conformance.harness.recording.operations import Operation, Recording
 from dcp_conformance.harness.recording.policy import Rule
-from dcp_conformance.harness.recording.replay import Disk, UnplayableError
+from dcp_conformance.harness.replay.disk import Disk, UnplayableError
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session

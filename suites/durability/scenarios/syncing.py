@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from dcp_conformance.harness.recording import operations, replay
+from dcp_conformance.harness.recording import operations
 from dcp_conformance.harness.recording.operations import Recording
-from dcp_conformance.harness.recording.rebuild import rebuild
+from dcp_conformance.harness.replay import disk
+from dcp_conformance.harness.replay.rebuild import rebuild
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, pattern
 from dcp_conformance.harness.subject.session import Session
@@ -78,7 +79,7 @@ def commits(session: Session, ranks: int, recordings: list[tuple[str, str]]) -> 
 
 def _first_that_loads(session: Session, ranks: int, place: str, recording: Recording) -> int | None:
     def loads(count: int) -> bool:
-        disk = replay.Disk(recording.before)
+        disk = disk.Disk(recording.before)
         for operation in recording.operations[:count]:
             disk.play(operation)
         rebuild(folder_of(session, place), disk.tree())

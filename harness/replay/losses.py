@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dcp_conformance.harness.recording.inodes import NameChange, Node, played
-from dcp_conformance.harness.recording.replay import Disk
+from dcp_conformance.harness.replay.disk import Disk
+from dcp_conformance.harness.replay.inodes import NameChange, Node, played
 
 SECTOR, PAGE = 512, 4096
 # Of a long list of un-synced changes, so many are tried alone; the others behave alike.

@@ -15,8 +15,8 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterable, Mapping
 
-from dcp_conformance.harness.recording.inodes import Change, Content, Folders, NameChange, Node
 from dcp_conformance.harness.recording.operations import Operation, Recording
+from dcp_conformance.harness.replay.inodes import Change, Content, Folders, NameChange, Node
 
 ROOT = 0
 _MOST_LINKS = 20

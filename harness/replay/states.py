@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dcp_conformance.harness.recording.inodes import Content
-from dcp_conformance.harness.recording.losses import losses
 from dcp_conformance.harness.recording.operations import Operation, Recording
-from dcp_conformance.harness.recording.replay import Disk
+from dcp_conformance.harness.replay.disk import Disk
+from dcp_conformance.harness.replay.inodes import Content
+from dcp_conformance.harness.replay.losses import losses
 
 MOST_MOMENTS = 120
 
@@ -73,7 +73,7 @@ def killed(recording: Recording, *, number: int = 0, first: int = 0, returned: i
 
 
 def power_cut(recording: Recording, *, journal: bool, number: int = 0, returned: int | None = None) -> Iterator[State]:
-    """The states that a power cut leaves, by one of the two models of harness.recording.replay.
+    """The states that a power cut leaves, by one of the two models of harness.replay.disk.
 
     Of more than MOST_MOMENTS, those after writes are left out first.
     """

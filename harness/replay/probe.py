@@ -16,7 +16,7 @@ from dcp_conformance.harness.recording import syscalls
 _LIMIT = 30.0
 _TRIAL = """
 import sys; sys.path.insert(0, sys.argv[2])
-from dcp_conformance.harness.recording.probe import trial
+from dcp_conformance.harness.replay.probe import trial
 trial(sys.argv[1])
 """
 
@@ -41,7 +41,7 @@ def trial(folder: str) -> None:
     from dcp_conformance.harness.recording.client import link
     from dcp_conformance.harness.recording.operations import load
     from dcp_conformance.harness.recording.policy import Rule
-    from dcp_conformance.harness.recording.replay import everything
+    from dcp_conformance.harness.replay.disk import everything
 
     base = Path(folder)
     watched = base / "watched"

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from dcp_conformance.harness.recording.inodes import Content
+from dcp_conformance.harness.replay.inodes import Content
 
 
 def rebuild(folder: Path, tree: Mapping[str, Content]) -> None:
