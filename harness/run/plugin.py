@@ -1,7 +1,7 @@
 """Pytest glue and nothing else: options, collection, one verdict per case, the certificate at the end.
 
-The rules live elsewhere: harness.verdicts.judge decides, harness.certificate reports. `dcp_conformance.entry` loads this
-module, and only in runs that name our suites.
+The rules live elsewhere: harness.verdicts.judge decides, harness.certificate reports. `dcp_conformance.entry` loads
+this module, and only in runs that name our suites.
 """
 
 from __future__ import annotations

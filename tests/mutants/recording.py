@@ -111,11 +111,11 @@ class _NoFolders(control.Writer):
     """Syncs files, and not the folders that name them."""
 
     def write_data(self, plan: Any, planner: Any) -> Any:
-        with mock.patch.object(control_objects, "_sync_folder", lambda folder: None):
+        with mock.patch.object(objects, "_sync_folder", lambda folder: None):
             return super().write_data(plan, planner)
 
     def finish(self, metadata: Any, results: Any) -> None:
-        with mock.patch.object(control_objects, "_sync_folder", lambda folder: None):
+        with mock.patch.object(objects, "_sync_folder", lambda folder: None):
             super().finish(metadata, results)
 
 

@@ -79,10 +79,10 @@ def commits(session: Session, ranks: int, recordings: list[tuple[str, str]]) -> 
 
 def _first_that_loads(session: Session, ranks: int, place: str, recording: Recording) -> int | None:
     def loads(count: int) -> bool:
-        disk = disk.Disk(recording.before)
+        played = disk.Disk(recording.before)
         for operation in recording.operations[:count]:
-            disk.play(operation)
-        rebuild(folder_of(session, place), disk.tree())
+            played.play(operation)
+        rebuild(folder_of(session, place), played.tree())
         wanted = whole(ranks)
         target = blank(wanted)
         inside = apart(session, place)
