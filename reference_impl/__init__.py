@@ -6,10 +6,11 @@ The files are torch's: each reads what the other wrote. Start reading at ``save.
 
 from __future__ import annotations
 
-from dcp_conformance.reference_impl.async_save import AsyncCheckpointerType, AsyncSaveResponse, async_save
+from dcp_conformance.reference_impl.engine.async_save import AsyncCheckpointerType, AsyncSaveResponse, async_save
+from dcp_conformance.reference_impl.engine.load import load, load_state_dict
+from dcp_conformance.reference_impl.engine.save import save, save_state_dict
+from dcp_conformance.reference_impl.engine.staging import AsyncStager, DefaultStager, StagingOptions
 from dcp_conformance.reference_impl.errors import ConcurrentSaveError, CorruptCheckpointError, UnknownVersionError
-from dcp_conformance.reference_impl.filesystem_reader import FileSystemReader
-from dcp_conformance.reference_impl.filesystem_writer import FileSystemWriter
 from dcp_conformance.reference_impl.interchange import (
     BytesStorageMetadata,
     CheckpointException,
@@ -33,12 +34,11 @@ from dcp_conformance.reference_impl.interchange import (
     WriteItemType,
     WriteResult,
 )
-from dcp_conformance.reference_impl.load import load, load_state_dict
-from dcp_conformance.reference_impl.plan_load import DefaultLoadPlanner
-from dcp_conformance.reference_impl.plan_save import DefaultSavePlanner
-from dcp_conformance.reference_impl.rebuild_planner import load_keys
-from dcp_conformance.reference_impl.save import save, save_state_dict
-from dcp_conformance.reference_impl.staging import AsyncStager, DefaultStager, StagingOptions
+from dcp_conformance.reference_impl.planners.plan_load import DefaultLoadPlanner
+from dcp_conformance.reference_impl.planners.plan_save import DefaultSavePlanner
+from dcp_conformance.reference_impl.planners.rebuild_planner import load_keys
+from dcp_conformance.reference_impl.storage.filesystem_reader import FileSystemReader
+from dcp_conformance.reference_impl.storage.filesystem_writer import FileSystemWriter
 
 __version__ = "1.0"
 

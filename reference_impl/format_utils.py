@@ -7,17 +7,17 @@ from typing import Any
 
 import torch
 
-from dcp_conformance.reference_impl.coordination import Crew
-from dcp_conformance.reference_impl.filesystem_reader import FileSystemReader
-from dcp_conformance.reference_impl.filesystem_writer import FileSystemWriter
+from dcp_conformance.reference_impl.engine.load import load_plainly
+from dcp_conformance.reference_impl.engine.save import save
 from dcp_conformance.reference_impl.interchange import Metadata, StateDict, TensorProperties, TensorStorageMetadata
-from dcp_conformance.reference_impl.load import load_plainly
-from dcp_conformance.reference_impl.plan_load import DefaultLoadPlanner
-from dcp_conformance.reference_impl.read_items import whole_chunk
-from dcp_conformance.reference_impl.rebuild_planner import RebuildLoadPlanner
-from dcp_conformance.reference_impl.save import save
-from dcp_conformance.reference_impl.shards import is_tensor
-from dcp_conformance.reference_impl.torch_file_reader import BroadcastingTorchSaveReader, read_torch_file
+from dcp_conformance.reference_impl.planners.plan_load import DefaultLoadPlanner
+from dcp_conformance.reference_impl.planners.rebuild_planner import RebuildLoadPlanner
+from dcp_conformance.reference_impl.ranks.crew import Crew
+from dcp_conformance.reference_impl.storage.filesystem_reader import FileSystemReader
+from dcp_conformance.reference_impl.storage.filesystem_writer import FileSystemWriter
+from dcp_conformance.reference_impl.storage.torch_file_reader import BroadcastingTorchSaveReader, read_torch_file
+from dcp_conformance.reference_impl.values.read_items import whole_chunk
+from dcp_conformance.reference_impl.values.shards import is_tensor
 
 __all__ = ["BroadcastingTorchSaveReader", "DynamicMetaLoadPlanner", "dcp_to_torch_save", "torch_save_to_dcp"]
 

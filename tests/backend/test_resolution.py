@@ -185,8 +185,8 @@ def test_an_engine_that_was_made_elsewhere_is_the_engine_of_the_module_that_has_
     backend = author.resolves(author.writes(pair("My"), made, planner))
 
     assert (backend.save.func.__module__, backend.load.__module__) == (
-        "dcp_conformance.reference_impl.save",
-        "dcp_conformance.reference_impl.load",
+        "dcp_conformance.reference_impl.engine.save",
+        "dcp_conformance.reference_impl.engine.load",
     )
     assert list(backend.utilities) == ["DefaultSavePlanner"]
 

@@ -16,8 +16,8 @@ import torch.distributed as dist
 from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
 from dcp_conformance.reference_impl import AsyncCheckpointerType, DefaultStager, StagingOptions
-from dcp_conformance.reference_impl.coordination import Crew
-from dcp_conformance.reference_impl.save import SaveRun
+from dcp_conformance.reference_impl.engine.save import SaveRun
+from dcp_conformance.reference_impl.ranks.crew import Crew
 from tests.mutants.making import engine, storage
 
 BREAKS = {

@@ -15,8 +15,9 @@ import torch.distributed as dist
 
 from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
-from dcp_conformance.reference_impl import CheckpointException, coordination, failures
+from dcp_conformance.reference_impl import CheckpointException
 from dcp_conformance.reference_impl.errors import RankMissingError
+from dcp_conformance.reference_impl.ranks import crew, envelopes
 from tests.mutants.making import engine, storage
 
 BREAKS = {
@@ -171,7 +172,7 @@ def _demanding(state_dict: Any, *, storage_writer: Any, **kwargs: Any) -> Any:
 
 def _naive_seal(error: BaseException) -> Any:
     pickle.dumps(error)
-    return failures.seal(error)
+    return envelopes.seal(error)
 
 
 def _naive(call: Call) -> Call:

@@ -14,7 +14,9 @@ from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter, Hug
 from torch.distributed.checkpoint.metadata import Metadata
 
 from dcp_conformance import reference_impl
-from dcp_conformance.reference_impl import metadata_records, plan_load, read_items
+from dcp_conformance.reference_impl.files import metadata_records
+from dcp_conformance.reference_impl.planners import plan_load
+from dcp_conformance.reference_impl.values import read_items
 from tests.mutants.making import engine, torch_storage
 
 BREAKS = {

@@ -15,7 +15,7 @@ from torch.distributed.checkpoint.metadata import TensorProperties
 from torch.distributed.checkpoint.utils import _ReaderView
 
 from dcp_conformance import reference_impl
-from dcp_conformance.reference_impl import legacy, plan_load
+from dcp_conformance.reference_impl.planners import legacy, plan_load
 from tests.mutants.making import engine, torch_storage
 
 BREAKS = {

@@ -132,7 +132,7 @@ class _WholeTensors(DefaultSavePlanner):
         def whole(item: Any) -> int:
             return 1 if item.tensor_data is None else 8 * int(torch.tensor(item.tensor_data.size).prod())
 
-        with mock.patch("dcp_conformance.reference_impl.dedup.written_bytes", whole):
+        with mock.patch("dcp_conformance.reference_impl.values.dedup.written_bytes", whole):
             return super().create_global_plan(all_plans)
 
 
@@ -159,8 +159,10 @@ class _TrustsChunks(DefaultSavePlanner):
 
     def create_global_plan(self, all_plans: list[SavePlan]) -> Any:
         with (
-            mock.patch("dcp_conformance.reference_impl.plan_save.coverage_errors", lambda *_args, **_kwargs: []),
-            mock.patch("dcp_conformance.reference_impl.plan_save.agreement_errors", lambda *_args: []),
+            mock.patch(
+                "dcp_conformance.reference_impl.planners.plan_save.coverage_errors", lambda *_args, **_kwargs: []
+            ),
+            mock.patch("dcp_conformance.reference_impl.planners.plan_save.agreement_errors", lambda *_args: []),
         ):
             return super().create_global_plan(all_plans)
 

@@ -11,8 +11,9 @@ import torch.distributed as dist
 
 from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
-from dcp_conformance.reference_impl import CheckpointException, coordination
-from dcp_conformance.reference_impl.coordination import Crew
+from dcp_conformance.reference_impl import CheckpointException
+from dcp_conformance.reference_impl.ranks import crew
+from dcp_conformance.reference_impl.ranks.crew import Crew
 from tests.mutants.making import engine, storage
 
 BREAKS = {
@@ -136,7 +137,7 @@ def _impatient(state_dict: Any, **kwargs: Any) -> Any:
         work.wait(datetime.timedelta(seconds=4))
         return gather(item, *args, group=group, **rest)
 
-    with mock.patch.object(coordination.dist, "gather_object", gather_soon):
+    with mock.patch.object(crew.dist, "gather_object", gather_soon):
         return reference_impl.save(state_dict, **kwargs)
 
 

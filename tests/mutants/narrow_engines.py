@@ -16,8 +16,8 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.tensor import DTensor
 
 from dcp_conformance import reference_impl
-from dcp_conformance.reference_impl.shards import parts
-from dcp_conformance.reference_impl.turns import Turn
+from dcp_conformance.reference_impl.ranks.turns import Turn
+from dcp_conformance.reference_impl.values.shards import parts
 from tests.mutants.global_plan import planned
 from tests.mutants.making import engine
 from tests.mutants.partial import loading
@@ -51,7 +51,7 @@ class _Volumes(reference_impl.DefaultSavePlanner):
     """Chunks that hold as many elements as their tensor fill it."""
 
     def create_global_plan(self, all_plans: Any) -> Any:
-        with mock.patch("dcp_conformance.reference_impl.validate.first_self_overlap", lambda chunks: None):
+        with mock.patch("dcp_conformance.reference_impl.values.validate.first_self_overlap", lambda chunks: None):
             return super().create_global_plan(all_plans)
 
 
@@ -66,7 +66,7 @@ def _save_at_once(state_dict: Any, **kwargs: Any) -> Any:
 @functools.wraps(reference_impl.async_save)
 def _by_id(state_dict: Any, *, checkpoint_id: Any = None, **kwargs: Any) -> Any:
     """Saves to two ids have nothing to do with each other, so why should they wait?"""
-    module = importlib.import_module("dcp_conformance.reference_impl.async_save")
+    module = importlib.import_module("dcp_conformance.reference_impl.engine.async_save")
     with mock.patch.object(module, "Turn", lambda key: Turn((key, str(checkpoint_id)))):
         return reference_impl.async_save(state_dict, checkpoint_id=checkpoint_id, **kwargs)
 

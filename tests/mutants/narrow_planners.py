@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from dcp_conformance import reference_impl
-from dcp_conformance.reference_impl import flatten as flattening
-from dcp_conformance.reference_impl import plan_load, plan_save
+from dcp_conformance.reference_impl.planners import plan_load, plan_save
+from dcp_conformance.reference_impl.values import flatten as flattening
 from tests.mutants.global_plan import planned
 from tests.mutants.nesting import _with
 from tests.mutants.objects import _Loading

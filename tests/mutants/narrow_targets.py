@@ -7,7 +7,7 @@ from typing import Any
 from unittest import mock
 
 from dcp_conformance import reference_impl
-from dcp_conformance.reference_impl import stateful_tree
+from dcp_conformance.reference_impl.values import stateful_tree
 from tests.mutants.making import engine
 
 BREAKS = {

@@ -15,8 +15,8 @@ from torch.distributed.checkpoint.state_dict_loader import _load_state_dict_from
 
 from dcp_conformance import reference_impl
 from dcp_conformance.harness.backend.record import Backend
-from dcp_conformance.reference_impl import flatten as flattening
-from dcp_conformance.reference_impl import plan_load, plan_save
+from dcp_conformance.reference_impl.planners import plan_load, plan_save
+from dcp_conformance.reference_impl.values import flatten as flattening
 from tests.mutants.making import engine, storage
 from tests.mutants.partial import loading
 

@@ -16,7 +16,7 @@ from torch.distributed.checkpoint.planner import LoadItemType
 from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
 from dcp_conformance.reference_impl.errors import CorruptCheckpointError
-from dcp_conformance.reference_impl.local_files import LocalBlob, LocalFiles, resolve_folder
+from dcp_conformance.reference_impl.files.local_files import LocalBlob, LocalFiles, resolve_folder
 from tests.mutants.making import engine, storage, torch_storage
 
 BREAKS = {

@@ -20,7 +20,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
 from dcp_conformance import reference_impl as ref
-from dcp_conformance.reference_impl import process_writer
+from dcp_conformance.reference_impl.storage import process_writer
 from tests.reference_impl.ranks import outcome, run_ranks
 from tests.reference_impl.test_interop import sharded
 

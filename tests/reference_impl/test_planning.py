@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from dcp_conformance import reference_impl as ref
-from dcp_conformance.reference_impl.dedup import assign_owners
-from dcp_conformance.reference_impl.dtypes import holds_every_value
-from dcp_conformance.reference_impl.flatten import flatten
-from dcp_conformance.reference_impl.read_items import tensor_read_items
+from dcp_conformance.reference_impl.values.dedup import assign_owners
+from dcp_conformance.reference_impl.values.dtypes import holds_every_value
+from dcp_conformance.reference_impl.values.flatten import flatten
+from dcp_conformance.reference_impl.values.read_items import tensor_read_items
 from tests.reference_impl.ranks import outcome
 
 

@@ -17,7 +17,8 @@ import torch
 import torch.distributed.checkpoint as dcp
 
 from dcp_conformance import reference_impl as ref
-from dcp_conformance.reference_impl import checksum, filesystem_reader, local_files
+from dcp_conformance.reference_impl.files import checksum, local_files
+from dcp_conformance.reference_impl.storage import filesystem_reader
 from tests.reference_impl.ranks import outcome
 
 
@@ -474,7 +475,7 @@ def test_a_small_part_of_a_large_entry_takes_little_memory(tmp_path: Path, monke
 
     class Rows(ref.DefaultLoadPlanner):
         def create_local_plan(self) -> ref.LoadPlan:
-            from dcp_conformance.reference_impl.read_items import tensor_read_items
+            from dcp_conformance.reference_impl.values.read_items import tensor_read_items
 
             entry: Any = self.metadata.state_dict_metadata["t"]  # type: ignore[union-attr]
             return ref.LoadPlan(tensor_read_items("t", entry, chunks))

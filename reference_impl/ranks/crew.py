@@ -21,8 +21,8 @@ from typing import Any, Generic, TypeVar
 
 import torch.distributed as dist
 
-from dcp_conformance.reference_impl.failures import Envelope, checkpoint_exception, release_frames, seal
-from dcp_conformance.reference_impl.roll_call import RollCall
+from dcp_conformance.reference_impl.ranks.envelopes import Envelope, checkpoint_exception, release_frames, seal
+from dcp_conformance.reference_impl.ranks.roll_call import RollCall
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -23,10 +23,8 @@ from typing import IO, Any
 import torch
 from torch.futures import Future
 
-from dcp_conformance.reference_impl.calls import takes
-from dcp_conformance.reference_impl.entry_reader import memory_of
-from dcp_conformance.reference_impl.entry_writer import compact
-from dcp_conformance.reference_impl.failures import Envelope, seal
+from dcp_conformance.reference_impl.files.entry_reader import memory_of
+from dcp_conformance.reference_impl.files.entry_writer import compact
 from dcp_conformance.reference_impl.interchange import (
     Metadata,
     MetadataIndex,
@@ -39,6 +37,8 @@ from dcp_conformance.reference_impl.interchange import (
     WriteItemType,
     WriteResult,
 )
+from dcp_conformance.reference_impl.ranks.calls import takes
+from dcp_conformance.reference_impl.ranks.envelopes import Envelope, seal
 
 #: Alignment of each value in the shared file: enough for every dtype.
 _ALIGN = 64

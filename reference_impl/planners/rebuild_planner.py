@@ -8,12 +8,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from dcp_conformance.reference_impl.coordination import Crew
-from dcp_conformance.reference_impl.detection import choose_reader
-from dcp_conformance.reference_impl.flatten import rebuild, set_path, stored_structure
+from dcp_conformance.reference_impl.engine.detection import choose_reader
+from dcp_conformance.reference_impl.engine.load import load_plainly
 from dcp_conformance.reference_impl.interchange import Metadata, StateDict, StorageReader, TensorStorageMetadata
-from dcp_conformance.reference_impl.load import load_plainly
-from dcp_conformance.reference_impl.plan_load import DefaultLoadPlanner
+from dcp_conformance.reference_impl.planners.plan_load import DefaultLoadPlanner
+from dcp_conformance.reference_impl.ranks.crew import Crew
+from dcp_conformance.reference_impl.values.flatten import rebuild, set_path, stored_structure
 
 
 class RebuildLoadPlanner(DefaultLoadPlanner):

@@ -10,8 +10,6 @@ import torch
 import torch.distributed as dist
 from torch.futures import Future
 
-from dcp_conformance.reference_impl.coordination import Crew, current_crew
-from dcp_conformance.reference_impl.flatten import flatten
 from dcp_conformance.reference_impl.interchange import (
     LoadItemType,
     LoadPlan,
@@ -21,7 +19,9 @@ from dcp_conformance.reference_impl.interchange import (
     StateDict,
     StorageReader,
 )
-from dcp_conformance.reference_impl.plan_load import narrow
+from dcp_conformance.reference_impl.planners.plan_load import narrow
+from dcp_conformance.reference_impl.ranks.crew import Crew, current_crew
+from dcp_conformance.reference_impl.values.flatten import flatten
 
 
 class BroadcastingTorchSaveReader(StorageReader):

@@ -11,9 +11,8 @@ from typing import Any
 
 import torch.distributed as dist
 
-from dcp_conformance.reference_impl.calls import second_positional, set_up_save_planner, set_up_writer
-from dcp_conformance.reference_impl.coordination import FINISH, Crew, Outcome
-from dcp_conformance.reference_impl.detection import UsageError, choose_writer
+from dcp_conformance.reference_impl.engine.detection import UsageError, choose_writer
+from dcp_conformance.reference_impl.engine.observe import logged
 from dcp_conformance.reference_impl.interchange import (
     CheckpointException,
     Metadata,
@@ -23,10 +22,11 @@ from dcp_conformance.reference_impl.interchange import (
     StorageWriter,
     WriteResult,
 )
-from dcp_conformance.reference_impl.observe import logged
-from dcp_conformance.reference_impl.plan_save import DefaultSavePlanner
-from dcp_conformance.reference_impl.stateful_tree import require_mapping, unwrapped
-from dcp_conformance.reference_impl.turns import Turn
+from dcp_conformance.reference_impl.planners.plan_save import DefaultSavePlanner
+from dcp_conformance.reference_impl.ranks.calls import second_positional, set_up_save_planner, set_up_writer
+from dcp_conformance.reference_impl.ranks.crew import FINISH, Crew, Outcome
+from dcp_conformance.reference_impl.ranks.turns import Turn
+from dcp_conformance.reference_impl.values.stateful_tree import require_mapping, unwrapped
 
 
 @second_positional("storage_writer")

@@ -19,10 +19,12 @@ from typing import Any
 
 from torch.futures import Future
 
-from dcp_conformance.reference_impl import naming
 from dcp_conformance.reference_impl.errors import ConcurrentSaveError
-from dcp_conformance.reference_impl.extensions import StreamTransform
-from dcp_conformance.reference_impl.file_jobs import FileJob, run_jobs, split
+from dcp_conformance.reference_impl.files import naming
+from dcp_conformance.reference_impl.files.extensions import StreamTransform
+from dcp_conformance.reference_impl.files.file_jobs import FileJob, run_jobs, split
+from dcp_conformance.reference_impl.files.local_files import LocalFiles, resolve_folder, usable_folder
+from dcp_conformance.reference_impl.files.metadata_pickle import dump_metadata
 from dcp_conformance.reference_impl.interchange import (
     FORMAT_VERSION,
     BytesStorageMetadata,
@@ -34,8 +36,6 @@ from dcp_conformance.reference_impl.interchange import (
     StorageWriter,
     WriteResult,
 )
-from dcp_conformance.reference_impl.local_files import LocalFiles, resolve_folder, usable_folder
-from dcp_conformance.reference_impl.metadata_pickle import dump_metadata
 
 logger = logging.getLogger("reference_impl")
 
@@ -51,7 +51,7 @@ class FileSystemWriter(StorageWriter):
         per_thread_copy_ahead: accepted for compatibility; without effect.
         cache_staged_state_dict: accepted for compatibility; without effect.
         overwrite: False refuses to save over a committed checkpoint.
-        _extensions: transforms for the stored bytes, see ``reference_impl.extensions``.
+        _extensions: transforms for the stored bytes, see ``reference_impl.files.extensions``.
 
     Raises:
         ValueError: for a thread count below 1.

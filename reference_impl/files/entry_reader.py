@@ -17,13 +17,13 @@ from typing import Any
 
 import torch
 
-from dcp_conformance.reference_impl import checksum
-from dcp_conformance.reference_impl.archive import Memory, TensorLayout, find_tensor
-from dcp_conformance.reference_impl.dtypes import holds_every_value
 from dcp_conformance.reference_impl.errors import CorruptCheckpointError
+from dcp_conformance.reference_impl.files import checksum
+from dcp_conformance.reference_impl.files.archive import Memory, TensorLayout, find_tensor
+from dcp_conformance.reference_impl.files.local_files import LocalBlob
 from dcp_conformance.reference_impl.interchange import LoadItemType, LoadPlanner, MetadataIndex, ReadItem, StorageInfo
-from dcp_conformance.reference_impl.local_files import LocalBlob
-from dcp_conformance.reference_impl.plan_load import narrow
+from dcp_conformance.reference_impl.planners.plan_load import narrow
+from dcp_conformance.reference_impl.values.dtypes import holds_every_value
 
 #: Entries up to this size are read whole, with one read; finding the elements first takes several.
 _SMALL = 1 << 18

@@ -8,9 +8,6 @@ from typing import Any
 
 import torch
 
-from dcp_conformance.reference_impl.dedup import assign_owners
-from dcp_conformance.reference_impl.dtypes import refuse_unstorable
-from dcp_conformance.reference_impl.flatten import Flat, Path, flatten, merge_planner_data, refuse_read_only
 from dcp_conformance.reference_impl.interchange import (
     BytesStorageMetadata,
     Metadata,
@@ -23,8 +20,11 @@ from dcp_conformance.reference_impl.interchange import (
     WriteItem,
     WriteItemType,
 )
-from dcp_conformance.reference_impl.shards import find_part, is_tensor, write_items
-from dcp_conformance.reference_impl.validate import agreement_errors, coverage_errors, raise_if
+from dcp_conformance.reference_impl.values.dedup import assign_owners
+from dcp_conformance.reference_impl.values.dtypes import refuse_unstorable
+from dcp_conformance.reference_impl.values.flatten import Flat, Path, flatten, merge_planner_data, refuse_read_only
+from dcp_conformance.reference_impl.values.shards import find_part, is_tensor, write_items
+from dcp_conformance.reference_impl.values.validate import agreement_errors, coverage_errors, raise_if
 
 
 class DefaultSavePlanner(SavePlanner):

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import torch.distributed as dist
 
-from dcp_conformance.reference_impl.failures import safe_text
-from dcp_conformance.reference_impl.naming import without_credentials
+from dcp_conformance.reference_impl.files.naming import without_credentials
+from dcp_conformance.reference_impl.ranks.envelopes import safe_text
 
 #: No handler is attached: information needs one of the user's, and errors appear on standard error by Python's default.
 logger = logging.getLogger("reference_impl")

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from dcp_conformance.reference_impl.flatten import Path, child_key
 from dcp_conformance.reference_impl.interchange import BytesStorageMetadata, Metadata
-from dcp_conformance.reference_impl.stateful_tree import is_stateful
+from dcp_conformance.reference_impl.values.flatten import Path, child_key
+from dcp_conformance.reference_impl.values.stateful_tree import is_stateful
 
 
 def legacy_sources(missing: Iterable[str], paths: Mapping[str, Path], metadata: Metadata) -> dict[str, list[str]]:

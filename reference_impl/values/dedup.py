@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dcp_conformance.reference_impl.boxes import volume
 from dcp_conformance.reference_impl.interchange import MetadataIndex, SavePlan, WriteItem
+from dcp_conformance.reference_impl.values.boxes import volume
 
 #: For each (name, offset) the ranks that hold it, ascending, with their item.
 Holders = dict[MetadataIndex, dict[int, WriteItem]]

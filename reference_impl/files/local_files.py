@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from dcp_conformance.reference_impl.errors import CorruptCheckpointError
-from dcp_conformance.reference_impl.naming import temporary_name
+from dcp_conformance.reference_impl.files.naming import temporary_name
 
 try:
     import fcntl

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from dcp_conformance.reference_impl.boxes import first_self_overlap, overlap, overlapping_pairs, volume
 from dcp_conformance.reference_impl.interchange import (
     ChunkStorageMetadata,
     LoadItemType,
@@ -12,6 +11,7 @@ from dcp_conformance.reference_impl.interchange import (
     ReadItem,
     TensorStorageMetadata,
 )
+from dcp_conformance.reference_impl.values.boxes import first_self_overlap, overlap, overlapping_pairs, volume
 
 
 def whole_chunk(size: torch.Size) -> ChunkStorageMetadata:

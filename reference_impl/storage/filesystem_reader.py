@@ -8,9 +8,12 @@ from typing import Any
 
 from torch.futures import Future
 
-from dcp_conformance.reference_impl.entry_reader import EntryReader
 from dcp_conformance.reference_impl.errors import CorruptCheckpointError
-from dcp_conformance.reference_impl.extensions import decoder
+from dcp_conformance.reference_impl.files.entry_reader import EntryReader
+from dcp_conformance.reference_impl.files.extensions import decoder
+from dcp_conformance.reference_impl.files.local_files import LocalFiles, resolve_folder, usable_folder
+from dcp_conformance.reference_impl.files.metadata_pickle import parse_metadata
+from dcp_conformance.reference_impl.files.naming import metadata_name
 from dcp_conformance.reference_impl.interchange import (
     LoadPlan,
     LoadPlanner,
@@ -21,9 +24,6 @@ from dcp_conformance.reference_impl.interchange import (
     StorageMeta,
     StorageReader,
 )
-from dcp_conformance.reference_impl.local_files import LocalFiles, resolve_folder, usable_folder
-from dcp_conformance.reference_impl.metadata_pickle import parse_metadata
-from dcp_conformance.reference_impl.naming import metadata_name
 
 
 class FileSystemReader(StorageReader):

@@ -18,15 +18,15 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from dcp_conformance.reference_impl.coordination import Crew
-from dcp_conformance.reference_impl.detection import choose_writer
-from dcp_conformance.reference_impl.failures import release_frames, seal
+from dcp_conformance.reference_impl.engine.detection import choose_writer
+from dcp_conformance.reference_impl.engine.observe import logged, logger
+from dcp_conformance.reference_impl.engine.save import SaveRun, turn_key
+from dcp_conformance.reference_impl.engine.staging import AsyncStager, DefaultStager, StagingOptions
 from dcp_conformance.reference_impl.interchange import Metadata, SavePlanner, StateDict, StorageWriter
-from dcp_conformance.reference_impl.observe import logged, logger
-from dcp_conformance.reference_impl.save import SaveRun, turn_key
-from dcp_conformance.reference_impl.staging import AsyncStager, DefaultStager, StagingOptions
-from dcp_conformance.reference_impl.stateful_tree import require_mapping, unwrapped
-from dcp_conformance.reference_impl.turns import Turn
+from dcp_conformance.reference_impl.ranks.crew import Crew
+from dcp_conformance.reference_impl.ranks.envelopes import release_frames, seal
+from dcp_conformance.reference_impl.ranks.turns import Turn
+from dcp_conformance.reference_impl.values.stateful_tree import require_mapping, unwrapped
 
 
 class AsyncCheckpointerType(enum.Enum):
@@ -179,7 +179,7 @@ def _writer_finder(
     def find() -> StorageWriter:
         chosen = found if found is not None else choose_writer(writer, checkpoint_id)
         if kind is AsyncCheckpointerType.PROCESS:
-            from dcp_conformance.reference_impl.process_writer import ProcessWriter
+            from dcp_conformance.reference_impl.storage.process_writer import ProcessWriter
 
             return ProcessWriter(chosen)
         return chosen

@@ -15,10 +15,10 @@ from typing import IO, Any
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
 from dcp_conformance.reference_impl.errors import CorruptCheckpointError
-from dcp_conformance.reference_impl.filesystem_reader import FileSystemReader
-from dcp_conformance.reference_impl.filesystem_writer import FileSystemWriter
-from dcp_conformance.reference_impl.local_files import LocalFiles, resolve_folder
-from dcp_conformance.reference_impl.naming import without_credentials
+from dcp_conformance.reference_impl.files.local_files import LocalFiles, resolve_folder
+from dcp_conformance.reference_impl.files.naming import without_credentials
+from dcp_conformance.reference_impl.storage.filesystem_reader import FileSystemReader
+from dcp_conformance.reference_impl.storage.filesystem_writer import FileSystemWriter
 
 
 class RemoteFiles:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dcp_conformance.reference_impl.boxes import first_self_overlap, in_bounds, volume
 from dcp_conformance.reference_impl.interchange import (
     Metadata,
     MetadataIndex,
@@ -12,6 +11,7 @@ from dcp_conformance.reference_impl.interchange import (
     TensorStorageMetadata,
     WriteItem,
 )
+from dcp_conformance.reference_impl.values.boxes import first_self_overlap, in_bounds, volume
 
 #: A message names this many problems at most.
 _SHOWN = 10

@@ -12,8 +12,6 @@ import torch.distributed as dist
 from torch.distributed._shard.sharded_tensor import ShardedTensor
 from torch.distributed.tensor import DTensor
 
-from dcp_conformance.reference_impl.dtypes import holds_every_value, unstorable
-from dcp_conformance.reference_impl.flatten import Flat, Path, flatten, set_path, stored_structure
 from dcp_conformance.reference_impl.interchange import (
     BytesStorageMetadata,
     LoadPlan,
@@ -24,10 +22,12 @@ from dcp_conformance.reference_impl.interchange import (
     StateDict,
     TensorStorageMetadata,
 )
-from dcp_conformance.reference_impl.legacy import legacy_sources, take_out
-from dcp_conformance.reference_impl.objects import load_object
-from dcp_conformance.reference_impl.read_items import object_read_item, tensor_read_items
-from dcp_conformance.reference_impl.shards import chunk_list, find_part, is_tensor
+from dcp_conformance.reference_impl.planners.legacy import legacy_sources, take_out
+from dcp_conformance.reference_impl.values.dtypes import holds_every_value, unstorable
+from dcp_conformance.reference_impl.values.flatten import Flat, Path, flatten, set_path, stored_structure
+from dcp_conformance.reference_impl.values.objects import load_object
+from dcp_conformance.reference_impl.values.read_items import object_read_item, tensor_read_items
+from dcp_conformance.reference_impl.values.shards import chunk_list, find_part, is_tensor
 
 logger = logging.getLogger("reference_impl")
 
@@ -42,7 +42,7 @@ class DefaultLoadPlanner(LoadPlanner):
         flatten_sharded_tensors: accepted for compatibility; nested ShardedTensors are always understood.
         allow_partial_load: skip keys of the template that the checkpoint lacks instead of failing.
         allow_lossy_conversion: load into a dtype that cannot hold every stored value (narrowing, complex to real).
-        trusted: False refuses objects that need more than plain types; see ``reference_impl.objects``.
+        trusted: False refuses objects that need more than plain types; see ``reference_impl.values.objects``.
     """
 
     def __init__(

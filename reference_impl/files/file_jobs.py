@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
-from dcp_conformance.reference_impl.dedup import written_bytes
-from dcp_conformance.reference_impl.entry_writer import EntryWriter
-from dcp_conformance.reference_impl.extensions import StreamTransform
+from dcp_conformance.reference_impl.files.entry_writer import EntryWriter
+from dcp_conformance.reference_impl.files.extensions import StreamTransform
+from dcp_conformance.reference_impl.files.local_files import LocalFiles
 from dcp_conformance.reference_impl.interchange import SavePlanner, WriteItem, WriteResult
-from dcp_conformance.reference_impl.local_files import LocalFiles
+from dcp_conformance.reference_impl.values.dedup import written_bytes
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import torch
 
-from dcp_conformance.reference_impl.boxes import in_bounds
 from dcp_conformance.reference_impl.errors import CorruptCheckpointError, UnknownVersionError
 from dcp_conformance.reference_impl.interchange import (
     BytesStorageMetadata,
@@ -19,6 +18,7 @@ from dcp_conformance.reference_impl.interchange import (
     TensorProperties,
     TensorStorageMetadata,
 )
+from dcp_conformance.reference_impl.values.boxes import in_bounds
 
 T = TypeVar("T")
 

@@ -6,9 +6,9 @@ import importlib
 import os
 from typing import Any, TypeVar
 
-from dcp_conformance.reference_impl.filesystem_reader import FileSystemReader
-from dcp_conformance.reference_impl.filesystem_writer import FileSystemWriter
 from dcp_conformance.reference_impl.interchange import StorageReader, StorageWriter
+from dcp_conformance.reference_impl.storage.filesystem_reader import FileSystemReader
+from dcp_conformance.reference_impl.storage.filesystem_writer import FileSystemWriter
 
 CheckpointId = str | os.PathLike[str]
 S = TypeVar("S", StorageReader, StorageWriter)
@@ -50,7 +50,7 @@ def _choose(given: S | None, checkpoint_id: CheckpointId | None, candidates: lis
 
 def _candidates(local: type[Any], remote: str) -> list[type[Any]]:
     try:
-        storage = importlib.import_module("dcp_conformance.reference_impl.fsspec_storage")
+        storage = importlib.import_module("dcp_conformance.reference_impl.storage.fsspec_storage")
     except ImportError:  # fsspec is not installed
         return [local]
     return [local, getattr(storage, remote)]

@@ -12,16 +12,16 @@ from typing import Any
 
 import torch.distributed as dist
 
-from dcp_conformance.reference_impl.calls import second_positional, set_up_reader, takes
-from dcp_conformance.reference_impl.coordination import Crew
-from dcp_conformance.reference_impl.detection import choose_reader
+from dcp_conformance.reference_impl.engine.detection import choose_reader
+from dcp_conformance.reference_impl.engine.observe import logged
+from dcp_conformance.reference_impl.engine.save import settle_storage, turn_key
 from dcp_conformance.reference_impl.errors import CorruptCheckpointError, UnknownVersionError
 from dcp_conformance.reference_impl.interchange import LoadPlan, LoadPlanner, Metadata, StateDict, StorageReader
-from dcp_conformance.reference_impl.observe import logged
-from dcp_conformance.reference_impl.plan_load import DefaultLoadPlanner
-from dcp_conformance.reference_impl.save import settle_storage, turn_key
-from dcp_conformance.reference_impl.stateful_tree import LoadTarget, require_mapping
-from dcp_conformance.reference_impl.turns import Turn
+from dcp_conformance.reference_impl.planners.plan_load import DefaultLoadPlanner
+from dcp_conformance.reference_impl.ranks.calls import second_positional, set_up_reader, takes
+from dcp_conformance.reference_impl.ranks.crew import Crew
+from dcp_conformance.reference_impl.ranks.turns import Turn
+from dcp_conformance.reference_impl.values.stateful_tree import LoadTarget, require_mapping
 
 
 @second_positional("storage_reader")

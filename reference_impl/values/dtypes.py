@@ -9,7 +9,7 @@ import torch
 from torch.distributed._shard.sharded_tensor import ShardedTensor
 from torch.distributed.tensor import DTensor
 
-from dcp_conformance.reference_impl.shards import in_mesh, local_part
+from dcp_conformance.reference_impl.values.shards import in_mesh, local_part
 
 #: Sub-byte integers, raw bits and quantized types: torch.save or copying does not keep their values.
 _UNSTORABLE = re.compile(r"torch\.(u?int[1-7]|bits\w+|qu?int\w+)$")

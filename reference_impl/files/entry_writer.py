@@ -9,10 +9,10 @@ from typing import IO, Any
 
 import torch
 
-from dcp_conformance.reference_impl import checksum
-from dcp_conformance.reference_impl.dtypes import unstorable
-from dcp_conformance.reference_impl.extensions import StreamTransform
+from dcp_conformance.reference_impl.files import checksum
+from dcp_conformance.reference_impl.files.extensions import StreamTransform
 from dcp_conformance.reference_impl.interchange import SavePlanner, StorageInfo, WriteItem, WriteItemType, WriteResult
+from dcp_conformance.reference_impl.values.dtypes import unstorable
 
 
 class EntryWriter:

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 
 from dcp_conformance.reference_impl.errors import CorruptCheckpointError, UnknownVersionError
+from dcp_conformance.reference_impl.files.metadata_records import Record, metadata_of
 from dcp_conformance.reference_impl.interchange import Metadata
-from dcp_conformance.reference_impl.metadata_records import Record, metadata_of
 
 #: Python's default when torch began to write this file; readable by all releases.
 _PROTOCOL = 4

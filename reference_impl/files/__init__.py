@@ -1,0 +1,1 @@
+"""Bytes on disk: entries, archives, checksums, metadata, names."""

@@ -1,0 +1,1 @@
+"""Storage writers and readers: the local file system, fsspec, torch's own files."""

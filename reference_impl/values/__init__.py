@@ -1,0 +1,1 @@
+"""Pure functions over values and boxes: shards, dtypes, nesting, overlaps."""
