@@ -30,8 +30,8 @@ class RunOnRanks(Protocol):
 class scenarios:  # noqa: N801 (reads as a verb where it is used)
     """The functions of a module by name, without importing it: ranks need torch, the pytest process does not.
 
-    `on_ranks = scenarios("suites.core.scenarios.values")`, then `on_ranks.round_trip` is
-    "dcp_conformance.suites.core.scenarios.values:round_trip".
+    `on_ranks = scenarios("suites.core.values.on_ranks_values")`, then `on_ranks.round_trip` is
+    "dcp_conformance.suites.core.values.on_ranks_values:round_trip".
     """
 
     def __init__(self, module: str) -> None:

@@ -1,0 +1,1 @@
+"""Commit: finish, and replacing a checkpoint."""

@@ -1,0 +1,1 @@
+"""Loading: partial loads, in place, Stateful."""

@@ -1,0 +1,35 @@
+"""Containers that hold Stateful objects beside plain values, and objects for which nothing is stored."""
+
+from __future__ import annotations
+
+import pytest
+
+from dcp_conformance.harness.laws.verbs import NotApplicable, holds, returned, same
+from dcp_conformance.harness.subject.subject import Subject, scenarios
+
+on_ranks = scenarios("dcp_conformance.suites.core.loading.on_ranks_in_place_mixed")
+
+
+@pytest.mark.clauses("INPL-02")
+def test_mappings_stay_where_they_hold_a_stateful_object_too(subject: Subject) -> None:
+    [observed] = returned(subject.run(1, on_ranks.mixed_mappings_stay))
+    if observed is None:
+        raise NotApplicable("the storage takes no objects, and an engine may store a nested Stateful as one")
+    found, replaced = observed
+    same([found], "the plain values")
+    holds(not replaced, f"the load put other mappings in the place of {replaced}", kind="identity", rank=0)
+
+
+@pytest.mark.clauses("INPL-05")
+@pytest.mark.parametrize("partial", (False, True), ids=("strict", "partial"))
+@pytest.mark.parametrize("state", ("empty", "tensors"))
+def test_stateful_entry_is_asked_and_handed_its_state_whatever_there_is_to_read(
+    subject: Subject, state: str, partial: bool
+) -> None:
+    [observed] = returned(subject.run(1, on_ranks.calls_alone, state, partial))
+    if observed is None:
+        raise NotApplicable("nobody can ask this engine for a partial load: it supplies no planners by torch's names")
+    saved, loaded = observed
+    holds(saved == ["state_dict"], f"a save made these calls of a Stateful: {saved}", kind="calls", rank=0)
+    wanted = ["state_dict", "load_state_dict"]
+    holds(loaded == wanted, f"a load made these calls of a Stateful: {loaded}", kind="calls", rank=0)

@@ -1,0 +1,1 @@
+"""Metadata: what it says, and how it is read."""

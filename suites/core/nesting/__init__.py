@@ -1,0 +1,1 @@
+"""Nesting: nested structures and their keys."""

@@ -1,0 +1,1 @@
+"""Values: dtypes, shapes, devices, bytes objects."""

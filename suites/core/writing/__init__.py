@@ -1,0 +1,1 @@
+"""Writing: the write phase, and determinism."""

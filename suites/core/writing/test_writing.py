@@ -1,0 +1,119 @@
+"""What a planner hands over is stored: all of it, once, from any thread, rank, layout and option."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.laws.shared_failures import failed_everywhere
+from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable, holds, reached, returned, same, succeeded
+from dcp_conformance.harness.subject.subject import Subject, scenarios
+
+on_ranks = scenarios("dcp_conformance.suites.core.writing.on_ranks_writing")
+of_sizes = scenarios("dcp_conformance.suites.core.writing.on_ranks_writing_sizes")
+LAYOUTS = (
+    "transposed", "strided", "offset", "column", "expanded", "expanded_scalar", "flipped", "channels_last", "permuted",
+    "unfolded", "conjugated", "negated", "dense_negated", "narrow_negated",
+)  # fmt: skip
+VIEW_OVERHEAD = 64 * 1024
+
+
+@pytest.mark.clauses("WRITE-01", "WRITE-06")
+@pytest.mark.worlds(1, 2)
+def test_every_item_is_stored_and_reported_once_and_its_source_left_alone(subject: Subject, world: int) -> None:
+    observed = returned(subject.run(world, on_ranks.recorded_save))
+    with subject.promise("WRITE-06"):
+        same([source for _, _, source, _ in observed], "the state after it was saved")
+    with subject.promise("WRITE-01"):
+        for rank, (planned, reported, _, _) in enumerate(observed):
+            if reported is None:
+                raise Untestable("write_data of the writer that was passed to save was never called")
+            surplus, missing = Counter(reported) - Counter(planned), Counter(planned) - Counter(reported)
+            holds(
+                not surplus and not missing,
+                f"results lack {list(missing)} and repeat or add {list(surplus)}",
+                rank=rank,
+            )
+        same([loaded for _, _, _, loaded in observed])
+
+
+@pytest.mark.clauses("WRITE-01")
+def test_any_number_of_items_is_stored(subject: Subject) -> None:
+    same(returned(subject.run(1, of_sizes.any_number_of_items)))
+
+
+@pytest.mark.clauses("WRITE-02")
+def test_data_is_taken_from_the_planner_while_writing(subject: Subject) -> None:
+    [(early, asked, loaded)] = returned(subject.run(1, on_ranks.resolve_late_and_changed))
+    holds(early == 0, f"resolve_data was called {early} times before write_data began", kind="too early")
+    holds(asked > 0, "resolve_data of the planner was never called", kind="never asked")
+    same([loaded])
+
+
+@pytest.mark.clauses("WRITE-17")
+def test_buffers_are_stored_whole_wherever_their_position_stands(subject: Subject) -> None:
+    same(returned(subject.run(1, on_ranks.buffers_at_any_position)), "what load_bytes was given")
+
+
+@pytest.mark.clauses("WRITE-03")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_exactly_the_elements_of_a_layout_are_stored(subject: Subject, layout: str) -> None:
+    observed = returned(subject.run(1, on_ranks.layout_round_trip, layout))
+    if observed == [None]:
+        raise NotApplicable("the layout needs a complex dtype, which the backend opted out of")
+    same(observed)
+
+
+@pytest.mark.clauses("WRITE-03")
+def test_layouts_of_one_memory_are_told_apart(subject: Subject) -> None:
+    same(returned(subject.run(1, on_ranks.layouts_of_one_memory)))
+
+
+@pytest.mark.clauses("WRITE-03")
+def test_layouts_are_stored_whole_whatever_their_size(subject: Subject) -> None:
+    same(returned(subject.run(1, of_sizes.layouts_at_borders)))
+
+
+@pytest.mark.clauses("WRITE-04")
+def test_small_view_of_a_large_buffer_takes_little_space(subject: Subject) -> None:
+    [sizes] = returned(subject.run(1, on_ranks.stored_bytes_of_view))
+    if sizes is None:
+        raise Untestable("the stored bytes cannot be reached")
+    view, clone = sizes
+    holds(
+        view <= clone + VIEW_OVERHEAD, f"a view of one element took {view} bytes, and its clone {clone}", kind="space"
+    )
+
+
+@pytest.mark.clauses("WRITE-07")
+@pytest.mark.worlds(1, 2)
+def test_every_option_set_gives_the_same_values(subject: Subject, world: int) -> None:
+    for rank, sets in enumerate(returned(subject.run(world, on_ranks.every_option_set))):
+        for options, attempt, found in sets:
+            succeeded(attempt, f"a save with {options} and its load", rank=rank)
+            same([found], f"the state loaded after a save with {options}")
+
+
+@pytest.mark.clauses("WRITE-08")
+@pytest.mark.worlds(1, 2)
+def test_failed_write_future_fails_the_save(subject: Subject, world: int) -> None:
+    last = world - 1
+    outcomes = subject.run(world, on_ranks.save_with_failed_future, Fault(phase="write_data_future", ranks=(last,)))
+    attempts = returned(outcomes)
+    reached(outcomes, "write_data_future", (last,))
+    failed_everywhere(attempts)
+
+
+@pytest.mark.clauses("WRITE-11")
+@pytest.mark.parametrize("busy", (0, 1), ids=("coordinator_writes", "other_rank_writes"))
+def test_rank_with_nothing_to_write_takes_part(subject: Subject, busy: int) -> None:
+    same(returned(subject.run(2, on_ranks.idle_rank, busy)))
+
+
+@pytest.mark.clauses("WRITE-12")
+@pytest.mark.worlds(2, 4)
+@pytest.mark.parametrize("descending", (False, True), ids=("first_rank_first", "last_rank_first"))
+def test_ranks_never_damage_what_other_ranks_store(subject: Subject, world: int, descending: bool) -> None:
+    same(returned(subject.run(world, on_ranks.staggered_ranks, descending)))
