@@ -7,7 +7,7 @@ import pytest
 from dcp_conformance.harness.laws.verbs import holds, refused, returned, same, succeeded
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.selections")
+on_ranks = scenarios("dcp_conformance.suites.distributed.resharding.on_ranks_selections")
 
 
 @pytest.mark.clauses("RES-14")

@@ -17,7 +17,7 @@ from dcp_conformance.harness.states.sharding import Placer, blanked, own_groups,
 from dcp_conformance.harness.states.values import coded, pattern
 from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.harness.subject.spec import Attempt, Difference
-from dcp_conformance.suites.distributed.scenarios.global_plans import Written, save_noted, written
+from dcp_conformance.suites.distributed.planning.on_ranks_global_plans import Written, save_noted, written
 
 
 def _caching(session: Session, name: str) -> Any:

@@ -10,7 +10,7 @@ from dcp_conformance.harness.laws.shared_failures import failed_everywhere
 from dcp_conformance.harness.laws.verbs import NotApplicable, holds, refused, returned
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.disagreements")
+on_ranks = scenarios("dcp_conformance.suites.distributed.planning.on_ranks_disagreements")
 
 
 def refused_by_all(found: list[Any], what: str) -> None:

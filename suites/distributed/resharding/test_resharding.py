@@ -7,7 +7,7 @@ import pytest
 from dcp_conformance.harness.laws.verbs import returned, same
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.resharding")
+on_ranks = scenarios("dcp_conformance.suites.distributed.resharding.on_ranks_resharding")
 
 
 @pytest.mark.clauses("RES-19")

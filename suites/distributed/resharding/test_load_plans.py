@@ -8,7 +8,7 @@ from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable, holds,
 from dcp_conformance.harness.subject.spec import Attempt
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.load_plans")
+on_ranks = scenarios("dcp_conformance.suites.distributed.resharding.on_ranks_load_plans")
 
 # name: (elements, stored chunks, held chunk, the reads as (stored chunk, offset in it, offset in the target, length))
 EXACT = {

@@ -12,7 +12,7 @@ from dcp_conformance.harness.laws.shared_failures import failed_everywhere, fail
 from dcp_conformance.harness.laws.verbs import Broken, Untestable, holds, reached, refused, returned, same, succeeded
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.groups")
+on_ranks = scenarios("dcp_conformance.suites.distributed.groups.on_ranks_groups")
 # Above the timeout of the groups used here, so that an engine that waits in one of them still gets to raise.
 LIMIT = 25.0
 

@@ -7,7 +7,7 @@ import pytest
 from dcp_conformance.harness.laws.verbs import holds, returned, same
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.reading")
+on_ranks = scenarios("dcp_conformance.suites.distributed.resharding.on_ranks_reading")
 
 
 @pytest.mark.clauses("RES-10")

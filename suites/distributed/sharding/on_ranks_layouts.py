@@ -9,7 +9,7 @@ from dcp_conformance.harness.states.sharding import Placer, blanked, own_groups,
 from dcp_conformance.harness.states.values import coded
 from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.harness.subject.spec import Attempt, Difference
-from dcp_conformance.suites.distributed.pairs import pair_name
+from dcp_conformance.suites.distributed.sharding.pairs import pair_name
 
 
 def save_all(session: Session) -> None:

@@ -12,8 +12,8 @@ from dcp_conformance.harness.states.sharding import Placer, own_groups
 from dcp_conformance.harness.states.values import blank, pattern
 from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.harness.subject.spec import Difference
-from dcp_conformance.suites.distributed.scenarios.global_plans import Written, save_noted, written
-from dcp_conformance.suites.distributed.scenarios.models import Net, job, seeded, stepped
+from dcp_conformance.suites.distributed.planning.on_ranks_global_plans import Written, save_noted, written
+from dcp_conformance.suites.distributed.sharding.on_ranks_models import Net, job, seeded, stepped
 
 MEBIBYTE = 1 << 20
 

@@ -8,9 +8,9 @@ import pytest
 
 from dcp_conformance.harness.laws.verbs import NotApplicable, holds, reached, refused, returned, same, succeeded
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.distributed import plans
+from dcp_conformance.suites.distributed.planning import plans
 
-on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.planners")
+on_ranks = scenarios("dcp_conformance.suites.distributed.planning.on_ranks_planners")
 
 
 def offered(values: list[Any]) -> list[Any]:

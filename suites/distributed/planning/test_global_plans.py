@@ -6,9 +6,9 @@ import pytest
 
 from dcp_conformance.harness.laws.verbs import NotApplicable, holds, returned, same
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.distributed import plans
+from dcp_conformance.suites.distributed.planning import plans
 
-on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.global_plans")
+on_ranks = scenarios("dcp_conformance.suites.distributed.planning.on_ranks_global_plans")
 
 
 @pytest.mark.clauses("GLOB-01", "GLOB-02", "REPL-03")

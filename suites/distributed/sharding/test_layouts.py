@@ -6,9 +6,9 @@ import pytest
 
 from dcp_conformance.harness.laws.verbs import returned
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.distributed.pairs import CLAUSES, judge_pairs, pairs
+from dcp_conformance.suites.distributed.sharding.pairs import CLAUSES, judge_pairs, pairs
 
-on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.layouts")
+on_ranks = scenarios("dcp_conformance.suites.distributed.sharding.on_ranks_layouts")
 WORLDS = (1, 2, 3, 4)
 
 

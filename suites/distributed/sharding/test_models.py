@@ -7,7 +7,7 @@ import pytest
 from dcp_conformance.harness.laws.verbs import Untestable, holds, returned, same
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.models")
+on_ranks = scenarios("dcp_conformance.suites.distributed.sharding.on_ranks_models")
 
 
 @pytest.mark.parametrize(

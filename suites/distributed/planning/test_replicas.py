@@ -6,9 +6,9 @@ import pytest
 
 from dcp_conformance.harness.laws.verbs import holds, returned, same
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.distributed import plans
+from dcp_conformance.suites.distributed.planning import plans
 
-on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.replicas")
+on_ranks = scenarios("dcp_conformance.suites.distributed.planning.on_ranks_replicas")
 
 
 @pytest.mark.clauses("REPL-01")

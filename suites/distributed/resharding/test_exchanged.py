@@ -7,7 +7,7 @@ import pytest
 from dcp_conformance.harness.laws.verbs import NotApplicable, holds, returned, same
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.distributed.scenarios.exchanged")
+on_ranks = scenarios("dcp_conformance.suites.distributed.resharding.on_ranks_exchanged")
 
 
 @pytest.mark.clauses("GLOB-18")

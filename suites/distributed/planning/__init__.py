@@ -1,0 +1,1 @@
+"""The global plan, duplicates, load balancing."""

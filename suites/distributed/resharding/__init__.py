@@ -1,0 +1,1 @@
+"""Load planning and resharding."""
