@@ -7,7 +7,7 @@ import pytest
 from dcp_conformance.harness.laws.verbs import Broken, holds, returned, succeeded
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.asynchronous.scenarios.overlap")
+on_ranks = scenarios("dcp_conformance.suites.asynchronous.on_ranks_overlap")
 
 
 @pytest.mark.clauses("ASYNC-09")

@@ -19,7 +19,7 @@ from dcp_conformance.harness.laws.verbs import (
 )
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.asynchronous.scenarios.processes")
+on_ranks = scenarios("dcp_conformance.suites.asynchronous.on_ranks_processes")
 NO_PROCESS = "the engine's async_save knows no background process"
 # What a broken pipe to a dead process looks like where nobody turned it into an error about saving.
 RAW = ("BrokenPipeError", "EOFError", "ConnectionError")

@@ -7,7 +7,7 @@ import pytest
 from dcp_conformance.harness.laws.verbs import NotApplicable, returned, same
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.asynchronous.scenarios.snapshot")
+on_ranks = scenarios("dcp_conformance.suites.asynchronous.on_ranks_snapshot")
 
 
 @pytest.mark.clauses("ASYNC-02")

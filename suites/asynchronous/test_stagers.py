@@ -7,7 +7,7 @@ import pytest
 from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable, holds, returned, same
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.asynchronous.scenarios.telling")
+on_ranks = scenarios("dcp_conformance.suites.asynchronous.on_ranks_telling")
 LIMIT = 25.0
 NO_STAGER = "the engine's async_save takes no stager"
 

@@ -9,7 +9,7 @@ from dcp_conformance.harness.laws.shared_failures import failed_everywhere, name
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, holds, reached, refused, returned, same
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.asynchronous.scenarios.telling")
+on_ranks = scenarios("dcp_conformance.suites.asynchronous.on_ranks_telling")
 LIMIT = 25.0
 NO_STAGER = "the engine's async_save takes no stager"
 

@@ -18,7 +18,7 @@ from dcp_conformance.harness.laws.verbs import (
 )
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.failure.scenarios.exceptions")
+on_ranks = scenarios("dcp_conformance.suites.failure.on_ranks_exceptions")
 # Torch is known to hang here; a failure is told within a moment.
 LIMIT = 8.0
 

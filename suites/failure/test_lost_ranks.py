@@ -23,7 +23,7 @@ from dcp_conformance.harness.subject.spec import Attempt
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 from dcp_conformance.suites.durability.versions import never_mixed, still_loads
 
-on_ranks = scenarios("dcp_conformance.suites.failure.scenarios.losing")
+on_ranks = scenarios("dcp_conformance.suites.failure.on_ranks_lost_ranks")
 OLD, NEW = 1, 2
 LIMIT = 18.0
 # Ranks in a set, the one that is lost, the phase, after its call. Only a coordinator runs the global steps.

@@ -9,7 +9,7 @@ from dcp_conformance.harness.laws.shared_failures import failures_of
 from dcp_conformance.harness.laws.verbs import Broken, described, reached, refused, returned
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.failure.scenarios.outside")
+on_ranks = scenarios("dcp_conformance.suites.failure.on_ranks_outside_steps")
 # Torch hangs in most of these.
 LIMIT = 6.0
 # The contract's own limit for ranks that save without collectives.

@@ -13,7 +13,7 @@ from dcp_conformance.harness.laws.verbs import holds, reached, refused, returned
 from dcp_conformance.harness.subject.spec import Attempt
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.failure.scenarios.phases")
+on_ranks = scenarios("dcp_conformance.suites.failure.on_ranks_phases")
 COORDINATOR_ONLY = ("prepare_global_plan", "finish")
 RANKS = ((0,), (1,), (2,), (3,), (1, 3))
 TELLING = ("FAIL-01", "FAIL-02", "FAIL-03", "FAIL-06", "FAIL-13")

@@ -18,7 +18,7 @@ from dcp_conformance.harness.laws.verbs import (
 )
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.failure.scenarios.planning")
+on_ranks = scenarios("dcp_conformance.suites.failure.on_ranks_planners")
 LIMIT = 10.0
 SAVE = ("create_local_plan", "create_global_plan", "finish_plan", "resolve_data")
 LOAD = ("create_local_plan", "create_global_plan", "finish_plan", "load_bytes", "resolve_tensor", "commit_tensor")

@@ -8,7 +8,7 @@ from dcp_conformance.harness.laws.verbs import NotApplicable, returned, same, su
 from dcp_conformance.harness.subject.spec import STYLES
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.failure.scenarios.wrappers")
+on_ranks = scenarios("dcp_conformance.suites.failure.on_ranks_wrappers")
 
 
 @pytest.mark.clauses("FAIL-04")

@@ -7,7 +7,7 @@ import pytest
 from dcp_conformance.harness.laws.verbs import Untestable, holds, returned, same
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.scale.scenarios.large")
+on_ranks = scenarios("dcp_conformance.suites.scale.on_ranks_large")
 LARGE_LIMIT = 540.0
 MANY_LIMIT = 120.0
 

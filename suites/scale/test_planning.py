@@ -7,7 +7,7 @@ import pytest
 from dcp_conformance.harness.laws.verbs import holds, returned
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.scale.scenarios.planning")
+on_ranks = scenarios("dcp_conformance.suites.scale.on_ranks_planning")
 
 
 @pytest.mark.clauses("RSRC-08")

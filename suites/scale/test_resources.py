@@ -7,7 +7,7 @@ import pytest
 from dcp_conformance.harness.laws.verbs import NotApplicable, holds, returned, same, succeeded
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.scale.scenarios.resources")
+on_ranks = scenarios("dcp_conformance.suites.scale.on_ranks_resources")
 MIB = 1 << 20
 
 

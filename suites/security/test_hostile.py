@@ -8,7 +8,7 @@ from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 from dcp_conformance.suites.durability.test_corruption_entries import needs_torch_format, reachable
 
-on_ranks = scenarios("dcp_conformance.suites.security.scenarios.hostile")
+on_ranks = scenarios("dcp_conformance.suites.security.on_ranks_hostile")
 
 
 @pytest.mark.below_storage

@@ -7,7 +7,7 @@ import pytest
 from dcp_conformance.harness.laws.verbs import holds, returned, same
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.security.scenarios.keys")
+on_ranks = scenarios("dcp_conformance.suites.security.on_ranks_keys")
 
 
 @pytest.mark.clauses("SEC-05")

@@ -7,7 +7,7 @@ import pytest
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable, holds, returned
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.security.scenarios.leaks")
+on_ranks = scenarios("dcp_conformance.suites.security.on_ranks_leaks")
 
 
 @pytest.mark.clauses("SEC-06")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.faults.stagers import futures
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.program import run_program
 from dcp_conformance.harness.subject.session import Session, into_subject
 from dcp_conformance.harness.subject.spec import Attempt, Difference
-from dcp_conformance.suites.asynchronous.scenarios.stagers import futures
 
 PATIENCE = 10.0
 SKEW = 0.7
@@ -53,7 +53,7 @@ def _finish(upload: Any) -> None:
 def end_right_after_saving(session: Session) -> tuple[int | None, str, Attempt, list[Difference]]:
     """A program that ends right after async_save: its exit code, its output, and what a load of the id gives then."""
     code, output = run_program(
-        session, "dcp_conformance.suites.asynchronous.scenarios.overlap:save_and_end", limit=PROGRAM_LIMIT
+        session, "dcp_conformance.suites.asynchronous.on_ranks_overlap:save_and_end", limit=PROGRAM_LIMIT
     )
     wanted = _alone()
     target = blank(wanted)

@@ -1,1 +1,0 @@
-"""What ranks do for the tests of the level asynchronous; they return observations, and judge nothing."""
