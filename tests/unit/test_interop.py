@@ -9,8 +9,8 @@ import pytest
 from dcp_conformance.harness.cluster import ExceptionRecord
 from dcp_conformance.harness.laws.verbs import Broken, HarnessFault
 from dcp_conformance.harness.subject.spec import Attempt, Difference
-from dcp_conformance.suites.compatibility import interop
-from dcp_conformance.suites.compatibility.interop import Loaded
+from dcp_conformance.suites.compatibility.files import interop
+from dcp_conformance.suites.compatibility.files.interop import Loaded
 
 HERE: dict[str, Any] = {"torch": "2.13.0+cpu", "python": [3, 11], "offers": []}
 DIFFERENCE = Difference("a", (0,), "1.0", "2.0")

@@ -6,9 +6,9 @@ import pytest
 
 from dcp_conformance.harness.laws.verbs import holds, refused, returned, same
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.compatibility.reach import reachable
+from dcp_conformance.suites.compatibility.files.reach import reachable
 
-on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.legacy")
+on_ranks = scenarios("dcp_conformance.suites.compatibility.files.on_ranks_legacy")
 
 
 @pytest.mark.clauses("FMT-08")

@@ -8,7 +8,7 @@ from dcp_conformance.harness.laws.shared_failures import failures_of
 from dcp_conformance.harness.laws.verbs import described, holds, names, returned, same
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.extensions")
+on_ranks = scenarios("dcp_conformance.suites.compatibility.extensions.on_ranks_extensions")
 
 # Two transforms that may be exchanged, and two that may not: only these tell in which order they are undone.
 CHAINS = {"one": ["turn"], "exchangeable": ["flip", "mask"], "in order": ["turn", "flip"]}

@@ -21,7 +21,7 @@ from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.suites.compatibility.scenarios.fixtures import (
+from dcp_conformance.suites.compatibility.files.on_ranks_fixtures import (
     UNFLATTENED,
     cases_in_torch_files,
     load_case,
@@ -30,7 +30,7 @@ from dcp_conformance.suites.compatibility.scenarios.fixtures import (
     unpacked,
     without,
 )
-from dcp_conformance.suites.compatibility.scenarios.torch_files import found, planted, stored_metadata
+from dcp_conformance.suites.compatibility.files.on_ranks_torch_files import found, planted, stored_metadata
 
 # Structures, dtypes and layouts of every kind, under one key each.
 PARTS = ("training", "nested", "dtypes", "layouts")

@@ -7,11 +7,11 @@ import pytest
 from dcp_conformance import fixtures
 from dcp_conformance.harness.laws.verbs import NotApplicable, returned
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.compatibility import interop
-from dcp_conformance.suites.compatibility.reach import reachable, with_safetensors
+from dcp_conformance.suites.compatibility.files import interop
+from dcp_conformance.suites.compatibility.files.reach import reachable, with_safetensors
 
-on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.fixtures")
-elsewhere = scenarios("dcp_conformance.suites.compatibility.scenarios.exchange").load_elsewhere
+on_ranks = scenarios("dcp_conformance.suites.compatibility.files.on_ranks_fixtures")
+elsewhere = scenarios("dcp_conformance.suites.compatibility.files.on_ranks_exchange").load_elsewhere
 
 RELEASES = fixtures.releases()
 

@@ -21,7 +21,7 @@ from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.sharding import own_groups
 from dcp_conformance.harness.states.values import blank
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.suites.compatibility.scenarios.torch_files import planted
+from dcp_conformance.suites.compatibility.files.on_ranks_torch_files import planted
 
 # What a case needs of a storage beyond torch's format; a storage that opted out of it is not asked for the case.
 NEEDED = {"layouts": "layouts", "rank_local": "rank_local_metadata"}

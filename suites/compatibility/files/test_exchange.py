@@ -9,11 +9,11 @@ import pytest
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, described, returned
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.compatibility import interop
-from dcp_conformance.suites.compatibility.reach import reachable
+from dcp_conformance.suites.compatibility.files import interop
+from dcp_conformance.suites.compatibility.files.reach import reachable
 
-on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.exchange")
-facts = scenarios("dcp_conformance.suites.compatibility.scenarios.fixtures").facts
+on_ranks = scenarios("dcp_conformance.suites.compatibility.files.on_ranks_exchange")
+facts = scenarios("dcp_conformance.suites.compatibility.files.on_ranks_fixtures").facts
 
 
 @pytest.mark.clauses("FMT-16", "FMT-17")

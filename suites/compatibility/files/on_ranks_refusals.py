@@ -12,7 +12,7 @@ import torch
 
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.suites.compatibility.scenarios.torch_files import METADATA, planted, torch_files, torch_saved
+from dcp_conformance.suites.compatibility.files.on_ranks_torch_files import METADATA, planted, torch_files, torch_saved
 
 STATE = {"t": torch.arange(3.0), "u": torch.ones(2, 2)}
 CLASSES = ("Metadata", "TensorStorageMetadata", "TensorProperties", "_StorageInfo")

@@ -11,14 +11,7 @@ from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded, pattern
 from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.harness.subject.spec import Attempt, Difference
-from dcp_conformance.suites.compatibility.scenarios.torch_files import (
-    Making,
-    found,
-    planted,
-    stored_metadata,
-    torch_files,
-)
-from dcp_conformance.suites.compatibility.scenarios.transforms import (
+from dcp_conformance.suites.compatibility.extensions.on_ranks_transforms import (
     Log,
     applied,
     descriptor,
@@ -26,6 +19,13 @@ from dcp_conformance.suites.compatibility.scenarios.transforms import (
     registry,
     transform,
     undone,
+)
+from dcp_conformance.suites.compatibility.files.on_ranks_torch_files import (
+    Making,
+    found,
+    planted,
+    stored_metadata,
+    torch_files,
 )
 
 NAMES = ("turn", "flip", "mask")

@@ -9,9 +9,9 @@ import pytest
 from dcp_conformance.harness.cluster import ExceptionRecord
 from dcp_conformance.harness.laws.verbs import Broken, described, holds, refused
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.compatibility.reach import reachable
+from dcp_conformance.suites.compatibility.files.reach import reachable
 
-on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.refusals")
+on_ranks = scenarios("dcp_conformance.suites.compatibility.files.on_ranks_refusals")
 
 
 @pytest.mark.clauses("RMD-04", "FMT-18")

@@ -6,9 +6,9 @@ import pytest
 
 from dcp_conformance.harness.laws.verbs import holds, same
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.compatibility.reach import reachable
+from dcp_conformance.suites.compatibility.files.reach import reachable
 
-on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.format_fsspec")
+on_ranks = scenarios("dcp_conformance.suites.compatibility.files.on_ranks_format_fsspec")
 
 
 @pytest.mark.clauses("FMT-14")

@@ -8,9 +8,9 @@ import pytest
 
 from dcp_conformance.harness.laws.verbs import Untestable, holds, mentions, refused, same
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.compatibility.reach import NO_SAFETENSORS, with_safetensors
+from dcp_conformance.suites.compatibility.files.reach import NO_SAFETENSORS, with_safetensors
 
-on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.huggingface")
+on_ranks = scenarios("dcp_conformance.suites.compatibility.utilities.on_ranks_huggingface")
 
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 NAME = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")

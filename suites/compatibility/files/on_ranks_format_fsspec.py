@@ -11,7 +11,7 @@ from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session, into_subject
 from dcp_conformance.harness.subject.spec import Difference
-from dcp_conformance.suites.compatibility.scenarios.torch_files import found, planted
+from dcp_conformance.suites.compatibility.files.on_ranks_torch_files import found, planted
 
 
 def local_and_in_memory(session: Session) -> tuple[list[str], list[str], list[Difference]] | None:

@@ -10,7 +10,7 @@ from dcp_conformance.harness.laws.verbs import Broken, described, holds, names, 
 from dcp_conformance.harness.subject.spec import Attempt
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.compatibility.scenarios.utilities")
+on_ranks = scenarios("dcp_conformance.suites.compatibility.utilities.on_ranks_utilities")
 
 SEEDS = [11, 12, 13, 14, 15, 16, 17, 18]
 # Far more than the work takes, and less than the suite's own patience: a rank that waits for another waits for ever.

@@ -13,7 +13,7 @@ from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.harness.subject.spec import Attempt, Difference
-from dcp_conformance.suites.compatibility.scenarios.torch_files import (
+from dcp_conformance.suites.compatibility.files.on_ranks_torch_files import (
     METADATA,
     Making,
     found,

@@ -1,0 +1,1 @@
+"""Torch's on-disk format and the files of old releases."""

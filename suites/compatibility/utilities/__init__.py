@@ -1,0 +1,1 @@
+"""Format utilities and HuggingFace files."""
