@@ -24,8 +24,8 @@ from dcp_conformance.harness.laws.verbs import Untestable, returned
 from dcp_conformance.harness.run.run import Surveyed
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
 from dcp_conformance.harness.subject.subject import Subject
-from dcp_conformance.suites.durability import crashes
-from dcp_conformance.suites.durability.crashes import Situation
+from dcp_conformance.suites.durability.crash import crashes
+from dcp_conformance.suites.durability.crash.crashes import Situation
 
 FIXED = (
     Situation(), Situation(ranks=2), Situation(before=1), Situation(before=4), Situation(ranks=2, before=2),

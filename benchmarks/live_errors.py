@@ -20,7 +20,7 @@ from dcp_conformance.harness.laws.verbs import returned
 from dcp_conformance.harness.scratch import choose_scratch, discard_scratch
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
 
-SCENARIO = "dcp_conformance.suites.durability.scenarios.live_errors:failing_saves"
+SCENARIO = "dcp_conformance.suites.durability.live.on_ranks_live_errors:failing_saves"
 
 
 def main() -> None:

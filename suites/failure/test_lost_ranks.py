@@ -19,9 +19,9 @@ from dcp_conformance.harness.laws.verbs import (
     refused,
     returned,
 )
+from dcp_conformance.harness.laws.versions import never_mixed, still_loads
 from dcp_conformance.harness.subject.spec import Attempt
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.durability.versions import never_mixed, still_loads
 
 on_ranks = scenarios("dcp_conformance.suites.failure.on_ranks_lost_ranks")
 OLD, NEW = 1, 2

@@ -19,7 +19,7 @@ from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.suites.durability.scenarios.damage import Damaged, stored_bytes
+from dcp_conformance.suites.durability.damage.on_ranks_damage import Damaged, stored_bytes
 
 # Where a pickle may begin inside an object; more places are not tried.
 MOST_PLACES = 24

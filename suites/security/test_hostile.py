@@ -6,7 +6,7 @@ import pytest
 
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable, holds, reached, refused, returned
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.durability.test_corruption_entries import needs_torch_format, reachable
+from dcp_conformance.suites.durability.damage.test_corruption_entries import needs_torch_format, reachable
 
 on_ranks = scenarios("dcp_conformance.suites.security.on_ranks_hostile")
 

@@ -8,9 +8,9 @@ import pytest
 
 from dcp_conformance.harness.recording.operations import load
 from dcp_conformance.harness.replay.states import State
-from dcp_conformance.suites.durability import crash_laws
-from dcp_conformance.suites.durability.crash_laws import counter_example
-from dcp_conformance.suites.durability.crashes import Exploration, Loaded, Situation, _chosen
+from dcp_conformance.suites.durability.crash import crash_laws
+from dcp_conformance.suites.durability.crash.crash_laws import counter_example
+from dcp_conformance.suites.durability.crash.crashes import Exploration, Loaded, Situation, _chosen
 from tests.recording.made import committed, recording
 
 

@@ -7,8 +7,8 @@ import pytest
 from dcp_conformance.harness.cluster import Died
 from dcp_conformance.harness.laws.verbs import Broken, Untestable, returned
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.durability.crash_laws import lawful, old_or_new
-from dcp_conformance.suites.durability.crashes import Situation, explore, needs
+from dcp_conformance.suites.durability.crash.crash_laws import lawful, old_or_new
+from dcp_conformance.suites.durability.crash.crashes import Situation, explore, needs
 
 on_ranks = scenarios("dcp_conformance.suites.core.commit.on_ranks_replacing")
 MOST_OPERATIONS = 40

@@ -18,7 +18,7 @@ from dcp_conformance.harness.laws.verbs import (
 )
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.death")
+on_ranks = scenarios("dcp_conformance.suites.durability.crash.on_ranks_death")
 
 
 @pytest.mark.clauses("DUR-01")

@@ -9,7 +9,7 @@ import pytest
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, reached, returned, succeeded
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.power")
+on_ranks = scenarios("dcp_conformance.suites.durability.power.on_ranks_power")
 OLD, NEW = 1, 2
 
 

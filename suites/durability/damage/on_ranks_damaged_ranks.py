@@ -9,7 +9,7 @@ from dcp_conformance.harness.faults.corruption import Damage
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session, into_subject
 from dcp_conformance.harness.subject.spec import Attempt
-from dcp_conformance.suites.durability.scenarios.damage import Damaged, stored_bytes
+from dcp_conformance.suites.durability.damage.on_ranks_damage import Damaged, stored_bytes
 
 
 def save_by_rank(session: Session) -> None:

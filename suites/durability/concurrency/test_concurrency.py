@@ -19,7 +19,7 @@ from dcp_conformance.harness.laws.verbs import (
 from dcp_conformance.harness.subject.spec import Attempt
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
-on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.concurrent")
+on_ranks = scenarios("dcp_conformance.suites.durability.concurrency.on_ranks_concurrency")
 
 
 @pytest.mark.clauses("CONC-04")

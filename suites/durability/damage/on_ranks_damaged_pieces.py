@@ -15,7 +15,7 @@ from dcp_conformance.harness.states.by_hand import HandLoadPlanner
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import pattern
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.suites.durability.scenarios.damage import stored_bytes
+from dcp_conformance.suites.durability.damage.on_ranks_damage import stored_bytes
 
 # A tensor of 2 MiB of arbitrary bits, of which so many rows of 8 KiB are read.
 ROWS, COLUMNS, FIRST, COUNT = 256, 2048, 100, 3

@@ -18,7 +18,7 @@ from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.harness.subject.watch_ranks import apart, folder_of, recorded
-from dcp_conformance.suites.durability.scenarios.syncing import option_sets, save_with
+from dcp_conformance.suites.durability.crash.on_ranks_syncing import option_sets, save_with
 
 OLD, NEW = 1, 2
 # What the kernel may answer, for each kind of operation: a full disk or quota, a broken, read-only or forbidden one.

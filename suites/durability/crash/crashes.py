@@ -1,7 +1,7 @@
 """From a situation to everything that a crash may leave of its save, and what a load makes of each state.
 
 The save is recorded once (with several ranks: once for each rank held back), its states are rebuilt and loaded in
-batches on a warm rank. What of it is lawful is said in suites.durability.crash_laws.
+batches on a warm rank. What of it is lawful is said in suites.durability.crash.crash_laws.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 from dcp_conformance.harness.subject.trusted import observed, recording
 
-on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.crash")
+on_ranks = scenarios("dcp_conformance.suites.durability.crash.on_ranks_crash")
 OLD, NEW = 1, 2
 KINDS = ("OLD", "NEW", "ERROR", "SILENT", "HANG")
 TABLE = "What loads after a crash (kill, or power cut on a journalled or a strict file system), by state"

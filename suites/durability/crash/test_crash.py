@@ -6,7 +6,7 @@ import pytest
 
 from dcp_conformance.harness.laws.verbs import NotApplicable, returned, same, succeeded
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.durability.crash_laws import (
+from dcp_conformance.suites.durability.crash.crash_laws import (
     lawful,
     metadata_whole_or_none,
     never_mixed,
@@ -15,9 +15,9 @@ from dcp_conformance.suites.durability.crash_laws import (
     old_new_or_error,
     old_or_new,
 )
-from dcp_conformance.suites.durability.crashes import Exploration, Situation, explore, needs, remains
+from dcp_conformance.suites.durability.crash.crashes import Exploration, Situation, explore, needs, remains
 
-on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.crash")
+on_ranks = scenarios("dcp_conformance.suites.durability.crash.on_ranks_crash")
 POWER = ("journal", "strict")
 # Settings of the writer, by number among those that the backend offers beside its default ones. What has more than
 # these is tried with the first ones.

@@ -7,10 +7,10 @@ import pytest
 from dcp_conformance.harness.cluster import Outcome, Raised, Returned
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.laws.verbs import NotApplicable, of_subject, reached, refused, returned, same, unexpected
+from dcp_conformance.harness.laws.versions import never_mixed, new_if_returned, still_loads
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.durability.versions import never_mixed, new_if_returned, still_loads
 
-on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.overwrites")
+on_ranks = scenarios("dcp_conformance.suites.durability.live.on_ranks_failed_overwrite")
 OLD, NEW = 1, 2
 RANKS = 2
 # (phase, after the real call, rank): each phase on each rank that has it.

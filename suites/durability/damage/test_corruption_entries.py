@@ -7,10 +7,10 @@ import pytest
 from dcp_conformance.harness.cluster import Died, Hung
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable, death, hang, returned, same
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.durability.damages import LONGEST_LOAD
+from dcp_conformance.suites.durability.damage.damages import LONGEST_LOAD
 
-on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.wrong_entries")
-between_ranks = scenarios("dcp_conformance.suites.durability.scenarios.damaged_ranks")
+on_ranks = scenarios("dcp_conformance.suites.durability.damage.on_ranks_wrong_entries")
+between_ranks = scenarios("dcp_conformance.suites.durability.damage.on_ranks_damaged_ranks")
 MOST_MEMORY = 64 << 20
 
 
@@ -79,7 +79,7 @@ def place_was_checked(row: dict[str, object]) -> None:
 def needs_torch_format(subject: Subject) -> None:
     """NotApplicable where the backend does not claim torch's format: these tests also have clauses that it decides."""
     [reason] = returned(
-        subject.run(1, scenarios("dcp_conformance.suites.durability.scenarios.opted").reason, "torch_format")
+        subject.run(1, scenarios("dcp_conformance.suites.durability.damage.on_ranks_opted").reason, "torch_format")
     )
     if reason is not None:
         raise NotApplicable(f"it opted out of torch_format: {reason}")

@@ -18,11 +18,11 @@ from dcp_conformance.harness.laws.verbs import (
     unexpected,
 )
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.durability.test_corruption_entries import reachable
-from dcp_conformance.suites.durability.test_failed_overwrite import never_mixed
+from dcp_conformance.suites.durability.damage.test_corruption_entries import reachable
+from dcp_conformance.suites.durability.live.test_failed_overwrite import never_mixed
 
-on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.contested")
-in_threads = scenarios("dcp_conformance.suites.durability.scenarios.concurrent")
+on_ranks = scenarios("dcp_conformance.suites.durability.concurrency.on_ranks_one_id")
+in_threads = scenarios("dcp_conformance.suites.durability.concurrency.on_ranks_concurrency")
 ROUNDS = 12
 
 

@@ -9,9 +9,14 @@ import pytest
 from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable, returned
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 from dcp_conformance.harness.subject.trusted import observed, recording
-from dcp_conformance.suites.durability.synced import data_before_commit, everything_synced, names_synced, returned_at
+from dcp_conformance.suites.durability.crash.synced import (
+    data_before_commit,
+    everything_synced,
+    names_synced,
+    returned_at,
+)
 
-on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.syncing")
+on_ranks = scenarios("dcp_conformance.suites.durability.crash.on_ranks_syncing")
 
 
 @pytest.mark.below_storage

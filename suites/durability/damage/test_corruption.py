@@ -6,10 +6,10 @@ import pytest
 
 from dcp_conformance.harness.laws.verbs import Untestable, holds, returned
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.durability.damages import census
+from dcp_conformance.suites.durability.damage.damages import census
 
-on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.damage")
-on_pieces = scenarios("dcp_conformance.suites.durability.scenarios.damaged_pieces")
+on_ranks = scenarios("dcp_conformance.suites.durability.damage.on_ranks_damage")
+on_pieces = scenarios("dcp_conformance.suites.durability.damage.on_ranks_damaged_pieces")
 
 
 @pytest.mark.below_storage

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable, described, of_subject, unexpected
+from dcp_conformance.harness.laws.versions import never_mixed, still_loads
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 from dcp_conformance.harness.subject.trusted import TABLE, observed
-from dcp_conformance.suites.durability.versions import never_mixed, still_loads
 
-on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.live_errors")
-on_two_ranks = scenarios("dcp_conformance.suites.durability.scenarios.live_errors_ranks")
+on_ranks = scenarios("dcp_conformance.suites.durability.live.on_ranks_live_errors")
+on_two_ranks = scenarios("dcp_conformance.suites.durability.live.on_ranks_live_errors_ranks")
 OLD, NEW = 1, 2
 HOW = ("once", "from_then_on", "short_or_slow")
 COLUMNS = ("save", "fault", "points", "returned", "raised", "old", "new", "error", "silent")

@@ -17,7 +17,7 @@ from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.harness.subject.watch_ranks import apart, folder_of, recorded
-from dcp_conformance.suites.durability.scenarios.live_errors import ERRORS, NEW, OLD, said
+from dcp_conformance.suites.durability.live.on_ranks_live_errors import ERRORS, NEW, OLD, said
 
 
 def failing_ranks(session: Session, situation: str) -> list[dict[str, Any]] | dict[str, str]:

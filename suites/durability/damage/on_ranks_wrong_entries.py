@@ -15,7 +15,7 @@ from dcp_conformance.harness.laws.verbs import described
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.suites.durability.scenarios.damage import MEMORY, small_state, stored_bytes
+from dcp_conformance.suites.durability.damage.on_ranks_damage import MEMORY, small_state, stored_bytes
 
 
 def _length(value: int) -> Callable[[Any], None]:

@@ -1,6 +1,6 @@
-"""One state that a crash left, loaded again: `python -m dcp_conformance.suites.durability.replay BACKEND FILE`.
+"""One state that a crash left, loaded again: `python -m dcp_conformance.suites.durability.crash.replay BACKEND FILE`.
 
-FILE is what a counter-example of suites.durability.crash_laws names; a run with --keep-scratch leaves it there. The
+FILE is what a counter-example of suites.durability.crash.crash_laws names; a run with --keep-scratch leaves it there. The
 state is put back where it was recorded, because a backend may store absolute paths, and stays there for a closer look.
 """
 
@@ -18,7 +18,7 @@ from dcp_conformance.harness.recording.operations import Recording, load
 from dcp_conformance.harness.run.run import Surveyed
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
 from dcp_conformance.harness.subject.subject import Subject
-from dcp_conformance.suites.durability.crashes import MOST_SECONDS, NEW, OLD, on_ranks
+from dcp_conformance.suites.durability.crash.crashes import MOST_SECONDS, NEW, OLD, on_ranks
 
 _FOLDER = ".d"  # behind the name of a folder of recorded ids, see harness.subject.watch_ranks
 

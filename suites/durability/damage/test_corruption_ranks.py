@@ -8,9 +8,9 @@ from dcp_conformance.harness.laws.shared_failures import failures_of
 from dcp_conformance.harness.laws.verbs import Broken, Untestable, described, mentions, refused, returned
 from dcp_conformance.harness.subject.spec import Attempt
 from dcp_conformance.harness.subject.subject import Subject, scenarios
-from dcp_conformance.suites.durability.test_corruption_entries import reachable
+from dcp_conformance.suites.durability.damage.test_corruption_entries import reachable
 
-on_ranks = scenarios("dcp_conformance.suites.durability.scenarios.damaged_ranks")
+on_ranks = scenarios("dcp_conformance.suites.durability.damage.on_ranks_damaged_ranks")
 
 
 @pytest.mark.clauses("CORR-07", "CORR-08")

@@ -47,7 +47,7 @@ def _cut_after_return(session: Session) -> dict[str, Any]:
 
 
 def what_loads(session: Session, kind: str, moment: float) -> dict[str, Any]:
-    """What a load from one of these disks gives, as `suites.durability.versions` takes it."""
+    """What a load from one of these disks gives, as `harness.laws.versions` takes it."""
     checkpoint_id = into_subject(session.storage.new_checkpoint_id, str(_place(session, kind, moment)), "saved")
     target, found = blank(_state(NEW)), {}
     attempt = session.attempt(session.load, target, checkpoint_id)

@@ -1,0 +1,1 @@
+"""Concurrent use of checkpoints."""

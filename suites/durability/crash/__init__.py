@@ -1,0 +1,1 @@
+"""Crashes: what a kill or a power cut leaves."""

@@ -1,0 +1,1 @@
+"""Failing calls while a save runs."""
