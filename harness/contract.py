@@ -1,6 +1,7 @@
 """The contract as data: clauses, levels, and the loader of the catalogue. Imports neither torch nor pytest.
 
-A level is a folder with a file `clauses.toml`; a clause is one table in it, named by its id::
+A level is a folder; a file `clauses.toml` in it, or in a chapter's folder below it, holds clauses. A clause is one
+table, named by its id::
 
     [TYPE-15]
     promise = "Complex tensors come back byte for byte."   # one sentence: what is promised, not how it is checked
@@ -119,18 +120,23 @@ class Catalogue:
 
 
 def load_catalogue(folder: Path) -> Catalogue:
-    """Reads `<folder>/<level>/clauses.toml` of every level.
+    """Read every `clauses.toml` below `<folder>/<level>` of every level.
 
     Raises UsageError, naming the file and the clause, when a file cannot be read, an id occurs twice, or a field is
     missing, unknown or unusable. Names of capabilities are not checked here: the list of them belongs to the backend.
     """
-    for path in sorted(folder.glob(f"*/{_FILE}")):
-        if path.parent.name not in LEVELS:
+    for path in sorted(folder.rglob(_FILE)):
+        if path.relative_to(folder).parts[0] not in LEVELS:
             raise UsageError(f"{path} belongs to no level. The levels are {', '.join(LEVELS)}.")
-    return Catalogue(clause for level in LEVELS for clause in _read_level(folder / level / _FILE, level))
+    return Catalogue(clause for level in LEVELS for path in _chapters(folder / level) for clause in _read(path, level))
 
 
-def _read_level(path: Path, level: str) -> list[Clause]:
+def _chapters(folder: Path) -> list[Path]:
+    # A level without any file is a mistake, which reading the one that should be there will name.
+    return sorted(folder.rglob(_FILE)) or [folder / _FILE]
+
+
+def _read(path: Path, level: str) -> list[Clause]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # TOMLDecodeError and UnicodeDecodeError are both a ValueError

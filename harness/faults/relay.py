@@ -24,7 +24,7 @@ class SaveRelay(SavePlanner):
     resolve: called in place of the writer's view of resolve_data, with the item and what `inner` resolves it to.
     """
 
-    def __init__(self, inner: Any, resolve: Callable[[WriteItem, Any], Any]) -> None:
+    def __init__(self, inner: SavePlanner, resolve: Callable[[WriteItem, Any], torch.Tensor | io.BytesIO]) -> None:
         self.inner, self.resolve = inner, resolve
 
     def set_up_planner(self, state_dict: Any, storage_meta: Any = None, is_coordinator: bool = False) -> None:
@@ -46,7 +46,7 @@ class SaveRelay(SavePlanner):
 class LoadRelay(LoadPlanner):
     """A load planner that is `inner`, but shows each object's bytes and each tensor request to `seen` first."""
 
-    def __init__(self, inner: Any, seen: Callable[[ReadItem, Any], None]) -> None:
+    def __init__(self, inner: LoadPlanner, seen: Callable[[ReadItem, Any], None]) -> None:
         self.inner, self.seen = inner, seen
 
     def set_up_planner(self, state_dict: Any, metadata: Any = None, is_coordinator: bool = False) -> None:

@@ -113,7 +113,7 @@ class OldWriter(StorageWriter):
     def storage_meta(self) -> Any:
         return self.inner.storage_meta()
 
-    def set_up_storage_writer(self, is_coordinator: bool) -> None:  # type: ignore[override]
+    def set_up_storage_writer(self, is_coordinator: bool) -> None:
         self.inner.set_up_storage_writer(is_coordinator)
 
     def prepare_local_plan(self, plan: Any) -> Any:
@@ -136,7 +136,7 @@ class OldWriter(StorageWriter):
 class NamedWriter(OldWriter):
     """A writer with arguments of its own for what an engine may know; it has no room for others, and notes them."""
 
-    def set_up_storage_writer(  # type: ignore[override]
+    def set_up_storage_writer(
         self, is_coordinator: bool, rank: int | None = None, use_collectives: bool | None = None
     ) -> None:
         self.given += _told(rank, use_collectives)
@@ -160,10 +160,10 @@ class OldReader(StorageReader):
     def reset(self, checkpoint_id: Any = None) -> None:
         self.inner.reset(checkpoint_id)
 
-    def read_metadata(self) -> Any:  # type: ignore[override]
+    def read_metadata(self) -> Any:
         return self.inner.read_metadata()
 
-    def set_up_storage_reader(self, metadata: Any, is_coordinator: bool) -> None:  # type: ignore[override]
+    def set_up_storage_reader(self, metadata: Any, is_coordinator: bool) -> None:
         self.inner.set_up_storage_reader(metadata, is_coordinator)
 
     def prepare_local_plan(self, plan: Any) -> Any:
@@ -183,7 +183,7 @@ class OldReader(StorageReader):
 class NamedReader(OldReader):
     """A reader with arguments of its own for what an engine may know; it has no room for others, and notes them."""
 
-    def set_up_storage_reader(  # type: ignore[override]
+    def set_up_storage_reader(
         self, metadata: Any, is_coordinator: bool, rank: int | None = None, use_collectives: bool | None = None
     ) -> None:
         self.given += _told(rank, use_collectives)

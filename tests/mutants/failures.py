@@ -177,7 +177,7 @@ def _naive_seal(error: BaseException) -> Any:
 
 def _naive(call: Call) -> Call:
     def changed(*args: Any, **kwargs: Any) -> Any:
-        with mock.patch.object(coordination, "seal", _naive_seal):
+        with mock.patch.object(crew, "seal", _naive_seal):
             return call(*args, **kwargs)
 
     return changed

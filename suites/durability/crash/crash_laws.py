@@ -1,4 +1,4 @@
-"""What may load after a crash, by what was being done: the law of every state that suites.durability.crash.crashes found.
+"""What may load after a crash, by what was being done: the law of every state that crashes.py found.
 
 To a new id: the new version or an error. Over an old checkpoint: the death of processes leaves the old version or the
 new one; a power cut may also end in an error. Once save has returned, only the new version is right.

@@ -1,7 +1,7 @@
 """One state that a crash left, loaded again: `python -m dcp_conformance.suites.durability.crash.replay BACKEND FILE`.
 
-FILE is what a counter-example of suites.durability.crash.crash_laws names; a run with --keep-scratch leaves it there. The
-state is put back where it was recorded, because a backend may store absolute paths, and stays there for a closer look.
+FILE is what a counter-example of crash_laws.py names; a run with --keep-scratch leaves it there. The state is put
+back where it was recorded, because a backend may store absolute paths, and stays there for a closer look.
 """
 
 from __future__ import annotations
