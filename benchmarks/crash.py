@@ -17,9 +17,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcp_conformance.harness.certificate.tables import Row, table_lines
+from dcp_conformance.harness.certificate.tables import table_lines
 from dcp_conformance.harness.cluster import Cluster, ClusterConfig
 from dcp_conformance.harness.cluster.config import ONE_THREAD
+from dcp_conformance.harness.laws.observations import Row
 from dcp_conformance.harness.laws.verbs import Untestable, returned
 from dcp_conformance.harness.run.run import Surveyed
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec

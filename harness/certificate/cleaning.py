@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from dcp_conformance.harness.certificate.redact import redact, redact_mapping
-from dcp_conformance.harness.certificate.tables import Table
+from dcp_conformance.harness.laws.observations import Table
 from dcp_conformance.harness.verdicts.known_failures import KnownFailure
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Finding
 

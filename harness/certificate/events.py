@@ -16,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dcp_conformance.harness.certificate.tables import Table, merged
+from dcp_conformance.harness.certificate.tables import merged
+from dcp_conformance.harness.laws.observations import Table
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 
 

@@ -6,42 +6,10 @@ never decides anything: what must hold is judged by a law.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
-Cell = str | int
-Row = tuple[Cell, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """Rows of texts and whole numbers, one cell for each column. The title is its identity within a run."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-
-    def __post_init__(self) -> None:
-        for row in self.rows:
-            if len(row) != len(self.columns):
-                raise ValueError(f"table {self.title!r}: a row of {len(row)} cells under {len(self.columns)} columns")
-            for cell in row:
-                if not isinstance(cell, str | int) or isinstance(cell, bool):
-                    raise ValueError(f"table {self.title!r}: a cell must be a text or a whole number, is {cell!r}")
-
-    def as_data(self) -> dict[str, Any]:
-        """The table as JSON data."""
-        return {"title": self.title, "columns": list(self.columns), "rows": [list(row) for row in self.rows]}
-
-    @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Table:
-        """The reverse of `as_data`. Raises KeyError, TypeError or ValueError for anything else."""
-        return cls(
-            title=str(data["title"]),
-            columns=tuple(map(str, data["columns"])),
-            rows=tuple(tuple(row) for row in data["rows"]),
-        )
+from dcp_conformance.harness.laws.observations import Cell, Row, Table
 
 
 def merged(tables: Iterable[Table]) -> tuple[tuple[Table, ...], tuple[str, ...]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from dcp_conformance.harness.cluster import ExceptionRecord
+from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.laws.verbs import Broken, described, of_subject, unexpected
-from dcp_conformance.harness.subject.spec import Attempt
 
 CHECKPOINT_EXCEPTION = "CheckpointException"
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dcp_conformance.harness.cluster import Died, ExceptionRecord, Hung, Outcome, Raised, Returned
-from dcp_conformance.harness.subject.spec import Attempt, Difference
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 
 # An error came from the code under test if its traceback passes through one of these frames.
 _DOORS = (("harness/subject/session.py", "into_subject"), ("harness/faults/proxy.py", "through_tap"))

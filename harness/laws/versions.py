@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dcp_conformance.harness.cluster import Outcome, Returned
+from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.laws.verbs import Broken, described, of_subject, unexpected
-from dcp_conformance.harness.subject.spec import Attempt
 
 
 def still_loads(found: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from dcp_conformance.harness.subject.spec import Difference
+from dcp_conformance.harness.laws.observations import Difference
 
 
 def differences(expected: Any, observed: Any, *, key: str = "", limit: int = 3) -> list[Difference]:

@@ -16,9 +16,9 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.placement_types import Placement, _StridedShard
 
+from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.layouts import Layout, Mesh
-from dcp_conformance.harness.subject.spec import Difference
 
 Shards = Sequence[tuple[int, Sequence[int], Sequence[int]]]
 

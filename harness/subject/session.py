@@ -23,7 +23,8 @@ from dcp_conformance.harness.cluster import rank as on_rank
 from dcp_conformance.harness.cluster.exceptions import record
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.storage import announce, observed_reader, observed_writer
-from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Attempt, Part, SubjectSpec
+from dcp_conformance.harness.laws.observations import Attempt
+from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
 
 
 class Session:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dcp_conformance.harness.cluster import ExceptionRecord
-
 TORCH_ENGINE = "torch.distributed.checkpoint"
 # The two calling styles of DCP: the id in the storage's constructor, or passed along with the storage.
 STYLES = ("constructor", "passed")
@@ -38,34 +36,3 @@ class SubjectSpec:
     def owner(self, part: Part) -> str:
         """How events name a part: `backend` for what is under test, else the name of the stand-in."""
         return "backend" if part.reference == self.under_test else part.reference
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """How one call ended, as data, for scenarios that go on after a failure; seconds is its duration."""
-
-    error: ExceptionRecord | None
-    seconds: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether the call returned."""
-        return self.error is None
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One way in which a value is not the promised one: where it is, what was promised and what was found.
-
-    key: path in the state, joined by dots; index: position in the tensor, or () for a whole value.
-    """
-
-    key: str
-    index: tuple[int, ...]
-    expected: str
-    observed: str
-
-    def sentence(self) -> str:
-        """The difference as half a sentence: `'a.b'[3] is 2.0 instead of 1.0`."""
-        place = f"[{', '.join(map(str, self.index))}]" if self.index else ""
-        return f"{self.key!r}{place} is {self.observed} instead of {self.expected}"

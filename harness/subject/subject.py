@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-from dcp_conformance.harness.certificate.tables import Cell, Table
 from dcp_conformance.harness.cluster import Event, Hung, Outcome
+from dcp_conformance.harness.laws.observations import Cell, Table
 from dcp_conformance.harness.laws.verbs import Broken, HarnessFault, NotApplicable, Untestable
 from dcp_conformance.harness.subject.spec import SubjectSpec
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.stagers import futures
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.program import run_program
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 PATIENCE = 10.0
 SKEW = 0.7

@@ -12,11 +12,11 @@ from typing import Any
 from dcp_conformance.harness.cluster import processes
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.stagers import futures
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject import engine_calls
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 # The first save starts a program that imports torch, on every rank.
 PATIENCE = 45.0

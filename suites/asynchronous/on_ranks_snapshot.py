@@ -13,11 +13,11 @@ from torch.distributed.checkpoint.staging import AsyncStager
 
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.stagers import LateStager, futures
+from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.sharding import pieces, shards_of
 from dcp_conformance.harness.states.values import blank, coded, resolved
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Difference
 
 # Long enough that a save which reads its values late, reads the changed ones.
 SLOW = 0.3

@@ -15,10 +15,10 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.faults.stagers import FailingStager, LateStager, PromptStager, futures
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 # How long a future may take here, in seconds: it is late when something is wrong.
 PATIENCE = 10.0

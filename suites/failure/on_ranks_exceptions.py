@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt
 
 
 def save_with_fault(session: Session, fault: Fault) -> Attempt:

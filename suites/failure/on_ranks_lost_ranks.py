@@ -16,10 +16,10 @@ import torch.distributed
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.stagers import futures
 from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt
 
 # A rank that waits for one which is lost gives up after so many seconds.
 GROUP_TIMEOUT = 3.0

@@ -8,10 +8,10 @@ import torch
 
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.states.values import coded
 from dcp_conformance.harness.subject import engine_calls
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Attempt
 
 FAILING = 1
 

@@ -7,10 +7,10 @@ from typing import Any
 import torch.distributed
 
 from dcp_conformance.harness.faults.fault import LOAD_PHASES, SAVE_PHASES, Fault
+from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject import engine_calls
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Attempt
 
 COORDINATOR_ONLY = ("prepare_global_plan", "finish")
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject import engine_calls
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 # At most this many values: how many calls of a planner a state of `_state` makes on one rank.
 TENSORS, OBJECTS = 4, 3

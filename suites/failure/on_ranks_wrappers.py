@@ -14,11 +14,11 @@ from torch.distributed.checkpoint import (
 from torch.distributed.checkpoint.metadata import BytesStorageMetadata, TensorStorageMetadata
 from torch.futures import Future
 
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.by_hand import Nowhere
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 
 def through_wrappers(session: Session, style: str) -> list[Difference]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dcp_conformance.harness.cluster import Died, Hung, Outcome, Returned
+from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.laws.shared_failures import failures_of
 from dcp_conformance.harness.laws.verbs import (
     Broken,
@@ -20,7 +21,6 @@ from dcp_conformance.harness.laws.verbs import (
     returned,
 )
 from dcp_conformance.harness.laws.versions import never_mixed, still_loads
-from dcp_conformance.harness.subject.spec import Attempt
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.failure.on_ranks_lost_ranks")

@@ -8,9 +8,9 @@ import pytest
 
 from dcp_conformance.harness.cluster import Outcome
 from dcp_conformance.harness.faults.fault import LOAD_PHASES, SAVE_PHASES, Fault
+from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.laws.shared_failures import failed_everywhere, names_exactly, same_on_all, tells_original
 from dcp_conformance.harness.laws.verbs import holds, reached, refused, returned, succeeded
-from dcp_conformance.harness.subject.spec import Attempt
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.failure.on_ranks_phases")

@@ -18,12 +18,12 @@ from torch.distributed.checkpoint.planner import LoadItemType
 
 from dcp_conformance.harness.cluster import processes
 from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.by_hand import HandLoadPlanner
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded, pattern
 from dcp_conformance.harness.subject import engine_calls
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 # A backend may tidy up in the background; the contract gives it this many seconds.
 GRACE = 5.0

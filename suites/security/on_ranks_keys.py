@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 
+from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.states.checklist import HOSTILE_KEYS
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Difference
 
 # Keys of which each is another one, and which names of files, normal forms of text or quoting might take for one:
 # composed and decomposed letters, compatible ones, case, ends that some systems drop, and what escapes are made of.

@@ -8,8 +8,8 @@ from typing import Any
 
 from dcp_conformance.harness.certificate.build import RunInfo, build
 from dcp_conformance.harness.certificate.events import RunEvents
-from dcp_conformance.harness.certificate.tables import Table
 from dcp_conformance.harness.contract import Catalogue, Clause, Strength
+from dcp_conformance.harness.laws.observations import Table
 from dcp_conformance.harness.verdicts.known_failures import KnownFailure, KnownFailures
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Finding, Verdict
 

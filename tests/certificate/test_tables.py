@@ -7,8 +7,9 @@ import itertools
 import pytest
 
 from dcp_conformance.harness.certificate.events import EventLog, read_events
-from dcp_conformance.harness.certificate.tables import Table, merged, table_lines
+from dcp_conformance.harness.certificate.tables import merged, table_lines
 from dcp_conformance.harness.certificate.terminal import summary_lines
+from dcp_conformance.harness.laws.observations import Table
 from tests.certificate.samples import certificate, clause, outcome, run_events
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from dcp_conformance.harness.cluster import ExceptionRecord
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.laws.verbs import Broken, HarnessFault
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.compatibility.files import interop
 from dcp_conformance.suites.compatibility.files.interop import Loaded
 

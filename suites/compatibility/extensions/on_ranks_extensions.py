@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded, pattern
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.compatibility.extensions.on_ranks_transforms import (
     Log,
     applied,

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dcp_conformance import fixtures
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.laws.verbs import Broken, described, of_subject, unexpected
-from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Attempt, Difference
+from dcp_conformance.harness.subject.spec import TORCH_ENGINE
 from dcp_conformance.harness.subject.subject import Subject
 
 TITLE = "Who loads whose checkpoints"

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded, pattern
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.compatibility.files.on_ranks_torch_files import (
     Making,
     found,

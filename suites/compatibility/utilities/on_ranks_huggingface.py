@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.layouts import Layout
 from dcp_conformance.harness.states.sharding import Placer, own_groups, shards_of
 from dcp_conformance.harness.states.values import blank, coded, pattern
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 INDEX = "model.safetensors.index.json"
 

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.sharding import own_groups
 from dcp_conformance.harness.states.values import blank, coded, pattern
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 DTYPES = (torch.float32, torch.bfloat16, torch.int64, torch.bool, torch.float64)
 ALPHABET = ("weight", "a.b", "0", "state", "\u00fc", "with space", "x")

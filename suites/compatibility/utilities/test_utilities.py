@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dcp_conformance.harness.cluster import ExceptionRecord
+from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.laws.shared_failures import failures_of
 from dcp_conformance.harness.laws.verbs import Broken, described, holds, names, refused, returned, same
-from dcp_conformance.harness.subject.spec import Attempt
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.compatibility.utilities.on_ranks_utilities")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.described import entries
 from dcp_conformance.harness.states.values import blank, coded
@@ -28,7 +29,6 @@ from dcp_conformance.harness.subject.looking import (
     watched,
 )
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 NO_STORE = "abc://abc.abc"  # recognised by no store
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.faults.storage import observed_writer
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.laws.verbs import described
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.driving import drive_load, drive_save
 from dcp_conformance.harness.subject.looking import in_fresh_folder
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.core.calls.on_ranks_storage_calls import PathOfAnotherKind
 
 # How a place in the working directory is spelled: its plain relative name, and what is given as the id.

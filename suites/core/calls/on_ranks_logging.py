@@ -16,11 +16,11 @@ from torch.distributed.c10d_logger import _c10d_logger
 
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.looking import uses_storage
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Attempt
 
 PATIENCE = 20.0  # seconds until an asynchronous save must be over
 

@@ -18,12 +18,12 @@ from torch.distributed.checkpoint import DefaultLoadPlanner, DefaultSavePlanner
 from dcp_conformance.harness.backend.signatures import made_class
 from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.driving import drive_load, drive_save
 from dcp_conformance.harness.subject.looking import in_fresh_folder, listing, takes, uses_storage
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 PICKLED_CALL = (
     "import sys, pickle; path, file = sys.argv[1:]; sys.path[:] = pickle.loads(bytes.fromhex(path)); "

@@ -9,10 +9,10 @@ import torch
 
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.core.loading.on_ranks_in_place_stateful import missing_objects
 
 WAYS = ("resolve_tensor", "interrupt", "missing")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from typing import Any
 
+from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import coded
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Difference
 from dcp_conformance.suites.core.loading.on_ranks_in_place_stateful import Nested
 
 

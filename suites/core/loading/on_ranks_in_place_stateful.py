@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.core.loading.on_ranks_partial import Opaque, changed, heard, unusual_values
 
 ENTRY = "entry_without_state"

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 EARLIER = -3.0  # what every tensor of a template holds before the load
 

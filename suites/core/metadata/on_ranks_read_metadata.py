@@ -10,10 +10,10 @@ from typing import Any
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.limits import read_only
 from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.core.commit.on_ranks_finish import changes, common_state, own_state, stored, takes
 
 # The names of the metadata objects of torch's format.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 
 def integer_keys(session: Session, place: str, leaf: str) -> list[Difference] | None:

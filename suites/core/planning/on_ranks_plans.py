@@ -17,6 +17,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Partial, Shard, distribute_tensor
 
 from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.checklist import SHAPES
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.described import entries
@@ -24,7 +25,6 @@ from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.driving import drive_load, drive_save
 from dcp_conformance.harness.subject.looking import takes
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 ROWS = 8  # of each rank, in tensors sharded along the first dimension
 EMPTY_SIZES = (0, 1, 2, 5)  # first dimensions that leave some of three ranks without elements

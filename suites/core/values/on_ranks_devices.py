@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 
 def meta_targets(session: Session) -> tuple[list[str], list[Difference]]:

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded, pattern
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 # dtype -> (integer dtype of its size, bits): quiet and signalling NaNs with payloads of both signs, both zeros, both
 # infinities, the smallest and the largest denormal, the smallest normal number, the largest number, one.

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 VANISHED = "dcp_conformance_vanished"
 # What the names of objects begin with whose bytes a planner makes up, and which nobody could unpickle.

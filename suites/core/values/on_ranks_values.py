@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.states.checklist import SHAPES
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, pattern
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Difference
 
 
 def dtype_round_trip(session: Session, name: str, style: str) -> list[Difference] | None:

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
+from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Difference
 
 DAY = 86400
 # Times between 1990 and 2030, from a fixed sequence: no generator is used, since those are what DET-04 looks at.

@@ -16,10 +16,10 @@ import torch
 from dcp_conformance.harness.faults.limits import file_size_limit
 from dcp_conformance.harness.faults.relay import Recorder, load_planner, save_planner
 from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, pattern
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 ITEMS = 8
 # A writer may end its threads and close its files in the background; the contract gives it this many seconds.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded, pattern
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Difference
 
 # Exact multiples of the usual sizes of a batch, and one item more.
 COUNTS = (1, 2, 3, 5, 10, 11, 64, 65, 101)

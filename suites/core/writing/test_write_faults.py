@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable, holds, refused, returned, same
-from dcp_conformance.harness.subject.spec import Attempt
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.core.writing.on_ranks_write_faults")

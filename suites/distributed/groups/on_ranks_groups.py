@@ -11,11 +11,11 @@ import torch
 import torch.distributed
 
 from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.sharding import Placer
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 # A save or load that needs ranks outside its group gives up after so long.
 GROUP_TIMEOUT = 20.0

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from dcp_conformance.harness.faults.noting import Notes, noted_writer
+from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.states.sharding import Placer, own_groups, shards_of
 from dcp_conformance.harness.states.values import coded
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Attempt
 
 # A sharded tensor that two ranks believe to be cut in different places: (shards as rank 0 sees them, as rank 1 does).
 VIEWS: dict[str, tuple[list[tuple[int, tuple[int], tuple[int]]], ...]] = {

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from dcp_conformance.harness.faults.noting import Notes, noted_writer
+from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.sharding import Placer, blanked, own_groups, piece_differences
 from dcp_conformance.harness.states.values import coded
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Difference
 
 Written = list[tuple[int, str, tuple[int, ...] | None]]
 

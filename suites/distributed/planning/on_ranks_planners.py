@@ -12,11 +12,11 @@ import torch
 
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.noting import Notes
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.sharding import Placer, blanked, own_groups, pieces
 from dcp_conformance.harness.states.values import coded, pattern
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.distributed.planning.on_ranks_global_plans import Written, save_noted, written
 
 

@@ -7,11 +7,11 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from dcp_conformance.harness.faults.noting import Notes
+from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.sharding import Placer, own_groups
 from dcp_conformance.harness.states.values import blank, pattern
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Difference
 from dcp_conformance.suites.distributed.planning.on_ranks_global_plans import Written, save_noted, written
 from dcp_conformance.suites.distributed.sharding.on_ranks_models import Net, job, seeded, stepped
 

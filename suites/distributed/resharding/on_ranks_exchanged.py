@@ -6,10 +6,10 @@ import pickle
 from typing import Any
 
 from dcp_conformance.harness.faults.noting import Notes, noted_writer
+from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Difference
 
 
 def unpicklable(session: Session) -> list[str] | None:

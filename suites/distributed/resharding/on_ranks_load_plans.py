@@ -16,10 +16,10 @@ from torch.distributed.checkpoint.metadata import (
 )
 
 from dcp_conformance.harness.faults.noting import Notes, noted_reader
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.sharding import blanked, piece_differences, shards_of
 from dcp_conformance.harness.states.values import coded
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 Box = tuple[tuple[int, ...], tuple[int, ...]]
 # Of one read item: offset in the stored chunk, lengths, offset in the target, and the two chunk offsets.

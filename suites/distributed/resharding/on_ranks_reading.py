@@ -15,11 +15,11 @@ from torch.distributed.checkpoint import LoadPlan
 from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
 from torch.distributed.checkpoint.planner import LoadItemType, ReadItem
 
+from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.states.by_hand import HandLoadPlanner
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import coded
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Difference
 
 SHAPES: dict[str, tuple[int, ...]] = {"line": (23,), "table": (9, 7), "block": (4, 5, 6)}
 # What readers treat as large.

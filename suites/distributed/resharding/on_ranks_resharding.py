@@ -6,10 +6,10 @@ import torch
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
+from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import coded
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Difference
 
 # Uneven over 2 and 4 ranks, and with fewer rows than ranks: the last ranks hold empty shards.
 SHAPES = {"even": (8, 12), "uneven": (7, 5), "few_rows": (3, 4)}

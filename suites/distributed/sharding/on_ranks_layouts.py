@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.layouts import SHAPE, layouts
 from dcp_conformance.harness.states.sharding import Placer, blanked, own_groups, piece_differences
 from dcp_conformance.harness.states.values import coded
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.distributed.sharding.pairs import pair_name
 
 

@@ -15,10 +15,10 @@ from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy, S
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 
+from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.sharding import own_groups
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Difference
 
 Result = TypeVar("Result")
 WAYS = ("plain", "fsdp2", "hybrid", "tensor_parallel", "fsdp2_and_tensor_parallel")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.laws.verbs import same
 from dcp_conformance.harness.states.layouts import Layout, layouts
-from dcp_conformance.harness.subject.spec import Difference
 from dcp_conformance.harness.subject.subject import Subject
 
 CLAUSES = ("REPL-03", "RES-05", "RES-06", "RES-07", "RES-19", "RES-20", "SHARD-07", "SHARD-09", "SHARD-10")

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from dcp_conformance.harness.backend.blobs import is_local_path
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.laws.verbs import described
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 
 # A thread that has not ended by then is reported as it stands; the watchdog of the ranks comes later.
 LONGEST = 12.0

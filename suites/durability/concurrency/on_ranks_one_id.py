@@ -11,10 +11,10 @@ from typing import Any
 
 from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.durability.concurrency.on_ranks_concurrency import NEW, OLD, flag
 
 # How long one side waits for the other: a store that lets them in one by one must not be stopped for ever.

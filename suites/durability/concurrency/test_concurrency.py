@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.laws.verbs import (
     Broken,
     NotApplicable,
@@ -16,7 +17,6 @@ from dcp_conformance.harness.laws.verbs import (
     same,
     unexpected,
 )
-from dcp_conformance.harness.subject.spec import Attempt
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 
 on_ranks = scenarios("dcp_conformance.suites.durability.concurrency.on_ranks_concurrency")

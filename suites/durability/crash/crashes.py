@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dcp_conformance.harness.cluster import Died, Event, Hung, Outcome, Returned
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.laws.verbs import HarnessFault, NotApplicable, Untestable, returned
 from dcp_conformance.harness.recording.operations import Recording
 from dcp_conformance.harness.replay import states
 from dcp_conformance.harness.replay.states import State, Window
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 from dcp_conformance.harness.subject.trusted import observed, recording
 

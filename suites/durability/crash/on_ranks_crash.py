@@ -9,6 +9,7 @@ from typing import Any
 
 from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.laws.verbs import described, of_subject
 from dcp_conformance.harness.recording.client import Watching
 from dcp_conformance.harness.replay.inodes import Content
@@ -16,7 +17,6 @@ from dcp_conformance.harness.replay.rebuild import rebuild
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.harness.subject.watch_ranks import apart, folder_of, recorded
 
 OLD, NEW = 1, 2

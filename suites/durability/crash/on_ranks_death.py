@@ -8,10 +8,10 @@ from typing import Any
 
 from dcp_conformance.harness.faults import corruption
 from dcp_conformance.harness.faults.fault import Fault
+from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt, Difference
 from dcp_conformance.suites.durability.damage.on_ranks_damage import Damaged, stored_bytes
 
 # A rank that waits for a dead one gives up after so many seconds.

@@ -6,9 +6,9 @@ from typing import Any
 
 from dcp_conformance.harness.faults import corruption
 from dcp_conformance.harness.faults.corruption import Damage
+from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.harness.subject.spec import Attempt
 from dcp_conformance.suites.durability.damage.on_ranks_damage import Damaged, stored_bytes
 
 

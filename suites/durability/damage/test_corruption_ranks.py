@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.laws.shared_failures import failures_of
 from dcp_conformance.harness.laws.verbs import Broken, Untestable, described, mentions, refused, returned
-from dcp_conformance.harness.subject.spec import Attempt
 from dcp_conformance.harness.subject.subject import Subject, scenarios
 from dcp_conformance.suites.durability.damage.test_corruption_entries import reachable
 

@@ -8,10 +8,10 @@ from typing import Any
 from dcp_conformance.harness.faults.fault import PLANNER_PHASES, Fault
 from dcp_conformance.harness.faults.planner import faulty_planner
 from dcp_conformance.harness.faults.proxy import interpose
+from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.harness.subject.spec import Attempt
 
 OLD, NEW = 1, 2
 
