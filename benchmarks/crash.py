@@ -21,7 +21,7 @@ from dcp_conformance.harness.certificate.tables import table_lines
 from dcp_conformance.harness.cluster import Cluster, ClusterConfig
 from dcp_conformance.harness.cluster.config import ONE_THREAD
 from dcp_conformance.harness.laws.observations import Row
-from dcp_conformance.harness.laws.verbs import Untestable, returned
+from dcp_conformance.harness.laws.verbs import Untestable, must_return
 from dcp_conformance.harness.run.run import Surveyed
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
 from dcp_conformance.harness.subject.subject import Subject
@@ -111,7 +111,7 @@ def _with_settings(backend: str, scratch: Path) -> list[Situation]:
     folder = scratch / "survey"
     folder.mkdir()
     with Cluster(_config(backend, folder)) as cluster:
-        [sets] = returned(_subject(cluster, backend, folder).run(1, crashes.on_ranks.option_sets))
+        [sets] = must_return(_subject(cluster, backend, folder).run(1, crashes.on_ranks.option_sets))
     numbers = range(1, min(len(sets), MOST_SETTINGS + 1))
     fresh = [Situation(options=number, said=sets[number]) for number in numbers]
     over = [Situation(before=1, options=number, old_options=number, said=sets[number]) for number in numbers]
@@ -120,7 +120,7 @@ def _with_settings(backend: str, scratch: Path) -> list[Situation]:
 
 def _subject(cluster: Cluster, backend: str, folder: Path) -> Subject:
     own = Part(reference=backend)
-    [surveyed] = returned(
+    [surveyed] = must_return(
         [cluster.call("dcp_conformance.harness.backend.survey:survey", backend, (), "none", "cpu", os.getcwd())]
     )
     assert isinstance(surveyed, Surveyed)

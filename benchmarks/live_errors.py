@@ -16,7 +16,7 @@ from typing import Any
 
 from dcp_conformance.harness.cluster import Cluster, ClusterConfig
 from dcp_conformance.harness.cluster.config import ONE_THREAD
-from dcp_conformance.harness.laws.verbs import returned
+from dcp_conformance.harness.laws.verbs import must_return
 from dcp_conformance.harness.scratch import choose_scratch, discard_scratch
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
 
@@ -61,7 +61,7 @@ def _run(cluster: Cluster, scratch: Path, backend: str, place: str, situation: s
         1, "dcp_conformance.harness.subject.session:perform", spec, SCENARIO, (situation, how), fresh=True
     )
     seconds = time.monotonic() - began
-    points: list[dict[str, Any]] = returned(outcomes)[0]
+    points: list[dict[str, Any]] = must_return(outcomes)[0]
     return seconds, sum(1 for point in points if point["reached"])
 
 

@@ -11,7 +11,7 @@ from dcp_conformance.harness.laws.verbs import Broken, described, of_subject, un
 CHECKPOINT_EXCEPTION = "CheckpointException"
 
 
-def failed_everywhere(attempts: Sequence[Attempt]) -> None:
+def must_fail_everywhere(attempts: Sequence[Attempt]) -> None:
     """Broken unless every rank got a CheckpointException."""
     for rank, attempt in enumerate(attempts):
         if attempt.error is None:
@@ -25,7 +25,7 @@ def failed_everywhere(attempts: Sequence[Attempt]) -> None:
             )  # fmt: skip
 
 
-def names_exactly(attempts: Sequence[Attempt], ranks: Collection[int]) -> None:
+def must_blame_exactly(attempts: Sequence[Attempt], ranks: Collection[int]) -> None:
     """Broken unless the failures that each rank got are those of exactly `ranks`."""
     for rank, attempt in enumerate(attempts):
         named = sorted(failures_of(attempt))
@@ -33,7 +33,7 @@ def names_exactly(attempts: Sequence[Attempt], ranks: Collection[int]) -> None:
             raise Broken(f"it was told that ranks {named} failed; ranks {sorted(ranks)} did", kind="ranks", rank=rank)
 
 
-def tells_original(attempts: Sequence[Attempt], type_name: str, text: str) -> None:
+def must_tell_original(attempts: Sequence[Attempt], type_name: str, text: str) -> None:
     """Broken unless each failure is the original exception: of the class `type_name`, with `text` in its message."""
     for rank, attempt in enumerate(attempts):
         for failed, error in failures_of(attempt).items():
@@ -44,7 +44,7 @@ def tells_original(attempts: Sequence[Attempt], type_name: str, text: str) -> No
                 )  # fmt: skip
 
 
-def same_on_all(attempts: Sequence[Attempt]) -> None:
+def must_tell_all_alike(attempts: Sequence[Attempt]) -> None:
     """Broken unless all ranks got the same failures."""
     told = [{rank: (error.type_name, error.text) for rank, error in failures_of(item).items()} for item in attempts]
     for rank, failures in enumerate(told):

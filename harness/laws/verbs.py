@@ -39,21 +39,34 @@ class HarnessFault(Exception):
     """The harness itself failed; never held against the backend."""
 
 
-def returned(outcomes: Sequence[Outcome]) -> list[Any]:
+# How a scenario says on its rank that there is nothing to judge: harness.subject.session.
+_ENDINGS: Mapping[str, type[Exception]] = {
+    "dcp_conformance.harness.subject.session.Excused": NotApplicable,
+    "dcp_conformance.harness.subject.session.GaveUp": Untestable,
+}
+
+
+def must_return(outcomes: Sequence[Outcome]) -> list[Any]:
     """The values of all ranks, in rank order; Broken when a rank raised, died or hung instead of returning."""
     hung = [outcome for outcome in outcomes if isinstance(outcome, Hung)]
     if hung:
-        raise hang(hung)
+        raise hang_finding(hung)
     for outcome in outcomes:
         if isinstance(outcome, Died):
-            raise death(outcome)
+            raise death_finding(outcome)
     for outcome in outcomes:
         if isinstance(outcome, Raised):
-            raise unexpected(outcome.error, outcome.rank, outcome)
+            raise ended_by_itself(outcome.error) or unexpected(outcome.error, outcome.rank, outcome)
     return [outcome.value for outcome in outcomes if isinstance(outcome, Returned)]
 
 
-def hang(hung: Sequence[Hung]) -> Broken:
+def ended_by_itself(error: ExceptionRecord) -> Exception | None:
+    """Return what `session.excuse` and `session.give_up` mean for the case; None for any other exception."""
+    kind = _ENDINGS.get(error.type_name)
+    return None if kind is None or of_subject(error) else kind(error.text)
+
+
+def hang_finding(hung: Sequence[Hung]) -> Broken:
     """The finding for ranks that never answered, with the stack of each."""
     ranks = ", ".join(str(outcome.rank) for outcome in hung)
     phases = {outcome.rank: last_call(outcome) for outcome in hung}
@@ -64,7 +77,7 @@ def hang(hung: Sequence[Hung]) -> Broken:
     return Broken(observed, kind="hang", rank=first.rank, evidence=stacks)
 
 
-def death(outcome: Died) -> Broken:
+def death_finding(outcome: Died) -> Broken:
     """The finding for a rank whose process ended."""
     how = f"by signal {outcome.signal}" if outcome.signal else f"with exit code {outcome.exit_code}"
     return Broken(
@@ -105,7 +118,7 @@ def last_call(outcome: Outcome) -> str:
     return f"{calls[-1]}()" if calls else "no call of the backend"
 
 
-def same(per_rank: Iterable[Sequence[Difference]], what: str = "the loaded state") -> None:
+def must_match(per_rank: Iterable[Sequence[Difference]], what: str = "the loaded state") -> None:
     """Broken unless every rank's list of differences is empty."""
     for rank, found in enumerate(per_rank):
         if found:
@@ -115,13 +128,13 @@ def same(per_rank: Iterable[Sequence[Difference]], what: str = "the loaded state
             )  # fmt: skip
 
 
-def holds(condition: bool, observed: str, *, kind: str = "observation", rank: int | None = None) -> None:
-    """Broken with `observed` unless `condition`."""
+def must(condition: bool, *, otherwise: str, kind: str = "observation", rank: int | None = None) -> None:
+    """Judge that `condition` is true; `otherwise` is half a sentence about what was observed instead."""
     if not condition:
-        raise Broken(observed, kind=kind, rank=rank)
+        raise Broken(otherwise, kind=kind, rank=rank)
 
 
-def reached(outcomes: Sequence[Outcome], phase: str, ranks: Iterable[int]) -> None:
+def needs_reached(outcomes: Sequence[Outcome], phase: str, ranks: Iterable[int]) -> None:
     """Untestable unless the fault in `phase` was seen to be reached on each of `ranks`."""
     for rank in ranks:
         if not any(event.kind == "fault" and event.data["phase"] == phase for event in outcomes[rank].events):
@@ -130,7 +143,7 @@ def reached(outcomes: Sequence[Outcome], phase: str, ranks: Iterable[int]) -> No
             )
 
 
-def refused(attempt: Attempt, what: str, *, rank: int) -> None:
+def must_refuse(attempt: Attempt, what: str, *, rank: int) -> None:
     """Broken unless an attempt raised; an error of the scenario itself is a harness fault."""
     if attempt.error is None:
         raise Broken(f"{what} returned as if nothing had happened", kind="not refused", rank=rank)
@@ -138,7 +151,7 @@ def refused(attempt: Attempt, what: str, *, rank: int) -> None:
         raise unexpected(attempt.error, rank)
 
 
-def succeeded(attempt: Attempt, what: str, *, rank: int) -> None:
+def must_succeed(attempt: Attempt, what: str, *, rank: int) -> None:
     """Broken if an attempt raised; an error of the scenario itself is a harness fault."""
     if attempt.error is not None:
         error = unexpected(attempt.error, rank)
@@ -147,9 +160,9 @@ def succeeded(attempt: Attempt, what: str, *, rank: int) -> None:
         raise error
 
 
-def names(attempt: Attempt, words: Iterable[str], what: str, *, rank: int) -> None:
+def must_name(attempt: Attempt, words: Iterable[str], what: str, *, rank: int) -> None:
     """Broken unless an attempt raised, and its error or one that it carries has each of `words` in its text."""
-    refused(attempt, what, rank=rank)
+    must_refuse(attempt, what, rank=rank)
     assert attempt.error is not None
     unsaid = [word for word in words if not mentions(attempt.error, word)]
     if unsaid:

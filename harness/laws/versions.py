@@ -10,7 +10,7 @@ from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.laws.verbs import Broken, described, of_subject, unexpected
 
 
-def still_loads(found: dict[str, Any]) -> None:
+def must_still_load(found: dict[str, Any]) -> None:
     """Broken unless a load gives one whole version."""
     attempt = found["attempt"]
     if attempt.error is not None:
@@ -20,10 +20,10 @@ def still_loads(found: dict[str, Any]) -> None:
             f"neither the old nor the new checkpoint loads: {described(attempt.error)}",
             kind="lost", rank=0, evidence={"traceback": attempt.error.traceback},
         )  # fmt: skip
-    never_mixed(found)
+    must_not_mix(found)
 
 
-def never_mixed(found: dict[str, Any]) -> None:
+def must_not_mix(found: dict[str, Any]) -> None:
     """Broken if a load returned something that is no whole version."""
     attempt, unlike = found["attempt"], found["unlike"]
     if attempt.error is not None and not of_subject(attempt.error):
@@ -33,14 +33,14 @@ def never_mixed(found: dict[str, Any]) -> None:
         raise Broken(f"the load returned what was never saved: it is {parts}", kind="mixture", rank=0)
 
 
-def new_if_returned(outcomes: Sequence[Outcome], found: dict[str, Any], new: int) -> None:
+def must_be_new_if_returned(outcomes: Sequence[Outcome], found: dict[str, Any], new: int) -> None:
     """Broken if the save returned on every rank, whatever it met, and the new version does not load."""
     saves = [outcome.value for outcome in outcomes if isinstance(outcome, Returned)]
     if len(saves) < len(outcomes) or not all(isinstance(save, Attempt) and save.ok for save in saves):
         return
     attempt, unlike = found["attempt"], found["unlike"][new]
     if attempt.error is not None:
-        still_loads(found)
+        must_still_load(found)
     if unlike:
         raise Broken(
             f"save returned on every rank, and what loads is not what it saved: {unlike[0]}", kind="not saved", rank=0

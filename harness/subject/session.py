@@ -13,7 +13,7 @@ import importlib
 import inspect
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -25,6 +25,14 @@ from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.storage import announce, observed_reader, observed_writer
 from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
+
+
+class Excused(Exception):
+    """A scenario ended because its clause does not bind this backend; harness.laws.verbs knows the name."""
+
+
+class GaveUp(Exception):
+    """A scenario ended because its check cannot be made here; harness.laws.verbs knows the name."""
 
 
 class Session:
@@ -77,6 +85,14 @@ class Session:
         except BaseException as raised:  # CheckpointException is no Exception, and a scenario must outlive any of them
             error = record(raised)
         return Attempt(error, time.monotonic() - began)
+
+    def excuse(self, reason: str) -> NoReturn:
+        """End the scenario: its clause makes a condition that is not met here. The case is not applicable."""
+        raise Excused(reason)
+
+    def give_up(self, reason: str) -> NoReturn:
+        """End the scenario: what it needs is not to be had here. The case is untestable, which is no verdict."""
+        raise GaveUp(reason)
 
     def new_group(self, timeout: float, ranks: list[int] | None = None) -> Any:
         """A process group of `ranks` (default: all) whose collectives give up after `timeout` seconds."""
@@ -160,6 +176,11 @@ class Session:
         if arguments.get("planner") is None:
             announce("call", owner=self.engine_owner, part="P", name=name)
         return into_subject(getattr(self.engine, name), state, **arguments)
+
+
+def opted_out(spec: SubjectSpec, capability: str) -> str | None:
+    """Return the storage's reason for not having a capability; None where it has it. What `Subject.needs` asks."""
+    return Session(spec).storage.unsupported.get(capability)
 
 
 def perform(spec: SubjectSpec, function: str, args: tuple[Any, ...]) -> Any:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from typing_extensions import TypeVarTuple, Unpack
 
 from dcp_conformance.harness.cluster import Event, Hung, Outcome
 from dcp_conformance.harness.laws.observations import Cell, Table
-from dcp_conformance.harness.laws.verbs import Broken, HarnessFault, NotApplicable, Untestable
+from dcp_conformance.harness.laws.verbs import Broken, HarnessFault, NotApplicable, Untestable, must_return
 from dcp_conformance.harness.subject.spec import SubjectSpec
+
+if TYPE_CHECKING:
+    from dcp_conformance.harness.subject.session import Session
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
 
 
 class RunOnRanks(Protocol):
@@ -27,13 +35,7 @@ class RunOnRanks(Protocol):
         """Run a function on ranks; see harness.cluster.Cluster.run."""
 
 
-class scenarios:  # noqa: N801 (reads as a verb where it is used)
-    """The functions of a module by name, without importing it: ranks need torch, the pytest process does not.
-
-    `on_ranks = scenarios("suites.core.values.on_ranks_values")`, then `on_ranks.round_trip` is
-    "dcp_conformance.suites.core.values.on_ranks_values:round_trip".
-    """
-
+class _Named:
     def __init__(self, module: str) -> None:
         self._module = module
 
@@ -41,6 +43,22 @@ class scenarios:  # noqa: N801 (reads as a verb where it is used)
         if function.startswith("_"):
             raise AttributeError(function)
         return f"{self._module}:{function}"
+
+
+def module_on_ranks(module: str) -> Any:
+    """Name the functions of a module without importing it: ranks need torch, the pytest process does not.
+
+    A test module imports its scenarios where only the type checker looks, and names them where it runs::
+
+        if TYPE_CHECKING:
+            from dcp_conformance.suites.core.values import on_ranks_values as on_ranks
+        else:
+            on_ranks = module_on_ranks("dcp_conformance.suites.core.values.on_ranks_values")
+
+    `on_ranks.round_trip` then is "dcp_conformance.suites.core.values.on_ranks_values:round_trip" for the cluster, and
+    a function with arguments and a result for mypy.
+    """
+    return _Named(module)
 
 
 def _may_be_of_the_scenario(leftover: str) -> bool:
@@ -79,20 +97,56 @@ class Subject:
         self.tables: list[Table] = []
         self.hung: set[int] = set()
 
+    def observe(
+        self,
+        world_size: int,
+        scenario: Callable[[Session, Unpack[Args]], T],
+        *args: Unpack[Args],
+        timeout: float | None = None,
+        group: bool | None = None,
+        fresh: bool = False,
+    ) -> list[T]:
+        """Run a scenario as `run` does, and return what each rank observed, in rank order.
+
+        Raises Broken where a rank raised, died or hung instead of returning.
+        """
+        values: list[T] = must_return(self.run(world_size, scenario, *args, timeout=timeout, group=group, fresh=fresh))
+        return values
+
+    def alone(
+        self,
+        scenario: Callable[[Session, Unpack[Args]], T],
+        *args: Unpack[Args],
+        timeout: float | None = None,
+        group: bool | None = None,
+        fresh: bool = False,
+    ) -> T:
+        """Run a scenario on one rank and return what it observed; see `observe`."""
+        [value] = self.observe(1, scenario, *args, timeout=timeout, group=group, fresh=fresh)
+        return value
+
+    def needs(self, capability: str) -> None:
+        """Excuse the backend from what this test asks where it opted out of a capability. Raises NotApplicable."""
+        asked = "dcp_conformance.harness.subject.session:opted_out"
+        [reason] = must_return(self._ranks.run(1, asked, self._spec, capability))
+        if reason is not None:
+            raise NotApplicable(f"it opted out of {capability}: {reason}")
+
     def run(
         self,
         world_size: int,
-        scenario: str,
-        *args: Any,
+        scenario: Callable[[Session, Unpack[Args]], Any],
+        *args: Unpack[Args],
         timeout: float | None = None,
         group: bool | None = None,
         fresh: bool = False,
     ) -> list[Outcome]:
-        """Run `scenario(session, *args)` on `world_size` ranks and return one outcome a rank.
+        """Run `scenario(session, *args)` on `world_size` ranks and return one outcome a rank, whatever became of it.
 
-        scenario: `module:function`, see `scenarios`. timeout: seconds, for the whole call. group: join a process group
-        (default: for more than one rank). fresh: on ranks of its own, for a scenario that makes device meshes: torch
-        keeps the names of their groups in caches, and their threads, so such ranks serve no other scenario.
+        scenario: a function of a module on ranks; here it is only a name, see `module_on_ranks`. timeout: seconds, for
+        the whole call. group: join a process group (default: for more than one rank). fresh: on ranks of
+        its own, for a scenario that makes device meshes: torch keeps the names of their groups in caches, and their
+        threads, so such ranks serve no other scenario.
         """
         if refusal := self._refusal(world_size):
             raise Untestable(refusal)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dcp_conformance.harness.cluster import Outcome, Raised
-from dcp_conformance.harness.laws.verbs import Untestable, returned
+from dcp_conformance.harness.laws.verbs import Untestable, must_return
 from dcp_conformance.harness.recording import operations
 from dcp_conformance.harness.recording.operations import Recording
 from dcp_conformance.harness.replay import disk
@@ -21,7 +21,7 @@ def observed(outcomes: Sequence[Outcome]) -> list[Any]:
     for outcome in outcomes:
         if isinstance(outcome, Raised) and outcome.error.is_a("RecorderError"):
             raise Untestable(f"file operations cannot be watched here: {outcome.error.text}")
-    return returned(outcomes)
+    return must_return(outcomes)
 
 
 def recording(subject: Subject, path: str) -> Recording:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from dcp_conformance.harness.cluster import ExceptionRecord
@@ -11,15 +13,18 @@ from dcp_conformance.harness.laws.verbs import (
     NotApplicable,
     Untestable,
     described,
-    holds,
-    refused,
-    returned,
-    same,
-    succeeded,
+    must,
+    must_match,
+    must_refuse,
+    must_succeed,
 )
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
-on_ranks = scenarios("dcp_conformance.suites.asynchronous.on_ranks_processes")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.asynchronous import on_ranks_processes as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.asynchronous.on_ranks_processes")
+
 NO_PROCESS = "the engine's async_save knows no background process"
 # What a broken pipe to a dead process looks like where nobody turned it into an error about saving.
 RAW = ("BrokenPipeError", "EOFError", "ConnectionError")
@@ -28,21 +33,21 @@ RAW = ("BrokenPipeError", "EOFError", "ConnectionError")
 @pytest.mark.clauses("ASYNC-11")
 @pytest.mark.worlds(2)
 def test_thread_and_process_store_the_same(subject: Subject, world: int) -> None:
-    observed = returned(subject.run(world, on_ranks.thread_and_process))
+    observed = subject.observe(world, on_ranks.thread_and_process)
     if None in observed:
         raise NotApplicable(NO_PROCESS)
     for way in observed[0]:
-        same([found[way] for found in observed], f"the state saved in a {way}")
+        must_match([found[way] for found in observed], f"the state saved in a {way}")
 
 
 @pytest.mark.clauses("ASYNC-12")
 def test_background_process_survives_failures_and_is_replaced_after_death(subject: Subject) -> None:
-    [observed] = returned(subject.run(1, on_ranks.after_failure_and_death, group=True))
+    observed = subject.alone(on_ranks.after_failure_and_death, group=True)
     if observed is None:
         raise NotApplicable(NO_PROCESS)
-    refused(observed["failed"], "a save in a background process whose write_data raised", rank=0)
-    succeeded(observed["next"], "the save after a failed one", rank=0)
-    same([observed["found"]])
+    must_refuse(observed["failed"], "a save in a background process whose write_data raised", rank=0)
+    must_succeed(observed["next"], "the save after a failed one", rank=0)
+    must_match([observed["found"]])
     if not observed["killed"]:
         raise Untestable("no background process was found that could be killed")
     for attempt in observed["later"]:
@@ -53,40 +58,44 @@ def test_background_process_survives_failures_and_is_replaced_after_death(subjec
 
 @pytest.mark.clauses("ASYNC-13")
 def test_process_works_without_a_group(subject: Subject) -> None:
-    [observed] = returned(subject.run(1, on_ranks.without_group))
+    observed = subject.alone(on_ranks.without_group)
     if observed is None:
         raise NotApplicable(NO_PROCESS)
-    succeeded(observed[0], "a save in a background process with no_dist=True", rank=0)
-    same([observed[1]])
+    must_succeed(observed[0], "a save in a background process with no_dist=True", rank=0)
+    must_match([observed[1]])
 
 
 @pytest.mark.clauses("ASYNC-14")
 def test_process_uses_the_group_of_each_call(subject: Subject) -> None:
-    observed = returned(subject.run(3, on_ranks.in_changing_groups))[1:]
+    observed = subject.observe(3, on_ranks.in_changing_groups)[1:]
     if None in observed:
         raise NotApplicable(NO_PROCESS)
     for place, (together, alone, found) in enumerate(observed):
-        succeeded(together, "a save of ranks 1 and 2 in background processes", rank=place + 1)
-        succeeded(alone, "a save and load on another group after that", rank=place + 1)
-        holds(not found, f"the checkpoint of the second group holds {[d.sentence() for d in found]}", rank=place + 1)
+        must_succeed(together, "a save of ranks 1 and 2 in background processes", rank=place + 1)
+        must_succeed(alone, "a save and load on another group after that", rank=place + 1)
+        must(
+            not found,
+            otherwise=f"the checkpoint of the second group holds {[d.sentence() for d in found]}",
+            rank=place + 1,
+        )
 
 
 @pytest.mark.clauses("ASYNC-20")
 def test_start_up_failures_of_the_process_are_told(subject: Subject) -> None:
-    [ended] = returned(subject.run(1, on_ranks.starting_up, group=True))
+    ended = subject.alone(on_ranks.starting_up, group=True)
     for missing in ("MASTER_ADDR", "MASTER_PORT"):
-        refused(ended[missing], f"a save with a prefix store and without {missing}", rank=0)
+        must_refuse(ended[missing], f"a save with a prefix store and without {missing}", rank=0)
         named = ended[missing].error.is_a("CheckpointException")
-        holds(named, f"without {missing} it raised {described(ended[missing].error)}", kind="other exception")
-    refused(ended["port"], "the future of a save whose background process had no port", rank=0)
+        must(named, otherwise=f"without {missing} it raised {described(ended[missing].error)}", kind="other exception")
+    must_refuse(ended["port"], "the future of a save whose background process had no port", rank=0)
 
 
 @pytest.mark.clauses("RSRC-09")
 def test_process_needs_no_descriptor_for_each_tensor(subject: Subject) -> None:
-    [attempt] = returned(subject.run(1, on_ranks.many_tensors, 3000, 1024, group=True))
+    attempt = subject.alone(on_ranks.many_tensors, 3000, 1024, group=True)
     if attempt is None:
         raise NotApplicable(NO_PROCESS)
-    succeeded(attempt, "a save of 3000 tensors in a background process under a limit of 1024 descriptors", rank=0)
+    must_succeed(attempt, "a save of 3000 tensors in a background process under a limit of 1024 descriptors", rank=0)
 
 
 def raw(error: ExceptionRecord, inner: list[ExceptionRecord]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,14 +16,18 @@ from dcp_conformance.harness.laws.verbs import (
     Untestable,
     described,
     mentions,
-    reached,
-    refused,
-    returned,
+    must_refuse,
+    must_return,
+    needs_reached,
 )
-from dcp_conformance.harness.laws.versions import never_mixed, still_loads
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.versions import must_not_mix, must_still_load
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
-on_ranks = scenarios("dcp_conformance.suites.failure.on_ranks_lost_ranks")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.failure import on_ranks_lost_ranks as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.failure.on_ranks_lost_ranks")
+
 OLD, NEW = 1, 2
 LIMIT = 18.0
 # Ranks in a set, the one that is lost, the phase, after its call. Only a coordinator runs the global steps.
@@ -71,8 +75,8 @@ def test_rank_that_stands_still_ends_the_load_of_the_others(subject: Subject) ->
 def test_rank_that_stands_still_in_an_overwrite_costs_no_checkpoint(subject: Subject, how: str) -> None:
     outcomes = lose(subject, "overwrite", how, SAVE)
     others_are_told(subject, "FAIL-10", outcomes, SAVE, "overwrite", how)
-    [found] = returned(subject.run(1, on_ranks.what_loads, SAVE, (OLD, NEW)))
-    for law, clause in ((still_loads, "DUR-04"), (never_mixed, "DUR-05")):
+    found = subject.alone(on_ranks.what_loads, SAVE, (OLD, NEW))
+    for law, clause in ((must_still_load, "DUR-04"), (must_not_mix, "DUR-05")):
         with subject.promise(clause):
             for each, loss in zip(found, SAVE, strict=True):
                 told(loss, how, law, each)
@@ -86,7 +90,7 @@ def lose(subject: Subject, call: str, how: str, losses: Losses) -> list[Outcome]
         if isinstance(outcome, Returned) and isinstance(outcome.value, str):
             raise NotApplicable(outcome.value)
     for (_, victim, phase, _), ranks in zip(losses, sets(losses), strict=True):
-        reached(outcomes, phase, (ranks[victim],))
+        needs_reached(outcomes, phase, (ranks[victim],))
         lost = outcomes[ranks[victim]]
         if how == "kill" and not isinstance(lost, Died) or how == "stop" and not isinstance(lost, Hung):
             raise Untestable(f"a rank was not lost in {phase} as it should have been")
@@ -114,10 +118,10 @@ def others_ended_with_error(outcomes: Sequence[Outcome], losses: Losses, call: s
     """Broken unless every rank that was not lost raised in time; one that was woken again must end too."""
     for loss, ranks in zip(losses, sets(losses), strict=True):
         survivors = [outcomes[rank] for place, rank in enumerate(ranks) if place != loss[1]]
-        for survivor, attempt in zip(survivors, told(loss, how, returned, survivors), strict=True):
-            refused(attempt, f"a {call} in which {happened(loss, how)}", rank=ranks.index(survivor.rank))
+        for survivor, attempt in zip(survivors, told(loss, how, must_return, survivors), strict=True):
+            must_refuse(attempt, f"a {call} in which {happened(loss, how)}", rank=ranks.index(survivor.rank))
         if how == "wake":
-            told(loss, how, returned, [outcomes[ranks[loss[1]]]])
+            told(loss, how, must_return, [outcomes[ranks[loss[1]]]])
 
 
 def lost_rank_is_named(outcomes: Sequence[Outcome], losses: Losses, how: str) -> None:
@@ -136,15 +140,15 @@ def lost_rank_is_named(outcomes: Sequence[Outcome], losses: Losses, how: str) ->
 
 def nothing_was_committed_without_it(subject: Subject, outcomes: Sequence[Outcome]) -> None:
     """No load gives a part of what a set with a lost rank saved, nor anything where it was lost before the commit."""
-    [found] = returned(subject.run(1, on_ranks.what_loads, SAVE, (NEW,)))
+    found = subject.alone(on_ranks.what_loads, SAVE, (NEW,))
     with subject.promise("DUR-02"):
         for each in found:
-            never_mixed(each)
+            must_not_mix(each)
     with subject.promise("DUR-12"):
         for (size, victim, phase, after), each in zip(SAVE, found, strict=True):
             if not (phase == "finish" and after):
                 where = f"{'after' if after else 'before'} {phase} on rank {victim} of {size}"
-                refused(each["attempt"], f"a load of the id whose save lost a rank {where}", rank=0)
+                must_refuse(each["attempt"], f"a load of the id whose save lost a rank {where}", rank=0)
 
 
 def told_of(outcomes: Sequence[Outcome], loss: tuple[int, int, str, bool], ranks: list[int]) -> list[tuple[str, str]]:

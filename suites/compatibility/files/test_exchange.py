@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, described, returned
+from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, described
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 from dcp_conformance.suites.compatibility.files import interop
 from dcp_conformance.suites.compatibility.files.reach import reachable
 
-on_ranks = scenarios("dcp_conformance.suites.compatibility.files.on_ranks_exchange")
-facts = scenarios("dcp_conformance.suites.compatibility.files.on_ranks_fixtures").facts
+if TYPE_CHECKING:
+    from dcp_conformance.suites.compatibility.files import on_ranks_exchange as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.compatibility.files.on_ranks_exchange")
+
+if TYPE_CHECKING:
+    from dcp_conformance.suites.compatibility.files.on_ranks_fixtures import facts
+else:
+    facts = module_on_ranks("dcp_conformance.suites.compatibility.files.on_ranks_fixtures").facts
 
 
 @pytest.mark.clauses("FMT-16", "FMT-17")
 @pytest.mark.parametrize("peer", interop.PEERS)
 def test_files_pass_between_implementations(subject: Subject, peer: str) -> None:
-    [known] = returned(subject.run(1, facts))
+    known = subject.alone(facts)
     if known["subject"] == peer:
         raise NotApplicable("the backend is that implementation itself")
     worlds = (1,) if "multi_process" in known["unsupported"] else (1, 2)

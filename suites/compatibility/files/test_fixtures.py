@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from dcp_conformance import fixtures
-from dcp_conformance.harness.laws.verbs import NotApplicable, returned
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.verbs import NotApplicable
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 from dcp_conformance.suites.compatibility.files import interop
 from dcp_conformance.suites.compatibility.files.reach import reachable, with_safetensors
 
-on_ranks = scenarios("dcp_conformance.suites.compatibility.files.on_ranks_fixtures")
-elsewhere = scenarios("dcp_conformance.suites.compatibility.files.on_ranks_exchange").load_elsewhere
+if TYPE_CHECKING:
+    from dcp_conformance.suites.compatibility.files import on_ranks_fixtures as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.compatibility.files.on_ranks_fixtures")
+
+if TYPE_CHECKING:
+    from dcp_conformance.suites.compatibility.files.on_ranks_exchange import load_elsewhere as elsewhere
+else:
+    elsewhere = module_on_ranks("dcp_conformance.suites.compatibility.files.on_ranks_exchange").load_elsewhere
+
 
 RELEASES = fixtures.releases()
 
@@ -24,7 +34,7 @@ def those_with(case: str) -> list[str]:
 @pytest.mark.clauses("FMT-13", "FMT-15", "FMT-16")
 @pytest.mark.parametrize("release", RELEASES)
 def test_checkpoints_of_a_release_load(subject: Subject, release: str) -> None:
-    [facts] = returned(subject.run(1, on_ranks.facts))
+    facts = subject.alone(on_ranks.facts)
     worlds = (1,) if "multi_process" in facts["unsupported"] else (1, 2)
     runs = {world: reachable(subject.run(world, on_ranks.load_release, release)) for world in worlds}
     everything = interop.reported(subject, release, interop.THIS, runs)
@@ -63,5 +73,5 @@ def _compare(subject: Subject, release: str, name: str, found: list[interop.Load
         return
     for peer in interop.PEERS:
         if peer != name:
-            others = returned(subject.run(1, elsewhere, release, peer))
+            others = subject.observe(1, elsewhere, release, peer)
             interop.reported(subject, release, peer, {1: others})

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from dcp_conformance.harness.laws.verbs import Broken, holds, same
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.verbs import Broken, must, must_match
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 from dcp_conformance.suites.compatibility.files.reach import reachable
 
-on_ranks = scenarios("dcp_conformance.suites.compatibility.files.on_ranks_format")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.compatibility.files import on_ranks_format as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.compatibility.files.on_ranks_format")
+
 
 METADATA_CLASS = "torch.distributed.checkpoint.metadata.Metadata"
 READS = [
@@ -22,35 +28,39 @@ READS_FROM_THE_END = [("seek", -3, 2), ("read", 2, 0), ("read", 9, 0)]
 @pytest.mark.clauses("FMT-01")
 def test_metadata_file_is_a_pickled_metadata_of_version_1(subject: Subject) -> None:
     [(files, kind, version)] = reachable(subject.run(1, on_ranks.metadata_file))
-    holds(".metadata" in files, f"the save left no file .metadata, only {files}", kind="no metadata file")
-    holds(kind == METADATA_CLASS, f"the file .metadata holds a {kind}, not a {METADATA_CLASS}", kind="class")
-    holds(version == "1.0.0", f"the metadata states version {version!r} instead of '1.0.0'", kind="version")
+    must(".metadata" in files, otherwise=f"the save left no file .metadata, only {files}", kind="no metadata file")
+    must(kind == METADATA_CLASS, otherwise=f"the file .metadata holds a {kind}, not a {METADATA_CLASS}", kind="class")
+    must(version == "1.0.0", otherwise=f"the metadata states version {version!r} instead of '1.0.0'", kind="version")
 
 
 @pytest.mark.clauses("FMT-03")
 def test_storage_entry_names_file_offset_and_length(subject: Subject) -> None:
     [entries] = reachable(subject.run(1, on_ranks.storage_entries))
-    holds(bool(entries), "the save left no file .metadata that lists storage entries", kind="no entries")
+    must(bool(entries), otherwise="the save left no file .metadata that lists storage entries", kind="no entries")
     for entry in entries:
         path, offset, length = entry["path"], entry["offset"], entry["length"]
         told = isinstance(path, str) and isinstance(offset, int) and isinstance(length, int)
-        holds(told, f"the entry of {entry['key']!r} is {entry}: no path, offset and length", kind="fields")
-        holds(not path.startswith("/"), f"the path of {entry['key']!r} is not relative: {path}", kind="path")
+        must(told, otherwise=f"the entry of {entry['key']!r} is {entry}: no path, offset and length", kind="fields")
+        must(not path.startswith("/"), otherwise=f"the path of {entry['key']!r} is not relative: {path}", kind="path")
         inside = 0 <= offset < offset + length <= entry["size"]
-        holds(inside, f"the range of {entry['key']!r} lies outside of its file: {entry}", kind="range")
+        must(inside, otherwise=f"the range of {entry['key']!r} lies outside of its file: {entry}", kind="range")
         listed = entry["transforms"] == "left out" or bool(entry["transforms"])
-        holds(listed, f"the entry of {entry['key']!r} lists no transforms: {entry['transforms']}", kind="transforms")
+        must(
+            listed,
+            otherwise=f"the entry of {entry['key']!r} lists no transforms: {entry['transforms']}",
+            kind="transforms",
+        )
 
 
 @pytest.mark.clauses("FMT-04")
 def test_byte_range_of_an_entry_is_a_torch_save_stream(subject: Subject) -> None:
-    same(reachable(subject.run(1, on_ranks.entries_as_streams)), "what the byte ranges hold")
+    must_match(reachable(subject.run(1, on_ranks.entries_as_streams)), "what the byte ranges hold")
 
 
 @pytest.mark.clauses("FMT-06")
 @pytest.mark.parametrize("backwards", [False, True], ids=["in order", "backwards"])
 def test_reader_minds_neither_order_nor_other_bytes(subject: Subject, backwards: bool) -> None:
-    same(reachable(subject.run(1, on_ranks.load_among_other_bytes, backwards)))
+    must_match(reachable(subject.run(1, on_ranks.load_among_other_bytes, backwards)))
 
 
 @pytest.mark.clauses("FMT-07")
@@ -67,4 +77,8 @@ def test_unknown_version_is_refused_or_warned_about(subject: Subject) -> None:
     outcomes = subject.run(1, on_ranks.load_unknown_version)
     [(attempt, said)] = reachable(outcomes)
     said = [text for text in [*said, outcomes[0].output] if "version" in text.lower() or "99.0" in text]
-    holds(not attempt.ok or bool(said), "a checkpoint of version '99.0' was loaded without a word", kind="not refused")
+    must(
+        not attempt.ok or bool(said),
+        otherwise="a checkpoint of version '99.0' was loaded without a word",
+        kind="not refused",
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from dcp_conformance.harness.laws.verbs import Broken, holds
+from dcp_conformance.harness.laws.verbs import Broken, must
 
 # Calls that only the coordinator makes where ranks cooperate.
 COORDINATOR_SAVES = ("writer.prepare_global_plan", "writer.finish")
@@ -37,16 +37,16 @@ def in_order(steps: Steps, chains: Sequence[Sequence[str]], *, rank: int) -> Non
         present = [name for name in chain if name in names]
         for earlier, later in zip(present, present[1:], strict=False):
             what = f"it called {later} before {earlier}; the calls were {', '.join(names)}"
-            holds(names.index(earlier) < names.index(later), what, kind="order", rank=rank)
+            must(names.index(earlier) < names.index(later), otherwise=what, kind="order", rank=rank)
 
 
 def all_called(steps: Steps, wanted: Collection[str], *, rank: int) -> None:
     """Broken if one of the calls was never made."""
     names = {name for name, _ in steps}
     for name in wanted:
-        holds(
+        must(
             name in names,
-            f"it never called {name}; the calls were {', '.join(n for n, _ in steps)}",
+            otherwise=f"it never called {name}; the calls were {', '.join(n for n, _ in steps)}",
             kind="order",
             rank=rank,
         )
@@ -64,7 +64,11 @@ def one_coordinator(per_rank: Sequence[Steps], calls: Collection[str]) -> None:
                 kind="coordinator",
                 rank=max(ranks, default=None),
             )
-    holds(len({ranks[0] for ranks in made.values()}) == 1, f"different ranks coordinated: {made}", kind="coordinator")
+    must(
+        len({ranks[0] for ranks in made.values()}) == 1,
+        otherwise=f"different ranks coordinated: {made}",
+        kind="coordinator",
+    )
 
 
 def alone_with_its_plan(steps: Steps, *, rank: int) -> None:
@@ -72,4 +76,4 @@ def alone_with_its_plan(steps: Steps, *, rank: int) -> None:
     all_called(steps, COORDINATOR_SAVES, rank=rank)
     for name, given in steps:
         if name in ("writer.prepare_global_plan", "planner.create_global_plan"):
-            holds(given == "1", f"{name} was given {given} plans instead of its own", kind="plans", rank=rank)
+            must(given == "1", otherwise=f"{name} was given {given} plans instead of its own", kind="plans", rank=rank)

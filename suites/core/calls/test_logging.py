@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 
-from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, holds, reached, returned, same, succeeded
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.verbs import (
+    Broken,
+    NotApplicable,
+    must,
+    must_match,
+    must_return,
+    must_succeed,
+    needs_reached,
+)
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
-on_ranks = scenarios("dcp_conformance.suites.core.calls.on_ranks_logging")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.core.calls import on_ranks_logging as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.core.calls.on_ranks_logging")
+
 ENDED_BADLY = re.compile(r"exception|fail|error", re.IGNORECASE)
 # An id of a call: at least six hexadecimal or decimal digits, as of a uuid or a counter with leading zeros.
 CALL_ID = re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{6,}(?:-[0-9a-fA-F]{4,})*(?![0-9A-Za-z])")
@@ -18,64 +31,70 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 @pytest.mark.clauses("LOG-01")
 def test_logger_of_collectives_is_not_used(subject: Subject) -> None:
-    [found] = returned(subject.run(1, on_ranks.of_collectives, group=True))
+    found = subject.alone(on_ranks.of_collectives, group=True)
     counts = (found["before"], found["handlers"])
-    holds(
-        counts == (1, 1), f"the logger of collectives had {counts[0]} handlers and now has {counts[1]}", kind="handlers"
+    must(
+        counts == (1, 1),
+        otherwise=f"the logger of collectives had {counts[0]} handlers and now has {counts[1]}",
+        kind="handlers",
     )
-    holds(
+    must(
         not found["told"],
-        f"{len(found['told'])} records about the checkpoint went to the logger of collectives",
+        otherwise=f"{len(found['told'])} records about the checkpoint went to the logger of collectives",
         kind="mixed",
     )
 
 
 @pytest.mark.clauses("LOG-02")
 def test_log_tells_begin_and_end_of_each_call(subject: Subject) -> None:
-    for rank, found in enumerate(returned(subject.run(2, on_ranks.told_of_calls))):
+    for rank, found in enumerate(subject.observe(2, on_ranks.told_of_calls)):
         seen = shared([text for texts in found.values() for text in texts])
         for call, records in found.items():
             first, last, own = begun_and_ended(call, records, rank, seen)
             fresh = set(NUMBER.findall(last)) - set(NUMBER.findall(first))
-            holds(
+            must(
                 bool(fresh),
-                f"the last record of a {call} has no number that could be its duration: {last[:200]!r}",
+                otherwise=f"the last record of a {call} has no number that could be its duration: {last[:200]!r}",
                 rank=rank,
             )
             seen |= own
         failing = [text for text in found["failing load"] if ENDED_BADLY.search(text)]
-        holds(bool(failing), "no record of a failing load tells that it failed", kind="no failure", rank=rank)
+        must(bool(failing), otherwise="no record of a failing load tells that it failed", kind="no failure", rank=rank)
 
 
 @pytest.mark.clauses("LOG-03")
 def test_failure_that_nobody_asks_about_is_seen(subject: Subject) -> None:
     outcomes = subject.run(1, on_ranks.unnoticed_failure)
-    [call] = returned(outcomes)
+    [call] = must_return(outcomes)
     if call is None:
         raise NotApplicable("there is no async_save; the failure of a call that waits is raised")
-    reached(outcomes, "write_data", (0,))
+    needs_reached(outcomes, "write_data", (0,))
     text = outcomes[0].output
     seen = not call.ok or "injected by dcp-conformance" in text or "OSError" in text
-    holds(seen, "an asynchronous save failed, nobody asked its future, and not a word of it was printed", kind="silent")
+    must(
+        seen,
+        otherwise="an asynchronous save failed, nobody asked its future, and not a word of it was printed",
+        kind="silent",
+    )
 
 
 @pytest.mark.clauses("LOG-04")
 def test_unprintable_id_and_object_do_not_fail_a_call(subject: Subject) -> None:
-    [found] = returned(subject.run(1, on_ranks.hostile_to_logging))
+    found = subject.alone(on_ranks.hostile_to_logging)
     if found is None:
         raise NotApplicable("the engine's save and load take no storage of others, which may need the text of an id")
     for call in ("save", "load"):
-        succeeded(found[call], f"a {call} whose id cannot be printed in a log line", rank=0)
-    same([found["differences"]])
+        must_succeed(found[call], f"a {call} whose id cannot be printed in a log line", rank=0)
+    must_match([found["differences"]])
 
 
 @pytest.mark.clauses("LOG-05")
 def test_overwriting_is_warned_of(subject: Subject) -> None:
-    [(first, second)] = returned(subject.run(1, on_ranks.warned_of_overwrite))
+    (first, second) = subject.alone(on_ranks.warned_of_overwrite)
     new = [text for text in second if text not in first]
-    holds(
+    must(
         bool(new),
-        "a save to an id that holds a checkpoint gave no warning that the first save did not give",
+        otherwise="a save to an id that holds a checkpoint gave no warning that the first save did not give",
         kind="silent",
     )
 

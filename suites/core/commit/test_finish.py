@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from dcp_conformance.harness.cluster import Died
 from dcp_conformance.harness.faults.fault import Fault
-from dcp_conformance.harness.laws.shared_failures import failed_everywhere, names_exactly
+from dcp_conformance.harness.laws.shared_failures import must_blame_exactly, must_fail_everywhere
 from dcp_conformance.harness.laws.verbs import (
     Broken,
     NotApplicable,
     Untestable,
-    holds,
-    reached,
-    refused,
-    returned,
-    same,
-    succeeded,
+    must,
+    must_match,
+    must_refuse,
+    must_return,
+    must_succeed,
+    needs_reached,
 )
 from dcp_conformance.harness.subject.spec import STYLES
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
-on_ranks = scenarios("dcp_conformance.suites.core.commit.on_ranks_finish")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.core.commit import on_ranks_finish as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.core.commit.on_ranks_finish")
+
 LATE_FUTURE = 2.0
 LENGTH = 64 * 1024  # 512 KiB of float64
 SLACK = 64 * 1024
@@ -31,17 +37,22 @@ SLACK = 64 * 1024
 @pytest.mark.worlds(1, 2, 4)
 def test_finish_runs_once_after_all_writes_with_their_results_in_rank_order(subject: Subject, world: int) -> None:
     watchable(subject)
-    reported, ended, began, given = zip(*returned(subject.run(world, on_ranks.observed_finish_late)), strict=True)
+    reported, ended, began, given = zip(*subject.observe(world, on_ranks.observed_finish_late), strict=True)
     with subject.promise("FIN-01"):
         called_once_on_coordinator(given)
-        holds(
-            began[0][0] >= max(ended), f"finish began {max(ended) - began[0][0]:.2f} s before the last write had ended"
+        must(
+            began[0][0] >= max(ended),
+            otherwise=f"finish began {max(ended) - began[0][0]:.2f} s before the last write had ended",
         )
     with subject.promise("FIN-03"):
         for results in given[0]:
             shown = [[name for name, _ in rank] for rank in results]
             wanted = [[name for name, _ in rank] for rank in reported]
-            holds(shown == wanted, f"finish was given results of {shown}; the ranks in order wrote {wanted}", rank=0)
+            must(
+                shown == wanted,
+                otherwise=f"finish was given results of {shown}; the ranks in order wrote {wanted}",
+                rank=0,
+            )
 
 
 @pytest.mark.clauses("FIN-01")
@@ -49,27 +60,27 @@ def test_finish_runs_once_after_all_writes_with_their_results_in_rank_order(subj
 def test_finish_is_not_called_where_a_rank_failed_to_write(subject: Subject, world: int) -> None:
     watchable(subject)
     outcomes = subject.run(world, on_ranks.observed_finish_failing)
-    observed = returned(outcomes)
-    reached(outcomes, "write_data", (world - 1,))
+    observed = must_return(outcomes)
+    needs_reached(outcomes, "write_data", (world - 1,))
     for rank, given in enumerate(observed):
-        holds(not given, f"finish was called although rank {world - 1} had failed to write", rank=rank)
+        must(not given, otherwise=f"finish was called although rank {world - 1} had failed to write", rank=rank)
 
 
 @pytest.mark.clauses("FIN-01")
 @pytest.mark.worlds(1, 2)
 def test_each_rank_finishes_its_own_results_where_ranks_save_alone(subject: Subject, world: int) -> None:
     watchable(subject)
-    for rank, given in enumerate(returned(subject.run(world, on_ranks.observed_finish_alone))):
+    for rank, given in enumerate(subject.observe(world, on_ranks.observed_finish_alone)):
         if given is None:
             raise NotApplicable("the storage opted out of rank-local metadata, or save has no use_collectives")
         names = [sorted({name for results in call for name, _ in results}) for call in given]
         wanted = [[f"own{rank}.{number}" for number in range(3)]]
-        holds(names == wanted, f"finish was called {len(given)} times, with results of {names}", rank=rank)
+        must(names == wanted, otherwise=f"finish was called {len(given)} times, with results of {names}", rank=rank)
 
 
 def watchable(subject: Subject) -> None:
     """NotApplicable for an engine that takes no writer: it has no finish that anybody could watch."""
-    if not returned(subject.run(1, on_ranks.takes_a_writer))[0]:
+    if not subject.observe(1, on_ranks.takes_a_writer)[0]:
         raise NotApplicable("this save takes no storage writer, so it makes no promise about its finish")
 
 
@@ -77,9 +88,9 @@ def called_once_on_coordinator(given: tuple[list, ...]) -> None:
     """Broken unless rank 0 saw one call of finish and no other rank any."""
     for rank, calls in enumerate(given):
         wanted = 1 if rank == 0 else 0
-        holds(
+        must(
             len(calls) == wanted,
-            f"finish was called {len(calls)} times; it should be {wanted}",
+            otherwise=f"finish was called {len(calls)} times; it should be {wanted}",
             kind="calls",
             rank=rank,
         )
@@ -89,43 +100,41 @@ def called_once_on_coordinator(given: tuple[list, ...]) -> None:
 @pytest.mark.worlds(1, 2)
 def test_nothing_loads_where_finish_failed(subject: Subject, world: int) -> None:
     outcomes = subject.run(world, on_ranks.save_with, Fault(phase="finish", ranks=(0,)))
-    returned(outcomes)
-    reached(outcomes, "finish", (0,))
-    for rank, attempt in enumerate(returned(subject.run(world, on_ranks.load_unfinished, world))):
-        refused(attempt, "a load of the new id whose save failed in finish", rank=rank)
+    must_return(outcomes)
+    needs_reached(outcomes, "finish", (0,))
+    for rank, attempt in enumerate(subject.observe(world, on_ranks.load_unfinished, world)):
+        must_refuse(attempt, "a load of the new id whose save failed in finish", rank=rank)
 
 
 @pytest.mark.clauses("FIN-02")
 @pytest.mark.worlds(1, 2)
 def test_nothing_loads_where_all_ranks_died_before_finish(subject: Subject, world: int) -> None:
     killed_before_finish(subject, world)
-    [attempt] = returned(subject.run(1, on_ranks.load_unfinished, world))
-    refused(attempt, "a load of the new id whose ranks had died before finish", rank=0)
+    attempt = subject.alone(on_ranks.load_unfinished, world)
+    must_refuse(attempt, "a load of the new id whose ranks had died before finish", rank=0)
 
 
 def killed_before_finish(subject: Subject, world: int, *, names: int = 3, length: int = 16) -> None:
     """A save that died just before finish; Untestable if it did not come so far."""
     outcomes = subject.run(world, on_ranks.save_killed_before_finish, 1, names, length)
     if not all(isinstance(outcome, Died) for outcome in outcomes):
-        returned(outcomes)
-    reached(outcomes, "finish", (0,))
+        must_return(outcomes)
+    needs_reached(outcomes, "finish", (0,))
 
 
 @pytest.mark.clauses("FIN-03")
 @pytest.mark.worlds(1, 2)
 def test_save_after_a_failed_one_holds_exactly_its_own_state(subject: Subject, world: int) -> None:
     watchable(subject)
-    for rank, (keys, wanted, found) in enumerate(
-        returned(subject.run(world, on_ranks.second_id_after_failed_save, world))
-    ):
-        holds(keys == wanted, f"the metadata lists {keys}; {wanted} were saved", kind="keys", rank=rank)
-        same([found])
+    for rank, (keys, wanted, found) in enumerate(subject.observe(world, on_ranks.second_id_after_failed_save, world)):
+        must(keys == wanted, otherwise=f"the metadata lists {keys}; {wanted} were saved", kind="keys", rank=rank)
+        must_match([found])
 
 
 @pytest.mark.clauses("FIN-04")
 @pytest.mark.worlds(2, 4)
 def test_checkpoint_is_committed_when_save_returns_on_any_rank(subject: Subject, world: int) -> None:
-    same(returned(subject.run(world, on_ranks.load_at_once)))
+    must_match(subject.observe(world, on_ranks.load_at_once))
 
 
 @pytest.mark.clauses("FIN-06")
@@ -135,40 +144,40 @@ def test_checkpoint_is_committed_when_save_returns_on_any_rank(subject: Subject,
 def test_second_save_to_an_id_leaves_exactly_the_second_state(
     subject: Subject, world: int, style: str, reuse: bool
 ) -> None:
-    for rank, (keys, wanted, found) in enumerate(returned(subject.run(world, on_ranks.overwritten, style, reuse))):
-        holds(keys == wanted, f"the metadata lists {keys}; {wanted} were saved last", kind="keys", rank=rank)
-        same([found])
+    for rank, (keys, wanted, found) in enumerate(subject.observe(world, on_ranks.overwritten, style, reuse)):
+        must(keys == wanted, otherwise=f"the metadata lists {keys}; {wanted} were saved last", kind="keys", rank=rank)
+        must_match([found])
 
 
 @pytest.mark.clauses("FIN-07")
 @pytest.mark.worlds(1, 2)
 def test_refused_overwrite_says_so_and_keeps_the_old_checkpoint(subject: Subject, world: int) -> None:
-    observed = returned(subject.run(world, on_ranks.refused_overwrite))
+    observed = subject.observe(world, on_ranks.refused_overwrite)
     if None in observed:
         raise NotApplicable("the backend overwrites, and has no option of its own that would refuse it")
-    failed_everywhere([attempt for _, attempt, _, _, _ in observed])
+    must_fail_everywhere([attempt for _, attempt, _, _, _ in observed])
     for rank, (checkpoint_id, attempt, changed, old, new) in enumerate(observed):
         text = " ".join(error.text for error in (attempt.error.failures or {0: attempt.error}).values())
         clear = "exist" in text.lower() or checkpoint_id in text
-        holds(clear, f"the refusal names neither the id nor that it exists: {text.strip()[-200:]}", rank=rank)
-        holds(not changed, f"the refused save changed the checkpoint: {changed}", kind="changed", rank=rank)
-        same([old, new])
+        must(clear, otherwise=f"the refusal names neither the id nor that it exists: {text.strip()[-200:]}", rank=rank)
+        must(not changed, otherwise=f"the refused save changed the checkpoint: {changed}", kind="changed", rank=rank)
+        must_match([old, new])
 
 
 @pytest.mark.clauses("FIN-08")
 def test_overwrite_leaves_no_data_of_the_earlier_checkpoint(subject: Subject) -> None:
-    returned(subject.run(1, on_ranks.save_sized, "fresh", 1, LENGTH))
-    [fresh] = returned(subject.run(1, on_ranks.stored_size, "fresh", 0))
+    subject.observe(1, on_ranks.save_sized, "fresh", 1, LENGTH)
+    fresh = subject.alone(on_ranks.stored_size, "fresh", 0)
     if fresh is None:
         raise Untestable("the stored bytes cannot be reached")
-    returned(subject.run(2, on_ranks.save_sized, "again", 1, LENGTH))
+    subject.observe(2, on_ranks.save_sized, "again", 1, LENGTH)
     for version in range(2, 7):
-        returned(subject.run(1, on_ranks.save_sized, "again", version, LENGTH))
+        subject.observe(1, on_ranks.save_sized, "again", version, LENGTH)
     limit = fresh * 3 // 2 + SLACK
-    [size] = returned(subject.run(1, on_ranks.stored_size, "again", limit))
-    holds(
+    size = subject.alone(on_ranks.stored_size, "again", limit)
+    must(
         size <= limit,
-        f"{size} bytes are stored after six saves to one id, and {fresh} after one to a new id",
+        otherwise=f"{size} bytes are stored after six saves to one id, and {fresh} after one to a new id",
         kind="space",
     )
 
@@ -177,33 +186,35 @@ def test_overwrite_leaves_no_data_of_the_earlier_checkpoint(subject: Subject) ->
 @pytest.mark.parametrize("refusing", (False, True), ids=("default", "told_to_refuse_overwriting"))
 def test_remains_of_a_save_that_died_are_no_checkpoint(subject: Subject, refusing: bool) -> None:
     killed_before_finish(subject, 2, names=6, length=4096)
-    [observed] = returned(subject.run(1, on_ranks.save_over_remains, refusing))
+    observed = subject.alone(on_ranks.save_over_remains, refusing)
     if observed is None:
         raise NotApplicable("the backend overwrites, and has no option of its own that would refuse it")
     keys, found = observed
-    holds(keys == ["own0.0", "own0.1"], f"the metadata lists {keys}; own0.0 and own0.1 were saved", kind="keys")
-    same([found])
+    must(
+        keys == ["own0.0", "own0.1"], otherwise=f"the metadata lists {keys}; own0.0 and own0.1 were saved", kind="keys"
+    )
+    must_match([found])
 
 
 @pytest.mark.clauses("FIN-11")
 @pytest.mark.worlds(2, 4)
 def test_failing_finish_fails_the_save_of_all_in_the_name_of_the_coordinator(subject: Subject, world: int) -> None:
     outcomes = subject.run(world, on_ranks.failing_finish, Fault(phase="finish", ranks=(0,)))
-    attempts = returned(outcomes)
-    reached(outcomes, "finish", (0,))
-    failed_everywhere(attempts)
-    names_exactly(attempts, (0,))
+    attempts = must_return(outcomes)
+    needs_reached(outcomes, "finish", (0,))
+    must_fail_everywhere(attempts)
+    must_blame_exactly(attempts, (0,))
 
 
 @pytest.mark.clauses("FIN-13")
 def test_commit_waits_for_the_slowest_rank(subject: Subject) -> None:
     watchable(subject)
     outcomes = subject.run(2, on_ranks.late_future, LATE_FUTURE)
-    observed = returned(outcomes)
-    reached(outcomes, "write_data_future", (1,))
+    observed = must_return(outcomes)
+    needs_reached(outcomes, "write_data_future", (1,))
     due = observed[1][0]
     for rank, (_, ended, loaded, attempt, found) in enumerate(observed):
-        succeeded(attempt, f"a save in which rank 1 was {LATE_FUTURE:.0f} s late", rank=rank)
+        must_succeed(attempt, f"a save in which rank 1 was {LATE_FUTURE:.0f} s late", rank=rank)
         if any(moment < due for moment in loaded) or ended < due:
             raise Broken("the checkpoint was there before rank 1 had written its part", kind="too early", rank=rank)
-        same([found])
+        must_match([found])

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from dcp_conformance.harness.cluster import Died
-from dcp_conformance.harness.laws.verbs import Broken, Untestable, returned
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.verbs import Broken, Untestable, must_return
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 from dcp_conformance.suites.durability.crash.crash_laws import lawful, old_or_new
 from dcp_conformance.suites.durability.crash.crashes import Situation, explore, needs
 
-on_ranks = scenarios("dcp_conformance.suites.core.commit.on_ranks_replacing")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.core.commit import on_ranks_replacing as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.core.commit.on_ranks_replacing")
+
 MOST_OPERATIONS = 40
 
 
@@ -18,15 +24,15 @@ MOST_OPERATIONS = 40
 @pytest.mark.below_storage
 def test_death_at_any_operation_of_finish_leaves_the_old_or_the_new_checkpoint(subject: Subject) -> None:
     for number in range(1, MOST_OPERATIONS + 1):
-        returned(subject.run(1, on_ranks.save_old, number))
+        subject.observe(1, on_ranks.save_old, number)
         outcomes = subject.run(1, on_ranks.replace_killed, number)
         killed = [event for event in outcomes[0].events if event.kind == "fault"]
         if not (isinstance(outcomes[0], Died) and killed):
-            [operations] = returned(outcomes)
+            [operations] = must_return(outcomes)
             if operations == 0:
                 raise Untestable("no operation on files was seen in finish, so none could be interrupted")
             return
-        [loaded] = returned(subject.run(1, on_ranks.what_loads, number))
+        loaded = subject.alone(on_ranks.what_loads, number)
         if loaded not in ("old", "new"):
             raise Broken(
                 f"after a {killed[0].data['what']} (operation {number} of finish), a load gave {loaded}", kind="torn"

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable, holds, reached, returned, same
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable, must, must_match, must_return, needs_reached
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
-on_ranks = scenarios("dcp_conformance.suites.core.loading.on_ranks_in_place_again")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.core.loading import on_ranks_in_place_again as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.core.loading.on_ranks_in_place_again")
+
 REACHED = {"resolve_tensor": "resolve_tensor", "interrupt": "read_data"}
 
 
@@ -15,19 +21,19 @@ REACHED = {"resolve_tensor": "resolve_tensor", "interrupt": "read_data"}
 @pytest.mark.parametrize("way", ("resolve_tensor", "interrupt", "missing"))
 def test_load_after_a_failed_one_restores_everything(subject: Subject, way: str) -> None:
     outcomes = subject.run(1, on_ranks.load_after_failure, way)
-    [observed] = returned(outcomes)
+    [observed] = must_return(outcomes)
     if observed is None:
         raise NotApplicable("a load through this engine is made to fail in another way")
     failed, found = observed
     if way in REACHED:
-        reached(outcomes, REACHED[way], (0,))
+        needs_reached(outcomes, REACHED[way], (0,))
     if all(attempt.ok for attempt in failed):
         raise Untestable("no load failed, so nothing was left half-way")
-    same([found], "the state of a second load into the same objects")
+    must_match([found], "the state of a second load into the same objects")
 
 
 @pytest.mark.clauses("INPL-12")
 def test_fresh_optimizer_gets_its_state_and_settings_through_the_helpers(subject: Subject) -> None:
-    [(found, rate)] = returned(subject.run(1, on_ranks.optimizer_through_helpers))
-    same([found], "the optimizer's state")
-    holds(rate == 0.1, f"the learning rate is {rate} instead of the saved 0.1", kind="values", rank=0)
+    (found, rate) = subject.alone(on_ranks.optimizer_through_helpers)
+    must_match([found], "the optimizer's state")
+    must(rate == 0.1, otherwise=f"the learning rate is {rate} instead of the saved 0.1", kind="values", rank=0)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from dcp_conformance.harness.laws.verbs import NotApplicable, holds, returned, same
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.verbs import NotApplicable, must, must_match
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
-on_ranks = scenarios("dcp_conformance.suites.core.loading.on_ranks_in_place_mixed")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.core.loading import on_ranks_in_place_mixed as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.core.loading.on_ranks_in_place_mixed")
 
 
 @pytest.mark.clauses("INPL-02")
 def test_mappings_stay_where_they_hold_a_stateful_object_too(subject: Subject) -> None:
-    [observed] = returned(subject.run(1, on_ranks.mixed_mappings_stay))
+    observed = subject.alone(on_ranks.mixed_mappings_stay)
     if observed is None:
         raise NotApplicable("the storage takes no objects, and an engine may store a nested Stateful as one")
     found, replaced = observed
-    same([found], "the plain values")
-    holds(not replaced, f"the load put other mappings in the place of {replaced}", kind="identity", rank=0)
+    must_match([found], "the plain values")
+    must(not replaced, otherwise=f"the load put other mappings in the place of {replaced}", kind="identity", rank=0)
 
 
 @pytest.mark.clauses("INPL-05")
@@ -26,10 +31,10 @@ def test_mappings_stay_where_they_hold_a_stateful_object_too(subject: Subject) -
 def test_stateful_entry_is_asked_and_handed_its_state_whatever_there_is_to_read(
     subject: Subject, state: str, partial: bool
 ) -> None:
-    [observed] = returned(subject.run(1, on_ranks.calls_alone, state, partial))
+    observed = subject.alone(on_ranks.calls_alone, state, partial)
     if observed is None:
         raise NotApplicable("nobody can ask this engine for a partial load: it supplies no planners by torch's names")
     saved, loaded = observed
-    holds(saved == ["state_dict"], f"a save made these calls of a Stateful: {saved}", kind="calls", rank=0)
+    must(saved == ["state_dict"], otherwise=f"a save made these calls of a Stateful: {saved}", kind="calls", rank=0)
     wanted = ["state_dict", "load_state_dict"]
-    holds(loaded == wanted, f"a load made these calls of a Stateful: {loaded}", kind="calls", rank=0)
+    must(loaded == wanted, otherwise=f"a load made these calls of a Stateful: {loaded}", kind="calls", rank=0)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from dcp_conformance.harness.laws.verbs import (
     Broken,
     NotApplicable,
-    holds,
     mentions,
-    refused,
-    returned,
-    same,
-    succeeded,
+    must,
+    must_match,
+    must_refuse,
+    must_succeed,
 )
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
-on_ranks = scenarios("dcp_conformance.suites.core.nesting.on_ranks_nesting_keys")
-nested = scenarios("dcp_conformance.suites.core.nesting.on_ranks_nesting")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.core.nesting import on_ranks_nesting_keys as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.core.nesting.on_ranks_nesting_keys")
+
+if TYPE_CHECKING:
+    from dcp_conformance.suites.core.nesting import on_ranks_nesting as nested
+else:
+    nested = module_on_ranks("dcp_conformance.suites.core.nesting.on_ranks_nesting")
 
 
 @pytest.mark.clauses("NEST-05")
@@ -35,8 +43,8 @@ nested = scenarios("dcp_conformance.suites.core.nesting.on_ranks_nesting")
     ids=("dotted", "integer", "negative", "list_first", "list_last", "list_below", "crossed"),
 )
 def test_two_values_of_one_flat_key_fail_the_save(subject: Subject, case: str, key: str) -> None:
-    [attempt] = returned(subject.run(1, nested.same_flat_key, case))
-    refused(attempt, "a save of two values with the same flat key", rank=0)
+    attempt = subject.alone(nested.same_flat_key, case)
+    must_refuse(attempt, "a save of two values with the same flat key", rank=0)
     told = [attempt.error, *(attempt.error.failures or {}).values()]
     if not any(error.is_a("ValueError") and mentions(error, key) for error in told):
         raise Broken(
@@ -50,18 +58,18 @@ def test_two_values_of_one_flat_key_fail_the_save(subject: Subject, case: str, k
 @pytest.mark.parametrize("leaf", ("tensors", "objects"))
 @pytest.mark.parametrize("place", ("top", "nested"))
 def test_integer_keys_are_integers_again(subject: Subject, place: str, leaf: str) -> None:
-    [found] = returned(subject.run(1, on_ranks.integer_keys, place, leaf))
+    found = subject.alone(on_ranks.integer_keys, place, leaf)
     if found is None:
         raise NotApplicable("the storage takes no objects")
-    same([found])
+    must_match([found])
 
 
 @pytest.mark.clauses("NEST-09")
 def test_rebuilt_state_has_keys_of_the_original_types(subject: Subject) -> None:
-    [keys] = returned(subject.run(1, on_ranks.rebuilt_keys))
-    holds(
+    keys = subject.alone(on_ranks.rebuilt_keys)
+    must(
         keys == ["'name'", "0"],
-        f"the state rebuilt from the checkpoint has the keys {keys} instead of 'name' and 0",
+        otherwise=f"the state rebuilt from the checkpoint has the keys {keys} instead of 'name' and 0",
         kind="keys",
         rank=0,
     )
@@ -69,24 +77,24 @@ def test_rebuilt_state_has_keys_of_the_original_types(subject: Subject) -> None:
 
 @pytest.mark.clauses("NEST-10")
 def test_empty_mappings_are_still_there(subject: Subject) -> None:
-    [(attempt, found)] = returned(subject.run(1, on_ranks.empty_mappings))
-    succeeded(attempt, "a load of stored empty mappings", rank=0)
-    same([found])
+    (attempt, found) = subject.alone(on_ranks.empty_mappings)
+    must_succeed(attempt, "a load of stored empty mappings", rank=0)
+    must_match([found])
 
 
 @pytest.mark.clauses("NEST-16")
 def test_top_level_keys_of_two_types_load_or_are_refused_at_the_save(subject: Subject) -> None:
-    [(saved, loaded, found)] = returned(subject.run(1, on_ranks.mixed_keys))
+    (saved, loaded, found) = subject.alone(on_ranks.mixed_keys)
     if saved.ok:
-        succeeded(loaded, "a load into the template that was saved", rank=0)
-        same([found])
+        must_succeed(loaded, "a load into the template that was saved", rank=0)
+        must_match([found])
 
 
 @pytest.mark.clauses("NEST-07")
 def test_setting_by_path_makes_what_is_missing_on_the_way(subject: Subject) -> None:
-    same(returned(subject.run(1, on_ranks.set_by_path)), "the container")
+    must_match(subject.observe(1, on_ranks.set_by_path), "the container")
 
 
 @pytest.mark.clauses("NEST-07")
 def test_reading_a_path_that_is_not_there_gives_the_default(subject: Subject) -> None:
-    same(returned(subject.run(1, on_ranks.get_by_path)), "the element")
+    must_match(subject.observe(1, on_ranks.get_by_path), "the element")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dcp_conformance.harness.laws.shared_failures import names_exactly
-from dcp_conformance.harness.laws.verbs import NotApplicable, holds, refused, returned, same
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.shared_failures import must_blame_exactly
+from dcp_conformance.harness.laws.verbs import NotApplicable, must, must_match, must_refuse
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
-on_ranks = scenarios("dcp_conformance.suites.core.planning.on_ranks_plans")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.core.planning import on_ranks_plans as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.core.planning.on_ranks_plans")
+
 ROWS = 8
 
 
@@ -25,119 +29,123 @@ def test_plain_tensor_is_one_item_of_its_whole_size(subject: Subject) -> None:
         "size": (10,),
         "dtype": "torch.float32",
     }
-    planned(returned(subject.run(1, on_ranks.planned, "tensor")), [[wanted]])
+    planned(subject.observe(1, on_ranks.planned, "tensor"), [[wanted]])
 
 
 @pytest.mark.clauses("PLAN-02")
 @pytest.mark.worlds(2, 4)
 def test_local_shard_of_a_sharded_tensor_is_one_item(subject: Subject, world: int) -> None:
-    planned(returned(subject.run(world, on_ranks.planned, "sharded")), [[shard(rank, world)] for rank in range(world)])
+    planned(subject.observe(world, on_ranks.planned, "sharded"), [[shard(rank, world)] for rank in range(world)])
 
 
 @pytest.mark.clauses("PLAN-03")
 @pytest.mark.worlds(3)
 def test_dtensor_is_planned_by_the_ranks_of_its_mesh(subject: Subject, world: int) -> None:
-    planned(returned(subject.run(world, on_ranks.planned, "dtensor")), [[shard(0, 2)], [shard(1, 2)], []])
+    planned(subject.observe(world, on_ranks.planned, "dtensor"), [[shard(0, 2)], [shard(1, 2)], []])
 
 
 @pytest.mark.clauses("PLAN-04")
 def test_object_is_one_item_of_bytes(subject: Subject) -> None:
     wanted = {"type": "BYTE_IO", "key": "x", "offset": None, "data": False}
-    planned(returned(subject.run(1, on_ranks.planned, "object")), [[wanted]])
+    planned(subject.observe(1, on_ranks.planned, "object"), [[wanted]])
 
 
 @pytest.mark.clauses("PLAN-06")
 @pytest.mark.worlds(2, 4)
 def test_value_of_one_rank_only_is_saved(subject: Subject, world: int) -> None:
-    same(returned(subject.run(world, on_ranks.own_key_of_each_rank)))
+    must_match(subject.observe(world, on_ranks.own_key_of_each_rank))
 
 
 @pytest.mark.clauses("PLAN-07")
 def test_checkpointable_hooks_plan_find_and_fill(subject: Subject) -> None:
-    [found] = returned(subject.run(1, on_ranks.hooks))
+    found = subject.alone(on_ranks.hooks)
     offsets = [item["offset"] for item in found["items"]]
-    holds(offsets == [(0,), (3,)], f"a value whose hook plans two halves has items at {offsets}", kind="plan")
-    holds(
-        found["used"].count("find") == 2, "the shards of the value were not asked for through its hook", kind="lookup"
+    must(offsets == [(0,), (3,)], otherwise=f"a value whose hook plans two halves has items at {offsets}", kind="plan")
+    must(
+        found["used"].count("find") == 2,
+        otherwise="the shards of the value were not asked for through its hook",
+        kind="lookup",
     )
-    same([found["resolved"]], "what the hook gave for the two items")
-    same([found["loaded"]], "what a load put into the shards that the hook gave")
+    must_match([found["resolved"]], "what the hook gave for the two items")
+    must_match([found["loaded"]], "what a load put into the shards that the hook gave")
 
 
 @pytest.mark.clauses("PLAN-08")
 def test_planning_copies_and_pickles_nothing(subject: Subject) -> None:
-    [found] = returned(subject.run(1, on_ranks.cost_of_planning))
+    found = subject.alone(on_ranks.cost_of_planning)
     if found is None:
         raise NotApplicable("the engine takes no storage, so the end of planning cannot be seen")
-    holds(
-        found["pickled"] == 0, f"an object had been pickled {found['pickled']} times when writing began", kind="pickled"
+    must(
+        found["pickled"] == 0,
+        otherwise=f"an object had been pickled {found['pickled']} times when writing began",
+        kind="pickled",
     )
-    holds(found["mib"] < 8, f"planning a state of 64 MiB took {found['mib']:.0f} MiB of memory", kind="copied")
+    must(found["mib"] < 8, otherwise=f"planning a state of 64 MiB took {found['mib']:.0f} MiB of memory", kind="copied")
 
 
 @pytest.mark.clauses("PLAN-09")
 @pytest.mark.parametrize("how", ("prefix", "half"))
 def test_state_rewritten_by_a_planner_is_what_is_saved(subject: Subject, how: str) -> None:
-    observed = returned(subject.run(1, on_ranks.rewritten, how))
+    observed = subject.observe(1, on_ranks.rewritten, how)
     if observed == [None]:
         raise NotApplicable("save takes no planner")
-    same(observed)
+    must_match(observed)
 
 
 @pytest.mark.clauses("PLAN-10")
 @pytest.mark.worlds(2)
 def test_partial_sums_are_refused_by_every_rank(subject: Subject, world: int) -> None:
-    attempts = returned(subject.run(world, on_ranks.partial_sums))
+    attempts = subject.observe(world, on_ranks.partial_sums)
     for rank, attempt in enumerate(attempts):
-        refused(attempt, "a save of a DTensor with partial sums", rank=rank)
-    names_exactly(attempts, range(world))
-    [load] = returned(subject.run(1, on_ranks.load_partial_sums))
-    refused(load, "a load of the id whose save was refused", rank=0)
+        must_refuse(attempt, "a save of a DTensor with partial sums", rank=rank)
+    must_blame_exactly(attempts, range(world))
+    load = subject.alone(on_ranks.load_partial_sums)
+    must_refuse(load, "a load of the id whose save was refused", rank=0)
 
 
 @pytest.mark.clauses("PLAN-11")
 def test_prepared_plan_still_stores_every_element_once(subject: Subject) -> None:
-    [found] = returned(subject.run(1, on_ranks.prepared_plan, group=True))
+    found = subject.alone(on_ranks.prepared_plan, group=True)
     before, after = elements(found["before"]), elements(found["after"])
     for key, count in before.items():
-        holds(
+        must(
             after.get(key) == count,
-            f"{key!r} has {after.get(key)} elements to store after prepare_local_plan, {count} before",
+            otherwise=f"{key!r} has {after.get(key)} elements to store after prepare_local_plan, {count} before",
             kind="plan",
         )
     for key in after:
-        holds(key in before, f"prepare_local_plan added {key!r}", kind="plan")
-    same([found["differences"]])
+        must(key in before, otherwise=f"prepare_local_plan added {key!r}", kind="plan")
+    must_match([found["differences"]])
 
 
 @pytest.mark.clauses("PLAN-12")
 def test_empty_tensors_and_scalars_are_planned_like_others(subject: Subject) -> None:
-    [found] = returned(subject.run(1, on_ranks.unusual_shapes))
+    found = subject.alone(on_ranks.unusual_shapes)
     for number, shape in found["shapes"].items():
         chunks = found["entries"].get(f"s{number}", {}).get("chunks")
         wanted = [((0,) * len(shape), tuple(shape))]
-        holds(
+        must(
             chunks == wanted,
-            f"a tensor of shape {tuple(shape)} has the chunks {chunks} instead of {wanted}",
+            otherwise=f"a tensor of shape {tuple(shape)} has the chunks {chunks} instead of {wanted}",
             kind="plan",
         )
-    same([found["differences"]])
+    must_match([found["differences"]])
 
 
 @pytest.mark.clauses("PLAN-13")
 @pytest.mark.worlds(3)
 def test_empty_shards_harm_neither_save_nor_load(subject: Subject, world: int) -> None:
-    observed = returned(subject.run(world, on_ranks.empty_shards))
-    same([found["differences"] for found in observed])
-    same(returned(subject.run(1, on_ranks.load_empty_shards)), "the whole loaded by one process")
+    observed = subject.observe(world, on_ranks.empty_shards)
+    must_match([found["differences"] for found in observed])
+    must_match(subject.observe(1, on_ranks.load_empty_shards), "the whole loaded by one process")
     for rank, found in enumerate(observed):
         chunks = {item["key"]: item["chunk"] for item in found["items"]}
         for key, shape in found["local"].items():
             start = sum(other["local"][key][0] for other in observed[:rank])
             wanted = ((start, 0), shape)
-            holds(
+            must(
                 chunks.get(key) == wanted,
-                f"it plans {chunks.get(key)} for {key!r} instead of {wanted}",
+                otherwise=f"it plans {chunks.get(key)} for {key!r} instead of {wanted}",
                 kind="plan",
                 rank=rank,
             )
@@ -146,7 +154,7 @@ def test_empty_shards_harm_neither_save_nor_load(subject: Subject, world: int) -
 def planned(observed: list[list[dict[str, Any]]], wanted: list[list[dict[str, Any]]]) -> None:
     """Broken unless each rank planned exactly these items."""
     for rank, (found, expected) in enumerate(zip(observed, wanted, strict=True)):
-        holds(found == expected, f"it plans {found} instead of {expected}", kind="plan", rank=rank)
+        must(found == expected, otherwise=f"it plans {found} instead of {expected}", kind="plan", rank=rank)
 
 
 def shard(place: int, pieces: int) -> dict[str, Any]:

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from dcp_conformance.harness.laws.verbs import Untestable, returned, same
+from dcp_conformance.harness.laws.verbs import Untestable, must_match
 from dcp_conformance.harness.states.checklist import EXOTIC_DTYPES, ORDINARY_DTYPES
 from dcp_conformance.harness.subject.spec import STYLES
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
-on_ranks = scenarios("dcp_conformance.suites.core.values.on_ranks_values")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.core.values import on_ranks_values as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.core.values.on_ranks_values")
 
 
 @pytest.mark.clauses("TYPE-02")
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("dtype", ORDINARY_DTYPES)
 def test_ordinary_dtype_comes_back_bit_for_bit(subject: Subject, dtype: str, style: str) -> None:
-    same(returned(subject.run(1, on_ranks.dtype_round_trip, dtype, style)))
+    must_match(subject.observe(1, on_ranks.dtype_round_trip, dtype, style))
 
 
 @pytest.mark.clauses("TYPE-15")
 @pytest.mark.parametrize("dtype", EXOTIC_DTYPES)
 def test_exotic_dtype_comes_back_bit_for_bit(subject: Subject, dtype: str) -> None:
-    observed = returned(subject.run(1, on_ranks.dtype_round_trip, dtype, STYLES[0]))
+    observed = subject.observe(1, on_ranks.dtype_round_trip, dtype, STYLES[0])
     if observed == [None]:
         raise Untestable(f"this torch has no dtype {dtype}")
-    same(observed)
+    must_match(observed)
 
 
 @pytest.mark.clauses("FIN-12")
 def test_empty_state_saves_and_loads(subject: Subject) -> None:
-    same(returned(subject.run(1, on_ranks.empty_round_trip)))
+    must_match(subject.observe(1, on_ranks.empty_round_trip))

@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable, holds, returned, same
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable, must, must_match
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
-on_ranks = scenarios("dcp_conformance.suites.core.writing.on_ranks_determinism")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.core.writing import on_ranks_determinism as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.core.writing.on_ranks_determinism")
+
 NOTHING_STORED = "nothing is stored below the id, so it cannot be copied"
 
 
 @pytest.mark.clauses("DET-02")
 @pytest.mark.worlds(2)
 def test_load_depends_on_no_writer_order_or_date(subject: Subject, world: int) -> None:
-    returned(subject.run(world, on_ranks.save_own))
-    [found] = returned(subject.run(1, on_ranks.load_copy_in_disorder, world))
+    subject.observe(world, on_ranks.save_own)
+    found = subject.alone(on_ranks.load_copy_in_disorder, world)
     if found is None:
         raise Untestable(NOTHING_STORED)
-    same([found], "a copy in another order with other dates")
-    same(returned(subject.run(world, on_ranks.load_of_others)), "what another rank saved")
+    must_match([found], "a copy in another order with other dates")
+    must_match(subject.observe(world, on_ranks.load_of_others), "what another rank saved")
 
 
 @pytest.mark.clauses("DET-03")
 @pytest.mark.parametrize("how", ("moved", "copied", "copied_and_spoilt"))
 def test_checkpoint_loads_from_its_new_place(subject: Subject, how: str) -> None:
-    observed = returned(subject.run(1, on_ranks.load_elsewhere, how))
+    observed = subject.observe(1, on_ranks.load_elsewhere, how)
     if observed == [None]:
         raise Untestable(NOTHING_STORED)
-    same(observed, f"a checkpoint that was {how}")
+    must_match(observed, f"a checkpoint that was {how}")
 
 
 @pytest.mark.clauses("DET-04")
 @pytest.mark.parametrize("call", ("save", "load", "async_save"))
 def test_random_generators_are_left_alone(subject: Subject, call: str) -> None:
-    [changed] = returned(subject.run(1, on_ranks.generators_changed, call))
+    changed = subject.alone(on_ranks.generators_changed, call)
     if changed is None:
         raise NotApplicable("there is no async_save here")
-    holds(not changed, f"{call} changed the state of the generator of {', '.join(changed)}", kind="generator")
+    must(not changed, otherwise=f"{call} changed the state of the generator of {', '.join(changed)}", kind="generator")
 
 
 @pytest.mark.clauses("DET-05")
 def test_second_state_loads_although_the_first_is_dated_later(subject: Subject) -> None:
-    same(returned(subject.run(1, on_ranks.dated_ahead)), "what an overwrite of objects with later dates left")
+    must_match(subject.observe(1, on_ranks.dated_ahead), "what an overwrite of objects with later dates left")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, holds
+from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, must
 
 Written = Sequence[tuple[int, str, tuple[int, ...] | None]]
 
@@ -22,8 +22,10 @@ def written_once(results: Written) -> None:
     """Broken if a piece of data, by name and offset, was written by more than one rank or more than once."""
     for (name, offset), count in Counter((name, offset) for _rank, name, offset in results).items():
         ranks = sorted({rank for rank, *piece in results if tuple(piece) == (name, offset)})
-        holds(
-            count == 1, f"{name!r} at offset {offset} was written {count} times, by ranks {ranks}", kind="written twice"
+        must(
+            count == 1,
+            otherwise=f"{name!r} at offset {offset} was written {count} times, by ranks {ranks}",
+            kind="written twice",
         )
 
 
@@ -31,13 +33,17 @@ def written_by(results: Written, names: Sequence[str], rank: int) -> None:
     """Broken if any of these values was written by another rank."""
     for writer, name, _offset in results:
         if name in names:
-            holds(writer == rank, f"{name!r} was written by rank {writer}, and rank {rank} holds it too", kind="owner")
+            must(
+                writer == rank,
+                otherwise=f"{name!r} was written by rank {writer}, and rank {rank} holds it too",
+                kind="owner",
+            )
 
 
 def spread(results: Written, most: int) -> None:
     """Broken if one rank wrote more than `most` of the values."""
     for rank, count in Counter(rank for rank, _name, _offset in results).items():
-        holds(count <= most, f"rank {rank} wrote {count} of {len(results)} equal tensors", kind="balance")
+        must(count <= most, otherwise=f"rank {rank} wrote {count} of {len(results)} equal tensors", kind="balance")
 
 
 def balanced(results: Written, sizes: Mapping[str, int], ranks: int, tolerance: float) -> None:
@@ -48,9 +54,9 @@ def balanced(results: Written, sizes: Mapping[str, int], ranks: int, tolerance: 
     mean = sum(loads.values()) / ranks
     rank, most = loads.most_common(1)[0]
     shares = ", ".join(str(loads[rank]) for rank in range(ranks))
-    holds(
+    must(
         most <= tolerance * mean,
-        f"the ranks wrote {shares} elements, where {mean:g} each was possible",
+        otherwise=f"the ranks wrote {shares} elements, where {mean:g} each was possible",
         kind="balance",
         rank=rank,
     )
@@ -70,13 +76,16 @@ def plans_in_order(
     """Broken unless rank 0 alone was given the plans of all ranks in their order. given: names of each rank's plan."""
     for rank, own in enumerate(calls):
         wanted = 1 if rank == 0 else 0
-        holds(
-            len(own) == wanted, f"prepare_global_plan ran {len(own)} times, not {wanted}", kind="coordinator", rank=rank
+        must(
+            len(own) == wanted,
+            otherwise=f"prepare_global_plan ran {len(own)} times, not {wanted}",
+            kind="coordinator",
+            rank=rank,
         )
     plans = calls[0][0][0]
-    holds(
+    must(
         plans == [sorted(names) for names in given],
-        f"prepare_global_plan was given {plans}",
+        otherwise=f"prepare_global_plan was given {plans}",
         kind="order of plans",
         rank=0,
     )
@@ -86,7 +95,12 @@ def plans_returned(calls: Sequence[Sequence[tuple[list[list[str]], list[list[str
     """Broken unless each call gave back as many plans as it got, each with the names of the one in its place."""
     for rank, own in enumerate(calls):
         for plans, results in own:
-            holds(plans == results, f"prepare_global_plan made {results} of {plans}", kind="plans exchanged", rank=rank)
+            must(
+                plans == results,
+                otherwise=f"prepare_global_plan made {results} of {plans}",
+                kind="plans exchanged",
+                rank=rank,
+            )
 
 
 def own_plan_only(
@@ -94,9 +108,12 @@ def own_plan_only(
 ) -> None:
     """Broken unless every rank ran prepare_global_plan once, on a list of its own plan."""
     for rank, own in enumerate(calls):
-        holds(len(own) == 1, f"prepare_global_plan ran {len(own)} times, not once", kind="own plan", rank=rank)
-        holds(
-            own[0][0] == [sorted(given[rank])], f"prepare_global_plan was given {own[0][0]}", kind="own plan", rank=rank
+        must(len(own) == 1, otherwise=f"prepare_global_plan ran {len(own)} times, not once", kind="own plan", rank=rank)
+        must(
+            own[0][0] == [sorted(given[rank])],
+            otherwise=f"prepare_global_plan was given {own[0][0]}",
+            kind="own plan",
+            rank=rank,
         )
 
 
@@ -106,11 +123,16 @@ def paths_complete(
     """Broken unless every rank was told a path for every key, and the paths in `wanted` are among them."""
     for rank, pairs in enumerate(found):
         for key, path in pairs:
-            holds(path is not None, f"the metadata does not say where {key!r} belongs", kind="no path", rank=rank)
+            must(
+                path is not None,
+                otherwise=f"the metadata does not say where {key!r} belongs",
+                kind="no path",
+                rank=rank,
+            )
         for path in wanted:
-            holds(
+            must(
                 path in [path for _key, path in pairs],
-                f"the metadata has no key of the path {path}",
+                otherwise=f"the metadata has no key of the path {path}",
                 kind="no path",
                 rank=rank,
             )

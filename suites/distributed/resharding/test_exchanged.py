@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from dcp_conformance.harness.laws.verbs import NotApplicable, holds, returned, same
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.verbs import NotApplicable, must, must_match
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
-on_ranks = scenarios("dcp_conformance.suites.distributed.resharding.on_ranks_exchanged")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.distributed.resharding import on_ranks_exchanged as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.distributed.resharding.on_ranks_exchanged")
 
 
 @pytest.mark.clauses("GLOB-18")
 def test_what_a_storage_adds_to_plans_can_be_pickled(subject: Subject) -> None:
-    problems = returned(subject.run(1, on_ranks.unpicklable))[0]
+    problems = subject.observe(1, on_ranks.unpicklable)[0]
     if problems is None:
         raise NotApplicable("the engine drives no foreign storage")
-    holds(not problems, "; ".join(problems or ()), kind="not picklable")
+    must(not problems, otherwise="; ".join(problems or ()), kind="not picklable")
 
 
 @pytest.mark.clauses("GLOB-18")
 def test_what_a_storage_adds_to_plans_reaches_other_ranks(subject: Subject) -> None:
-    same(returned(subject.run(2, on_ranks.round_trip)))
+    must_match(subject.observe(2, on_ranks.round_trip))

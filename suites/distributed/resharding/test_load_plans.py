@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from dcp_conformance.harness.laws.observations import Attempt
-from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable, holds, refused, returned, same
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable, must, must_match, must_refuse
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
-on_ranks = scenarios("dcp_conformance.suites.distributed.resharding.on_ranks_load_plans")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.distributed.resharding import on_ranks_load_plans as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.distributed.resharding.on_ranks_load_plans")
+
 
 # name: (elements, stored chunks, held chunk, the reads as (stored chunk, offset in it, offset in the target, length))
 EXACT = {
@@ -28,22 +34,24 @@ CLAUSE = {
 def test_planner_makes_the_documented_reads(subject: Subject, name: str) -> None:
     size, stored, held, wanted = EXACT[name]
     boxes = [((offset,), (length,)) for offset, length in stored]
-    reads = returned(subject.run(1, on_ranks.reads, (size,), boxes, ((held[0],), (held[1],))))[0]
+    reads = subject.observe(1, on_ranks.reads, (size,), boxes, ((held[0],), (held[1],)))[0]
     keys = ("storage_chunk", "storage_offsets", "target_offsets", "lengths")
     found = sorted(tuple(read[key][0] for key in keys) for read in reads)
-    holds(found == wanted, f"the reads are {found}, not {wanted}", kind="reads")
-    holds({read["target_chunk"] for read in reads} == {(held[0],)}, "the target chunk is another", kind="reads")
+    must(found == wanted, otherwise=f"the reads are {found}, not {wanted}", kind="reads")
+    must(
+        {read["target_chunk"] for read in reads} == {(held[0],)}, otherwise="the target chunk is another", kind="reads"
+    )
 
 
 @pytest.mark.clauses("RES-08")
 def test_load_of_a_tensor_with_a_missing_part_fails(subject: Subject) -> None:
-    observed = returned(subject.run(1, on_ranks.load_without_a_chunk, group=True))[0]
+    observed = subject.observe(1, on_ranks.load_without_a_chunk, group=True)[0]
     if observed is None:
         raise NotApplicable("the engine drives no foreign storage, so no metadata can be changed on its way")
     load, reached = observed
     if not reached:
         raise Untestable("the metadata was never read through the reader's read_metadata")
-    refused(load, "a load that could fill 3 of 8 elements", rank=0)
+    must_refuse(load, "a load that could fill 3 of 8 elements", rank=0)
 
 
 @pytest.mark.clauses("RES-09")
@@ -54,14 +62,14 @@ def test_tensor_of_another_shape_is_refused_by_name(
     subject: Subject, saved: tuple[int, ...], wanted: tuple[int, ...]
 ) -> None:
     refused_by_name(
-        returned(subject.run(1, on_ranks.load_into_other_shape, saved, wanted))[0],
+        subject.observe(1, on_ranks.load_into_other_shape, saved, wanted)[0],
         f"a load of shape {saved} into shape {wanted}",
     )
 
 
 @pytest.mark.clauses("RES-09")
 def test_partial_load_refuses_another_shape_all_the_same(subject: Subject) -> None:
-    [load] = returned(subject.run(1, on_ranks.load_into_other_shape, (4,), (5,), True))
+    load = subject.alone(on_ranks.load_into_other_shape, (4,), (5,), True)
     if load is None:
         raise NotApplicable("its load takes no planner")
     refused_by_name(load, "a partial load of shape (4,) into shape (5,)")
@@ -69,17 +77,19 @@ def test_partial_load_refuses_another_shape_all_the_same(subject: Subject) -> No
 
 def refused_by_name(load: Attempt, what: str) -> None:
     """Broken unless a load failed with an error that names the key of load_into_other_shape."""
-    refused(load, what, rank=0)
+    must_refuse(load, what, rank=0)
     assert load.error is not None
     texts = [load.error.text, *(error.text for error in (load.error.failures or {}).values())]
-    holds(
-        any("shaped" in text for text in texts), f"the error does not name the key: {texts[-1][:120]}", kind="not named"
+    must(
+        any("shaped" in text for text in texts),
+        otherwise=f"the error does not name the key: {texts[-1][:120]}",
+        kind="not named",
     )
 
 
 @pytest.mark.clauses("RES-13")
 def test_tensors_without_dimensions_or_elements_load(subject: Subject) -> None:
-    same(returned(subject.run(1, on_ranks.small_tensors)))
+    must_match(subject.observe(1, on_ranks.small_tensors))
 
 
 @pytest.mark.clauses("RES-18")
@@ -98,15 +108,15 @@ def test_tensors_without_dimensions_or_elements_load(subject: Subject) -> None:
 def test_load_reads_every_element_once_from_its_place(
     subject: Subject, size: tuple[int, ...], stored: int, wanted: int, seed: int
 ) -> None:
-    found, miscounted = returned(subject.run(1, on_ranks.blocks_to_blocks, size, stored, wanted, seed, group=True))[0]
-    same([found])
-    holds(not miscounted, "; ".join(miscounted), kind="elements read")
+    found, miscounted = subject.observe(1, on_ranks.blocks_to_blocks, size, stored, wanted, seed, group=True)[0]
+    must_match([found])
+    must(not miscounted, otherwise="; ".join(miscounted), kind="elements read")
 
 
 @pytest.mark.clauses("RES-18")
 @pytest.mark.parametrize("order", ("parts_alone", "parts_first", "parts_last"))
 def test_targets_that_share_some_of_their_memory_are_filled(subject: Subject, order: str) -> None:
-    same(returned(subject.run(1, on_ranks.shared_memory, order)))
+    must_match(subject.observe(1, on_ranks.shared_memory, order))
 
 
 @pytest.mark.clauses("RES-16", "RES-18")
@@ -118,8 +128,6 @@ def test_targets_that_share_some_of_their_memory_are_filled(subject: Subject, or
 def test_hundreds_of_interleaved_blocks_load_as_others(
     subject: Subject, ranks: int, size: tuple[int, ...], stored: int, wanted: int
 ) -> None:
-    for found, miscounted in returned(
-        subject.run(ranks, on_ranks.blocks_to_blocks, size, stored, wanted, 10, group=True)
-    ):
-        same([found])
-        holds(not miscounted, "; ".join(miscounted), kind="elements read")
+    for found, miscounted in subject.observe(ranks, on_ranks.blocks_to_blocks, size, stored, wanted, 10, group=True):
+        must_match([found])
+        must(not miscounted, otherwise="; ".join(miscounted), kind="elements read")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dcp_conformance.harness.laws.observations import Difference
-from dcp_conformance.harness.laws.verbs import same
+from dcp_conformance.harness.laws.verbs import must_match
 from dcp_conformance.harness.states.layouts import Layout, layouts
 from dcp_conformance.harness.subject.subject import Subject
 
@@ -57,4 +57,6 @@ def judge_pairs(
     """Settle each clause by the differences of the pairs that it is about. found: by rank; keys begin with pairs."""
     for clause in clauses:
         with subject.promise(clause):
-            same([[item for item in rank if concerns(clause, known[item.key.partition(":")[0]])] for rank in found])
+            must_match(
+                [[item for item in rank if concerns(clause, known[item.key.partition(":")[0]])] for rank in found]
+            )

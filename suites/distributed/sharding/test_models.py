@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from dcp_conformance.harness.laws.verbs import Untestable, holds, returned, same
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.verbs import Untestable, must, must_match
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
-on_ranks = scenarios("dcp_conformance.suites.distributed.sharding.on_ranks_models")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.distributed.sharding import on_ranks_models as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.distributed.sharding.on_ranks_models")
 
 
 @pytest.mark.parametrize(
@@ -19,30 +24,30 @@ on_ranks = scenarios("dcp_conformance.suites.distributed.sharding.on_ranks_model
 )
 @pytest.mark.worlds(2, 4)
 def test_fsdp1_model_loads_into_another(subject: Subject, world: int, kind: str) -> None:
-    different, found = zip(*returned(subject.run(world, on_ranks.fsdp1_round_trip, kind)), strict=True)
+    different, found = zip(*subject.observe(world, on_ranks.fsdp1_round_trip, kind), strict=True)
     if not all(different):
         raise Untestable("the two models were equal before the load")
-    same(found, "the parameters after the load")
+    must_match(found, "the parameters after the load")
 
 
 @pytest.mark.clauses("RES-05")
 @pytest.mark.worlds(2, 3, 4)
 def test_fsdp1_model_loads_on_another_number_of_ranks(subject: Subject, world: int) -> None:
-    returned(subject.run(world, on_ranks.save_fsdp1))
-    same(returned(subject.run({2: 4, 3: 2, 4: 3}[world], on_ranks.load_fsdp1)), "the parameters after the load")
+    subject.observe(world, on_ranks.save_fsdp1)
+    must_match(subject.observe({2: 4, 3: 2, 4: 3}[world], on_ranks.load_fsdp1), "the parameters after the load")
 
 
 @pytest.mark.clauses("SHARD-04", "SHARD-11")
 @pytest.mark.worlds(2, 3)
 def test_training_goes_on_as_if_it_had_never_stopped(subject: Subject, world: int) -> None:
-    results = returned(subject.run(world, on_ranks.resumed_training))
+    results = subject.observe(world, on_ranks.resumed_training)
     with subject.promise("SHARD-04"):
-        same([found for found, _on, _resumed in results])
+        must_match([found for found, _on, _resumed in results])
     with subject.promise("SHARD-11"):
         for rank, (_found, went_on, resumed) in enumerate(results):
-            holds(
+            must(
                 went_on == resumed,
-                f"the next losses are {resumed}, and {went_on} without the stop",
+                otherwise=f"the next losses are {resumed}, and {went_on} without the stop",
                 kind="loss",
                 rank=rank,
             )
@@ -50,28 +55,30 @@ def test_training_goes_on_as_if_it_had_never_stopped(subject: Subject, world: in
 
 @pytest.mark.clauses("SHARD-05")
 def test_model_in_any_form_loads_into_every_other(subject: Subject) -> None:
-    same(returned(subject.run(4, on_ranks.every_way_into_every_other, fresh=True)))
+    must_match(subject.observe(4, on_ranks.every_way_into_every_other, fresh=True))
 
 
 @pytest.mark.clauses("SHARD-06")
 @pytest.mark.parametrize("even", (True, False), ids=("even", "uneven"))
 def test_hybrid_model_loads_into_a_fully_sharded_one(subject: Subject, even: bool) -> None:
-    same(returned(subject.run(4, on_ranks.hybrid_to_fsdp1, even, fresh=True)))
+    must_match(subject.observe(4, on_ranks.hybrid_to_fsdp1, even, fresh=True))
 
 
 @pytest.mark.clauses("SHARD-08")
 @pytest.mark.worlds(2, 3)
 def test_module_with_extra_state_is_restored(subject: Subject, world: int) -> None:
-    same(returned(subject.run(world, on_ranks.extra_state)))
+    must_match(subject.observe(world, on_ranks.extra_state))
 
 
 @pytest.mark.clauses("SHARD-12")
 def test_names_of_wrapped_models_have_no_prefix(subject: Subject) -> None:
-    for rank, names in enumerate(returned(subject.run(1, on_ranks.names_of_wrapped_models, group=True))):
+    for rank, names in enumerate(subject.observe(1, on_ranks.names_of_wrapped_models, group=True)):
         for wrapper, keys in names.items():
-            holds(keys == names["bare"], f"the keys of a {wrapper} model are {keys[:3]}", kind="keys", rank=rank)
+            must(
+                keys == names["bare"], otherwise=f"the keys of a {wrapper} model are {keys[:3]}", kind="keys", rank=rank
+            )
 
 
 @pytest.mark.clauses("SHARD-12")
 def test_checkpoint_of_a_wrapped_model_fits_the_bare_one(subject: Subject) -> None:
-    same(returned(subject.run(2, on_ranks.wrapped_into_bare)))
+    must_match(subject.observe(2, on_ranks.wrapped_into_bare))

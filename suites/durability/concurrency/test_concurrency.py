@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,60 +12,62 @@ from dcp_conformance.harness.laws.verbs import (
     Broken,
     NotApplicable,
     described,
-    holds,
+    must,
+    must_match,
     of_subject,
-    returned,
-    same,
     unexpected,
 )
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
-on_ranks = scenarios("dcp_conformance.suites.durability.concurrency.on_ranks_concurrency")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.durability.concurrency import on_ranks_concurrency as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.durability.concurrency.on_ranks_concurrency")
 
 
 @pytest.mark.clauses("CONC-04")
 def test_saves_to_different_ids_in_threads(subject: Subject) -> None:
-    [attempts] = returned(subject.run(1, on_ranks.save_in_threads, 8))
+    attempts = subject.alone(on_ranks.save_in_threads, 8)
     undisturbed(attempts, "one of eight threads, each of which saved and loaded an id of its own,")
 
 
 @pytest.mark.clauses("CONC-05")
 def test_loads_of_one_id_in_threads(subject: Subject) -> None:
-    [attempts] = returned(subject.run(1, on_ranks.load_in_threads, 6))
+    attempts = subject.alone(on_ranks.load_in_threads, 6)
     undisturbed(attempts, "one of six threads that loaded one id")
 
 
 @pytest.mark.clauses("CONC-05")
 def test_loads_of_one_id_in_processes(subject: Subject) -> None:
-    returned(subject.run(1, on_ranks.save_shared))
-    for attempts in returned(subject.run(4, on_ranks.load_shared, group=False)):
+    subject.observe(1, on_ranks.save_shared)
+    for attempts in subject.observe(4, on_ranks.load_shared, group=False):
         undisturbed(attempts, "one of four processes that loaded one id")
 
 
 @pytest.mark.clauses("CONC-06")
 def test_planner_resolves_data_for_several_threads(subject: Subject) -> None:
-    [wrong] = returned(subject.run(1, on_ranks.resolve_in_threads, 4))
-    holds(not wrong, f"asked by four threads at once, {wrong[:1]}", kind="resolve_data", rank=0)
+    wrong = subject.alone(on_ranks.resolve_in_threads, 4)
+    must(not wrong, otherwise=f"asked by four threads at once, {wrong[:1]}", kind="resolve_data", rank=0)
 
 
 @pytest.mark.clauses("CONC-07")
 def test_all_ranks_create_the_folder_at_once(subject: Subject) -> None:
-    same(returned(subject.run(4, on_ranks.save_deep_at_once, 20)))
+    must_match(subject.observe(4, on_ranks.save_deep_at_once, 20))
 
 
 @pytest.mark.clauses("CONC-08")
 def test_one_writer_stores_each_save_under_its_own_id(subject: Subject) -> None:
-    [found] = returned(subject.run(1, on_ranks.reuse_writer, 3))
+    found = subject.alone(on_ranks.reuse_writer, 3)
     if not found:
         raise NotApplicable("its engine keeps a store of its own, and takes no writer")
     for number, differences in enumerate(found, 1):
-        same([differences], f"what save {number} of three through one writer stored")
+        must_match([differences], f"what save {number} of three through one writer stored")
 
 
 @pytest.mark.clauses("CONC-10")
 @pytest.mark.parametrize("equal", (False, True), ids=("other_values", "equal_values"))
 def test_neighbours_are_saved_and_discarded_beside_loads(subject: Subject, equal: bool) -> None:
-    [attempts] = returned(subject.run(1, on_ranks.load_beside_saves, 20, equal))
+    attempts = subject.alone(on_ranks.load_beside_saves, 20, equal)
     undisturbed(attempts, "a load of A, or a save of its neighbours,")
 
 

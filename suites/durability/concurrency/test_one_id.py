@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,35 +11,43 @@ from dcp_conformance.harness.laws.verbs import (
     NotApplicable,
     Untestable,
     described,
+    must_match,
+    must_return,
+    must_succeed,
     of_subject,
-    returned,
-    same,
-    succeeded,
     unexpected,
 )
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 from dcp_conformance.suites.durability.damage.test_corruption_entries import reachable
-from dcp_conformance.suites.durability.live.test_failed_overwrite import never_mixed
+from dcp_conformance.suites.durability.live.test_failed_overwrite import must_not_mix
 
-on_ranks = scenarios("dcp_conformance.suites.durability.concurrency.on_ranks_one_id")
-in_threads = scenarios("dcp_conformance.suites.durability.concurrency.on_ranks_concurrency")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.durability.concurrency import on_ranks_one_id as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.durability.concurrency.on_ranks_one_id")
+
+if TYPE_CHECKING:
+    from dcp_conformance.suites.durability.concurrency import on_ranks_concurrency as in_threads
+else:
+    in_threads = module_on_ranks("dcp_conformance.suites.durability.concurrency.on_ranks_concurrency")
+
 ROUNDS = 12
 
 
 @pytest.mark.clauses("CONC-01")
 @pytest.mark.parametrize("stop", ("write_data", "item 2", "finish"), ids=("at_start", "between_items", "before_commit"))
 def test_load_in_the_middle_of_an_overwrite_gives_one_whole_state(subject: Subject, stop: str) -> None:
-    [found] = returned(subject.run(1, on_ranks.load_in_the_middle, stop))
+    found = subject.alone(on_ranks.load_in_the_middle, stop)
     if not found["reached"]:
         raise Untestable(f"the save was never seen to come to {stop}")
-    never_mixed({"attempt": found["load"], "unlike": found["unlike"]})
+    must_not_mix({"attempt": found["load"], "unlike": found["unlike"]})
 
 
 @pytest.mark.clauses("CONC-02")
 def test_two_saves_to_one_id_at_once_leave_one_whole_state(subject: Subject) -> None:
     for number in range(ROUNDS):
-        [found] = returned(subject.run(1, in_threads.save_twice_at_once, number))
-        never_mixed({"attempt": found["load"], "unlike": found["unlike"]})
+        found = subject.alone(in_threads.save_twice_at_once, number)
+        must_not_mix({"attempt": found["load"], "unlike": found["unlike"]})
         one_won(found, number)
 
 
@@ -47,7 +55,7 @@ def test_two_saves_to_one_id_at_once_leave_one_whole_state(subject: Subject) -> 
 @pytest.mark.clauses("CONC-03")
 def test_unrelated_saves_to_one_id_are_noticed(subject: Subject) -> None:
     outcomes = subject.run(2, on_ranks.save_alone_on_two_ranks)
-    attempts = returned(outcomes)
+    attempts = must_return(outcomes)
     for rank, attempt in enumerate(attempts):
         if attempt.error is not None and not of_subject(attempt.error):
             raise unexpected(attempt.error, rank)
@@ -63,15 +71,15 @@ def test_unrelated_saves_to_one_id_are_noticed(subject: Subject) -> None:
 
 @pytest.mark.clauses("CONC-09")
 def test_commit_does_not_need_to_see_objects_of_other_ranks(subject: Subject) -> None:
-    observed = returned(subject.run(2, on_ranks.save_with_others_unseen))
+    observed = subject.observe(2, on_ranks.save_with_others_unseen)
     for answer in observed:
         reachable(answer)
     if not observed[0]["hidden"]:
         raise NotApplicable("what a rank stores is no object of its own that could be seen late")
     for rank, answer in enumerate(observed):
-        succeeded(answer["attempt"], "a save whose commit could not see the objects of rank 1 yet", rank=rank)
+        must_succeed(answer["attempt"], "a save whose commit could not see the objects of rank 1 yet", rank=rank)
     what = "what was saved while the commit could not see the objects of rank 1 yet"
-    same(returned(subject.run(1, on_ranks.load_unseen)), what)
+    must_match(subject.observe(1, on_ranks.load_unseen), what)
 
 
 def one_won(found: dict[str, Any], number: int) -> None:

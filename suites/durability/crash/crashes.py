@@ -11,18 +11,22 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dcp_conformance.harness.cluster import Died, Event, Hung, Outcome, Returned
 from dcp_conformance.harness.laws.observations import Attempt, Difference
-from dcp_conformance.harness.laws.verbs import HarnessFault, NotApplicable, Untestable, returned
+from dcp_conformance.harness.laws.verbs import HarnessFault, NotApplicable, Untestable, must_return
 from dcp_conformance.harness.recording.operations import Recording
 from dcp_conformance.harness.replay import states
 from dcp_conformance.harness.replay.states import State, Window
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 from dcp_conformance.harness.subject.trusted import observed, recording
 
-on_ranks = scenarios("dcp_conformance.suites.durability.crash.on_ranks_crash")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.durability.crash import on_ranks_crash as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.durability.crash.on_ranks_crash")
+
 OLD, NEW = 1, 2
 KINDS = ("OLD", "NEW", "ERROR", "SILENT", "HANG")
 TABLE = "What loads after a crash (kill, or power cut on a journalled or a strict file system), by state"
@@ -148,13 +152,13 @@ def remains(subject: Subject, situation: Situation) -> list[tuple[str, Attempt, 
     chosen = _chosen([*early[:: max(1, len(early) // _MOST_REMAINS)], *found.by_model["kill"]], 2 * _MOST_REMAINS)
     trees = {number: state.tree for number, state in enumerate(chosen)}
     arguments = (_place(situation), trees, MOST_SECONDS)
-    [went] = returned(subject.run(1, on_ranks.save_upon, *arguments, timeout=3 * MOST_SECONDS))
+    went = subject.alone(on_ranks.save_upon, *arguments, timeout=3 * MOST_SECONDS)
     return [(chosen[number].sentence(), *rest) for number, *rest in went]
 
 
 def needs(subject: Subject, *capabilities: str) -> None:
     """NotApplicable where the backend opted out of one of them."""
-    [reason] = returned(subject.run(1, on_ranks.why_not, ("local_files", *capabilities)))
+    reason = subject.alone(on_ranks.why_not, ("local_files", *capabilities))
     if reason:
         raise NotApplicable(f"it opted out of {reason}")
 
@@ -163,10 +167,10 @@ def recorded(subject: Subject, situation: Situation) -> Exploration:
     """The recordings of a situation: with several ranks, one with each of them held back while it would write."""
     place, recordings = _place(situation), []  # type: str, list[Recording]
     if situation.before:
-        returned(subject.run(situation.before, on_ranks.save_old, place, situation.old_options))
+        subject.observe(situation.before, on_ranks.save_old, place, situation.old_options)
     for late in range(situation.ranks) if situation.ranks > 1 else [None]:
         if recordings:  # each starts from the same tree, in the same place
-            returned(subject.run(1, on_ranks.restore, place, recordings[0].before))
+            subject.observe(1, on_ranks.restore, place, recordings[0].before)
         arguments = (place, f"{place}-{len(recordings)}", situation.options, late)
         path = observed(subject.run(situation.ranks, on_ranks.record_save, *arguments, fresh=True))[0]
         recordings.append(recording(subject, path))
@@ -285,7 +289,7 @@ def _results(outcome: Outcome) -> dict[int, Loaded]:
         )
         found[begun[-1]] = Loaded("HANG", f"the load {how}")
     else:
-        returned([outcome])
+        must_return([outcome])
     faults = [result.said for result in found.values() if result.kind == "FAULT"]
     if faults:
         raise HarnessFault(f"a state could not be loaded: {faults[0]}")

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from dcp_conformance.harness.cluster import Cluster, ClusterConfig
-from dcp_conformance.harness.laws.verbs import returned
+from dcp_conformance.harness.laws.verbs import must_return
 from dcp_conformance.harness.recording.operations import Recording, load
 from dcp_conformance.harness.run.run import Surveyed
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
@@ -55,7 +55,7 @@ def replayed(cluster: Cluster, backend: str, kept: Recording) -> str:
 
 def _spec(cluster: Cluster, backend: str, scratch: Path, place: str) -> SubjectSpec:
     own = Part(reference=backend)
-    [surveyed] = returned(
+    [surveyed] = must_return(
         [cluster.call("dcp_conformance.harness.backend.survey:survey", backend, (), "none", "cpu", os.getcwd())]
     )
     assert isinstance(surveyed, Surveyed)

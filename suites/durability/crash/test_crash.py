@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from dcp_conformance.harness.laws.verbs import NotApplicable, returned, same, succeeded
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.verbs import NotApplicable, must_match, must_succeed
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 from dcp_conformance.suites.durability.crash.crash_laws import (
     lawful,
     metadata_whole_or_none,
@@ -17,7 +19,11 @@ from dcp_conformance.suites.durability.crash.crash_laws import (
 )
 from dcp_conformance.suites.durability.crash.crashes import Exploration, Situation, explore, needs, remains
 
-on_ranks = scenarios("dcp_conformance.suites.durability.crash.on_ranks_crash")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.durability.crash import on_ranks_crash as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.durability.crash.on_ranks_crash")
+
 POWER = ("journal", "strict")
 # Settings of the writer, by number among those that the backend offers beside its default ones. What has more than
 # these is tried with the first ones.
@@ -72,9 +78,9 @@ def test_remains_of_a_crash_do_not_hinder_the_next_save(subject: Subject, world:
     if not found:
         raise NotApplicable("no crash of a save to a new id leaves anything that does not load")
     for cut, saved, loaded, different in found:
-        succeeded(saved, f"the next save to an id where {cut}", rank=0)
-        succeeded(loaded, f"a load of what was saved to an id where {cut}", rank=0)
-        same([different], f"a load of what was saved to an id where {cut}")
+        must_succeed(saved, f"the next save to an id where {cut}", rank=0)
+        must_succeed(loaded, f"a load of what was saved to an id where {cut}", rank=0)
+        must_match([different], f"a load of what was saved to an id where {cut}")
 
 
 def judge_fresh(subject: Subject, found: Exploration) -> None:
@@ -103,7 +109,7 @@ def judge_overwrite(subject: Subject, found: Exploration) -> None:
 
 def offered(subject: Subject, number: int) -> str:
     """Settings of the writer in words; NotApplicable where it does not offer so many."""
-    [sets] = returned(subject.run(1, on_ranks.option_sets))
+    sets = subject.alone(on_ranks.option_sets)
     if number >= len(sets):
         raise NotApplicable(f"it offers {len(sets)} ways to set its writer up")
     return str(sets[number])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable, returned
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 from dcp_conformance.harness.subject.trusted import observed, recording
 from dcp_conformance.suites.durability.crash.synced import (
     data_before_commit,
@@ -16,7 +16,10 @@ from dcp_conformance.suites.durability.crash.synced import (
     returned_at,
 )
 
-on_ranks = scenarios("dcp_conformance.suites.durability.crash.on_ranks_syncing")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.durability.crash import on_ranks_syncing as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.durability.crash.on_ranks_syncing")
 
 
 @pytest.mark.below_storage
@@ -25,7 +28,7 @@ on_ranks = scenarios("dcp_conformance.suites.durability.crash.on_ranks_syncing")
 def test_data_is_on_the_disk_before_it_is_committed(subject: Subject, world: int) -> None:
     saves = recorded_saves(subject, world)
     named = [(save["place"], save["path"]) for save in saves]
-    [commits] = returned(subject.run(1, on_ranks.commits, world, named))
+    commits = subject.alone(on_ranks.commits, world, named)
     for save, commit in zip(saves, commits, strict=True):
         if commit is None:
             raise Untestable("what the recording gives when it is played back does not load")

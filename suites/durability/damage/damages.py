@@ -9,7 +9,14 @@ from typing import Any
 
 from dcp_conformance.harness.cluster import Died, Hung, Outcome
 from dcp_conformance.harness.faults.corruption import Grade
-from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable, death, hang, returned
+from dcp_conformance.harness.laws.verbs import (
+    Broken,
+    NotApplicable,
+    Untestable,
+    death_finding,
+    hang_finding,
+    must_return,
+)
 from dcp_conformance.harness.subject.subject import Subject
 
 # Seconds of loads in one run of ranks; and how long a single load may take before it counts as endless.
@@ -102,7 +109,7 @@ def census(subject: Subject, scenario: str, kinds: tuple[str, ...]) -> Census:
             if len(found.lost) == MOST_CRASHES:
                 break
             continue
-        [observed] = returned(outcomes)
+        [observed] = must_return(outcomes)
         if "unreachable" in observed:
             raise Untestable(f"the stored bytes cannot be reached: {observed['unreachable']}")
         if "excused" in observed:
@@ -120,7 +127,13 @@ def census(subject: Subject, scenario: str, kinds: tuple[str, ...]) -> Census:
 def _casualty(found: Census, outcome: Outcome, start: int) -> int:
     """Note a load that ended its process; the number of the next damage."""
     damages = [event.data for event in outcome.events if event.kind == "damage"]
-    loss = death(outcome) if isinstance(outcome, Died) else hang([outcome]) if isinstance(outcome, Hung) else None
+    loss = (
+        death_finding(outcome)
+        if isinstance(outcome, Died)
+        else hang_finding([outcome])
+        if isinstance(outcome, Hung)
+        else None
+    )
     assert loss is not None
     if not damages:
         raise loss  # it was not a damaged load that ended it

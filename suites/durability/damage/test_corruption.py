@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from dcp_conformance.harness.laws.verbs import Untestable, holds, returned
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.verbs import Untestable, must
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 from dcp_conformance.suites.durability.damage.damages import census
 
-on_ranks = scenarios("dcp_conformance.suites.durability.damage.on_ranks_damage")
-on_pieces = scenarios("dcp_conformance.suites.durability.damage.on_ranks_damaged_pieces")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.durability.damage import on_ranks_damage as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.durability.damage.on_ranks_damage")
+
+if TYPE_CHECKING:
+    from dcp_conformance.suites.durability.damage import on_ranks_damaged_pieces as on_pieces
+else:
+    on_pieces = module_on_ranks("dcp_conformance.suites.durability.damage.on_ranks_damaged_pieces")
 
 
 @pytest.mark.below_storage
@@ -49,13 +58,13 @@ def test_changed_bytes_are_noticed(subject: Subject, kind: str) -> None:
 @pytest.mark.below_storage
 @pytest.mark.clauses("CORR-03")
 def test_changed_byte_of_the_piece_that_is_read_is_noticed(subject: Subject) -> None:
-    [observed] = returned(subject.run(1, on_pieces.piece_of_damaged))
+    observed = subject.alone(on_pieces.piece_of_damaged)
     if "unreachable" in observed:
         raise Untestable(f"the stored bytes cannot be reached: {observed['unreachable']}")
-    holds(not observed["sound"], f"with all bytes put back, {observed['sound'][:1]}", kind="values")
+    must(not observed["sound"], otherwise=f"with all bytes put back, {observed['sound'][:1]}", kind="values")
     for row in observed["rows"]:
-        holds(
-            not row["wrong"], f"with {row['damage']} the read returned, and {row['wrong'][:1]}",
+        must(
+            not row["wrong"], otherwise=f"with {row['damage']} the read returned, and {row['wrong'][:1]}",
             kind="silent corruption",
         )  # fmt: skip
 

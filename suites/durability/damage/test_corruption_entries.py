@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from dcp_conformance.harness.cluster import Died, Hung
-from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable, death, hang, returned, same
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.verbs import (
+    Broken,
+    NotApplicable,
+    Untestable,
+    death_finding,
+    hang_finding,
+    must_match,
+    must_return,
+)
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 from dcp_conformance.suites.durability.damage.damages import LONGEST_LOAD
 
-on_ranks = scenarios("dcp_conformance.suites.durability.damage.on_ranks_wrong_entries")
-between_ranks = scenarios("dcp_conformance.suites.durability.damage.on_ranks_damaged_ranks")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.durability.damage import on_ranks_wrong_entries as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.durability.damage.on_ranks_wrong_entries")
+
+if TYPE_CHECKING:
+    from dcp_conformance.suites.durability.damage import on_ranks_damaged_ranks as between_ranks
+else:
+    between_ranks = module_on_ranks("dcp_conformance.suites.durability.damage.on_ranks_damaged_ranks")
+
 MOST_MEMORY = 64 << 20
 
 
 @pytest.mark.below_storage
 @pytest.mark.clauses("CORR-04")
 def test_exchanged_entries_of_equal_size_are_noticed(subject: Subject) -> None:
-    needs_torch_format(subject)
-    [observed] = returned(subject.run(1, on_ranks.load_with_exchanged_entries))
+    subject.needs("torch_format")
+    observed = subject.alone(on_ranks.load_with_exchanged_entries)
     reachable(observed)
-    same([observed["differences"]], "with the metadata entries of two tensors exchanged, the loaded state")
+    must_match([observed["differences"]], "with the metadata entries of two tensors exchanged, the loaded state")
 
 
 @pytest.mark.below_storage
 @pytest.mark.clauses("CORR-04")
 def test_exchanged_objects_of_two_ranks_are_noticed(subject: Subject) -> None:
     outcomes = subject.run(2, between_ranks.save_by_rank)
-    returned(outcomes)
-    [observed] = returned(subject.run(1, between_ranks.exchange_between_ranks, 2))
+    must_return(outcomes)
+    observed = subject.alone(between_ranks.exchange_between_ranks, 2)
     reachable(observed)
     if not observed["rows"]:
         raise NotApplicable("the checkpoint of two ranks has no two objects of equal size and other contents")
@@ -41,7 +59,7 @@ def test_exchanged_objects_of_two_ranks_are_noticed(subject: Subject) -> None:
 @pytest.mark.below_storage
 @pytest.mark.clauses("CORR-06", "CORR-11")
 def test_wrong_places_of_entries_are_noticed_before_memory_is_taken(subject: Subject) -> None:
-    needs_torch_format(subject)
+    subject.needs("torch_format")
     rows, lost, start, total = [], [], 0, None
     while total is None or start < total:
         outcomes = subject.run(1, on_ranks.loads_with_wrong_places, start, timeout=LONGEST_LOAD)
@@ -51,13 +69,13 @@ def test_wrong_places_of_entries_are_noticed_before_memory_is_taken(subject: Sub
             start = 1 + [event.data["number"] for event in outcome.events if event.kind == "damage"][-1]
             total = total if total is not None or len(lost) < 3 else start
             continue
-        [observed] = returned(outcomes)
+        [observed] = must_return(outcomes)
         reachable(observed)
         rows += observed["rows"]
         start = total = observed["total"]
     with subject.promise("CORR-06"):
         for outcome in lost:
-            raise death(outcome) if isinstance(outcome, Died) else hang([outcome])
+            raise death_finding(outcome) if isinstance(outcome, Died) else hang_finding([outcome])
     with subject.promise("CORR-11"):
         for row in rows:
             place_was_checked(row)
@@ -74,15 +92,6 @@ def place_was_checked(row: dict[str, object]) -> None:
         raise Broken(f"{stated} it asked for that much memory: {row['error']}", kind="memory", rank=0)
     if grown > MOST_MEMORY:
         raise Broken(f"{stated} it took {grown >> 20} MiB before it noticed", kind="memory", rank=0)
-
-
-def needs_torch_format(subject: Subject) -> None:
-    """NotApplicable where the backend does not claim torch's format: these tests also have clauses that it decides."""
-    [reason] = returned(
-        subject.run(1, scenarios("dcp_conformance.suites.durability.damage.on_ranks_opted").reason, "torch_format")
-    )
-    if reason is not None:
-        raise NotApplicable(f"it opted out of torch_format: {reason}")
 
 
 def reachable(observed: dict[str, object]) -> None:

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.laws.shared_failures import failures_of
-from dcp_conformance.harness.laws.verbs import Broken, Untestable, described, mentions, refused, returned
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.verbs import Broken, Untestable, described, mentions, must_refuse
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 from dcp_conformance.suites.durability.damage.test_corruption_entries import reachable
 
-on_ranks = scenarios("dcp_conformance.suites.durability.damage.on_ranks_damaged_ranks")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.durability.damage import on_ranks_damaged_ranks as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.durability.damage.on_ranks_damaged_ranks")
 
 
 @pytest.mark.clauses("CORR-07", "CORR-08")
 def test_damage_met_by_one_rank_fails_all_and_is_named(subject: Subject) -> None:
-    returned(subject.run(2, on_ranks.save_by_rank))
-    [found] = returned(subject.run(1, on_ranks.object_read_by, 2, 1))
+    subject.observe(2, on_ranks.save_by_rank)
+    found = subject.alone(on_ranks.object_read_by, 2, 1)
     reachable(found)
     if not found["name"]:
         raise Untestable("no stored object was found without which rank 1 cannot load its tensor")
-    returned(subject.run(1, on_ranks.cut_object, found["name"]))
-    attempts = returned(subject.run(2, on_ranks.load_by_rank))
+    subject.observe(1, on_ranks.cut_object, found["name"])
+    attempts = subject.observe(2, on_ranks.load_by_rank)
     with subject.promise("CORR-08"):
         for rank, attempt in enumerate(attempts):
-            refused(attempt, f"a load while {found['name']!r}, which rank 1 needs, is cut in half", rank=rank)
+            must_refuse(attempt, f"a load while {found['name']!r}, which rank 1 needs, is cut in half", rank=rank)
     with subject.promise("CORR-07"):
         for rank, attempt in enumerate(attempts):
-            refused(attempt, f"a load while {found['name']!r} is cut in half", rank=rank)
+            must_refuse(attempt, f"a load while {found['name']!r} is cut in half", rank=rank)
             tells_where(attempt, rank, key="own1", name=found["name"].rsplit("/", 1)[-1], failed=1)
 
 

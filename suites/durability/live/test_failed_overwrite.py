@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from dcp_conformance.harness.cluster import Outcome, Raised, Returned
 from dcp_conformance.harness.faults.fault import Fault
-from dcp_conformance.harness.laws.verbs import NotApplicable, of_subject, reached, refused, returned, same, unexpected
-from dcp_conformance.harness.laws.versions import never_mixed, new_if_returned, still_loads
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.verbs import (
+    NotApplicable,
+    must_match,
+    must_refuse,
+    needs_reached,
+    of_subject,
+    unexpected,
+)
+from dcp_conformance.harness.laws.versions import must_be_new_if_returned, must_not_mix, must_still_load
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
-on_ranks = scenarios("dcp_conformance.suites.durability.live.on_ranks_failed_overwrite")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.durability.live import on_ranks_failed_overwrite as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.durability.live.on_ranks_failed_overwrite")
+
 OLD, NEW = 1, 2
 RANKS = 2
 # (phase, after the real call, rank): each phase on each rank that has it.
@@ -36,12 +49,12 @@ def test_interrupted_overwrite_leaves_old_or_new(
 ) -> None:
     outcomes = subject.run(RANKS, on_ranks.interrupted_overwrite, fault_at(phase, after, rank, kind))
     staged(outcomes, phase, rank)
-    [found] = returned(subject.run(1, on_ranks.what_loads, RANKS, (OLD, NEW)))
+    found = subject.alone(on_ranks.what_loads, RANKS, (OLD, NEW))
     with subject.promise("DUR-04"):
-        still_loads(found)
-        new_if_returned(outcomes, found, NEW)
+        must_still_load(found)
+        must_be_new_if_returned(outcomes, found, NEW)
     with subject.promise("DUR-05"):
-        never_mixed(found)
+        must_not_mix(found)
 
 
 @pytest.mark.clauses("DUR-02")
@@ -51,18 +64,18 @@ def test_interrupted_overwrite_leaves_old_or_new(
 def test_killed_save_to_a_new_id_gives_all_or_nothing(subject: Subject, phase: str, after: bool, rank: int) -> None:
     outcomes = subject.run(RANKS, on_ranks.interrupted_save, fault_at(phase, after, rank, "kill"))
     staged(outcomes, phase, rank)
-    [found] = returned(subject.run(1, on_ranks.what_loads, RANKS, (NEW,)))
-    never_mixed(found)
+    found = subject.alone(on_ranks.what_loads, RANKS, (NEW,))
+    must_not_mix(found)
 
 
 @pytest.mark.clauses("DUR-05")
 @pytest.mark.parametrize("how", ("fewer_ranks", "fewer_keys", "smaller_tensors", "larger_tensors"))
 def test_completed_overwrite_leaves_nothing_of_the_old(subject: Subject, how: str) -> None:
-    returned(subject.run(RANKS, on_ranks.completed_overwrite, how))
-    [found] = returned(subject.run(1, on_ranks.load_after, RANKS, how))
-    same([found["differences"]])
+    subject.observe(RANKS, on_ranks.completed_overwrite, how)
+    found = subject.alone(on_ranks.load_after, RANKS, how)
+    must_match([found["differences"]])
     if found["gone"] is not None:
-        refused(found["mixed"], f"a load that asks for {found['gone']!r}, which the overwrite left out,", rank=0)
+        must_refuse(found["mixed"], f"a load that asks for {found['gone']!r}, which the overwrite left out,", rank=0)
 
 
 def fault_at(phase: str, after: bool, rank: int, kind: str) -> Fault:
@@ -78,4 +91,4 @@ def staged(outcomes: list[Outcome], phase: str, rank: int) -> None:
             raise NotApplicable(f"it opted out of crash_safe_overwrite: {outcome.value}")
         if isinstance(outcome, Raised) and not of_subject(outcome.error):
             raise unexpected(outcome.error, outcome.rank)
-    reached(outcomes, phase, (rank,))
+    needs_reached(outcomes, phase, (rank,))

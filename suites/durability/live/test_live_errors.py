@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable, described, of_subject, unexpected
-from dcp_conformance.harness.laws.versions import never_mixed, still_loads
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.versions import must_not_mix, must_still_load
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 from dcp_conformance.harness.subject.trusted import TABLE, observed
 
-on_ranks = scenarios("dcp_conformance.suites.durability.live.on_ranks_live_errors")
-on_two_ranks = scenarios("dcp_conformance.suites.durability.live.on_ranks_live_errors_ranks")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.durability.live import on_ranks_live_errors as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.durability.live.on_ranks_live_errors")
+
+if TYPE_CHECKING:
+    from dcp_conformance.suites.durability.live import on_ranks_live_errors_ranks as on_two_ranks
+else:
+    on_two_ranks = module_on_ranks("dcp_conformance.suites.durability.live.on_ranks_live_errors_ranks")
+
 OLD, NEW = 1, 2
 HOW = ("once", "from_then_on", "short_or_slow")
 COLUMNS = ("save", "fault", "points", "returned", "raised", "old", "new", "error", "silent")
@@ -51,7 +59,7 @@ def judge_fresh(subject: Subject, points: list[dict[str, Any]]) -> None:
         returned_means_saved(points)
     with subject.promise("DUR-02"):
         for point in points:
-            judged(point, lambda point=point: never_mixed(_of_new(point)))
+            judged(point, lambda point=point: must_not_mix(_of_new(point)))
 
 
 def judge_overwrite(subject: Subject, points: list[dict[str, Any]]) -> None:
@@ -60,10 +68,10 @@ def judge_overwrite(subject: Subject, points: list[dict[str, Any]]) -> None:
         returned_means_saved(points)
     with subject.promise("DUR-04"):
         for point in points:
-            judged(point, lambda point=point: still_loads(point))
+            judged(point, lambda point=point: must_still_load(point))
     with subject.promise("DUR-05"):
         for point in points:
-            judged(point, lambda point=point: never_mixed(point))
+            judged(point, lambda point=point: must_not_mix(point))
 
 
 def failing_saves(subject: Subject, situation: str, how: str) -> list[dict[str, Any]]:

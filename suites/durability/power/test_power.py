@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, reached, returned, succeeded
-from dcp_conformance.harness.subject.subject import Subject, scenarios
+from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, must_return, must_succeed, needs_reached
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
-on_ranks = scenarios("dcp_conformance.suites.durability.power.on_ranks_power")
+if TYPE_CHECKING:
+    from dcp_conformance.suites.durability.power import on_ranks_power as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.durability.power.on_ranks_power")
+
 OLD, NEW = 1, 2
 
 
@@ -17,11 +21,11 @@ OLD, NEW = 1, 2
 @pytest.mark.clauses("DUR-13", "DUR-14")
 def test_saved_checkpoint_outlives_a_power_cut_on_ext4(subject: Subject) -> None:
     outcomes = subject.run(1, on_ranks.cut_after_return, fresh=True, timeout=60.0)
-    [observed] = returned(outcomes)
+    [observed] = must_return(outcomes)
     if "impossible" in observed:
         raise NotApplicable(f"no power can be cut here: {observed['impossible']}")
-    reached(outcomes, "power", (0,))
-    found = {cut: returned(subject.run(1, on_ranks.what_loads, *cut))[0] for cut in observed["cuts"]}
+    needs_reached(outcomes, "power", (0,))
+    found = {cut: subject.observe(1, on_ranks.what_loads, *cut)[0] for cut in observed["cuts"]}
     rows = [(kind, f"{seconds:g} s after", ended(each)) for (kind, seconds), each in found.items()]
     subject.table("Power cut after save had returned, on ext4", ("save", "cut", "the load gives"), rows)
     for (kind, seconds), each in found.items():
@@ -50,7 +54,7 @@ def new_is_there(found: dict[str, Any], what: str) -> None:
     """Broken unless the load gave what save had returned for."""
     attempt = found["attempt"]
     if attempt.error is not None:
-        succeeded(attempt, f"loading what {what}, had stored", rank=0)
+        must_succeed(attempt, f"loading what {what}, had stored", rank=0)
     if found["unlike"][NEW]:
         said = found["unlike"][NEW][0]
         observed = f"of what {what}, had stored, {ended(found)} was found: {said}"
