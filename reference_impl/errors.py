@@ -17,3 +17,7 @@ class ConcurrentSaveError(RuntimeError):
 
 class RankMissingError(RuntimeError):
     """A rank did not take part in a step that all ranks of the operation take together."""
+
+
+class DifferentCheckpointsError(RuntimeError):
+    """The ranks of one load see different checkpoints under one id."""
