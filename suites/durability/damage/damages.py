@@ -12,7 +12,6 @@ from dcp_conformance.harness.faults.corruption import Grade
 from dcp_conformance.harness.laws.verbs import (
     Broken,
     NotApplicable,
-    Untestable,
     death_finding,
     hang_finding,
     must_return,
@@ -110,10 +109,6 @@ def census(subject: Subject, scenario: str, kinds: tuple[str, ...]) -> Census:
                 break
             continue
         [observed] = must_return(outcomes)
-        if "unreachable" in observed:
-            raise Untestable(f"the stored bytes cannot be reached: {observed['unreachable']}")
-        if "excused" in observed:
-            raise NotApplicable(f"it opted out of what the case needs: {observed['excused']}")
         if observed["sound"]:
             raise Broken(f"with all bytes put back, {observed['sound'][0]}", kind="values", rank=0)
         found.rows += observed["rows"]

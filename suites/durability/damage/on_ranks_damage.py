@@ -30,37 +30,23 @@ MEMORY = 2 << 30
 MOST_FLIPS = 400
 
 
-def stored_bytes(session: Session, checkpoint_id: Any) -> tuple[Blobs | None, str]:
-    """Access to the stored bytes, or why there is none."""
-    try:
-        blobs = session.blobs(checkpoint_id)
-    except LookupError as error:
-        return None, str(error)
-    if blobs is None or not into_subject(blobs.names):
-        return None, "the record gives no access to the stored bytes"
-    return blobs, ""
-
-
 def census(session: Session, kinds: tuple[str, ...], start: int, seconds: float) -> dict[str, Any]:
     """Loads after each damage of these kinds, from the `start`-th on, for so many seconds.
 
     kinds: those of harness.faults.corruption; "metadata": one bit of every 7th byte of the objects which read_metadata
     needs; "stale": an object of another save; "older": an object, metadata too, of the save that this one overwrote;
     "tensors": no damage, but a state without objects.
-    Returns {"rows", "next", "total"}, or {"unreachable"} with the reason.
+    Returns {"rows", "next", "total", "sound"}.
     """
     state, checkpoint_id = small_state(session, version=1), session.new_id(f"sound{start}")
     if "tensors" in kinds:
         state = {key: item for key, item in state.items() if isinstance(item, torch.Tensor)}
     before: Mapping[str, bytes] = {}
     if "older" in kinds:
-        if "overwrite" in session.storage.unsupported:
-            return {"excused": session.storage.unsupported["overwrite"]}
+        session.needs("overwrite")
         before = _saved(session, small_state(session, version=2), checkpoint_id)
     session.save(state, checkpoint_id)
-    blobs, reason = stored_bytes(session, checkpoint_id)
-    if blobs is None:
-        return {"unreachable": reason}
+    blobs = session.stored_bytes(checkpoint_id)
     stored = into_subject(corruption.contents, blobs)
     subject = Damaged(session, state, checkpoint_id, blobs, stored)
     other = session.new_id(f"other{start}")
@@ -190,5 +176,5 @@ def _damages(subject: Damaged, kinds: tuple[str, ...], donor: Mapping[str, bytes
 def _saved(session: Session, state: Any, checkpoint_id: Any) -> Mapping[str, bytes]:
     """Save another state of the same keys and sizes with other values; its stored objects."""
     session.save(state, checkpoint_id)
-    blobs, _ = stored_bytes(session, checkpoint_id)
-    return {} if blobs is None else into_subject(corruption.contents, blobs)
+    contents: Mapping[str, bytes] = into_subject(corruption.contents, session.stored_bytes(checkpoint_id))
+    return contents
