@@ -17,8 +17,8 @@ from dcp_conformance.harness.laws.verbs import (
     of_subject,
     unexpected,
 )
+from dcp_conformance.harness.laws.versions import must_not_mix
 from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
-from dcp_conformance.suites.durability.live.test_failed_overwrite import must_not_mix
 
 if TYPE_CHECKING:
     from dcp_conformance.suites.durability.concurrency import on_ranks_one_id as on_ranks

@@ -151,9 +151,8 @@ def remains(subject: Subject, situation: Situation) -> list[tuple[str, Attempt, 
     early = [state for state in states.killed(found.recordings[0]) if state.tree != found.recordings[0].before]
     chosen = _chosen([*early[:: max(1, len(early) // _MOST_REMAINS)], *found.by_model["kill"]], 2 * _MOST_REMAINS)
     trees = {number: state.tree for number, state in enumerate(chosen)}
-    arguments = (_place(situation), trees, MOST_SECONDS)
-    went = subject.alone(on_ranks.save_upon, *arguments, timeout=3 * MOST_SECONDS)
-    return [(chosen[number].sentence(), *rest) for number, *rest in went]
+    went = subject.alone(on_ranks.save_upon, _place(situation), trees, MOST_SECONDS, timeout=3 * MOST_SECONDS)
+    return [(chosen[number].sentence(), cut, load, unlike) for number, cut, load, unlike in went]
 
 
 def needs(subject: Subject, *capabilities: str) -> None:

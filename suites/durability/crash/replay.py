@@ -11,16 +11,22 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dcp_conformance.harness.cluster import Cluster, ClusterConfig
 from dcp_conformance.harness.laws.verbs import must_return
 from dcp_conformance.harness.recording.operations import Recording, load
 from dcp_conformance.harness.run.run import Surveyed
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
-from dcp_conformance.harness.subject.subject import Subject
-from dcp_conformance.suites.durability.crash.crashes import MOST_SECONDS, NEW, OLD, on_ranks
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
+from dcp_conformance.suites.durability.crash.crashes import MOST_SECONDS, NEW, OLD
 
 _FOLDER = ".d"  # behind the name of a folder of recorded ids, see harness.subject.watch_ranks
+
+if TYPE_CHECKING:
+    from dcp_conformance.suites.durability.crash import on_ranks_crash as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.durability.crash.on_ranks_crash")
 
 
 def main() -> None:

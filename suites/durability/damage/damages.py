@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dcp_conformance.harness.cluster import Died, Hung, Outcome
 from dcp_conformance.harness.faults.corruption import Grade
@@ -17,6 +17,9 @@ from dcp_conformance.harness.laws.verbs import (
     must_return,
 )
 from dcp_conformance.harness.subject.subject import Subject
+
+if TYPE_CHECKING:
+    from dcp_conformance.harness.subject.session import Session
 
 # Seconds of loads in one run of ranks; and how long a single load may take before it counts as endless.
 BATCH = 8.0
@@ -98,7 +101,9 @@ def report(subject: Subject, found: Census, kind: str) -> None:
     )
 
 
-def census(subject: Subject, scenario: str, kinds: tuple[str, ...]) -> Census:
+def census(
+    subject: Subject, scenario: Callable[[Session, tuple[str, ...], int, float], dict[str, Any]], kinds: tuple[str, ...]
+) -> Census:
     """Run a scenario that takes (kinds, start, seconds) until all damages are done, and go on after each crash."""
     found, start, total = Census(), 0, None
     while total is None or start < total:

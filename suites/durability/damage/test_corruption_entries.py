@@ -49,8 +49,9 @@ def test_exchanged_objects_of_two_ranks_are_noticed(subject: Subject) -> None:
         raise NotApplicable("the checkpoint of two ranks has no two objects of equal size and other contents")
     for row in observed["rows"]:
         if row["wrong"]:
-            observed = f"with {row['damage']} the load returned, and {row['wrong']}"
-            raise Broken(observed, kind="silent corruption", rank=0)
+            raise Broken(
+                f"with {row['damage']} the load returned, and {row['wrong']}", kind="silent corruption", rank=0
+            )
 
 
 @pytest.mark.below_storage
