@@ -140,6 +140,8 @@ def hints(session: Session) -> list[tuple[str, int, str, str]]:
         placer, notes = Placer(session.device), Notes()
         metadata = save_noted(session, _shared_state(session, placer), "hints", notes)
         del placer
+    if session.rank:
+        return []  # only the coordinator sees the plans of all
     if not notes.of("prepare_global_plan"):
         session.excuse("the engine drives no foreign storage, so its plans are its own business")
     wrong = []
