@@ -18,8 +18,8 @@ from dcp_conformance.harness.faults import corruption, torch_entries
 from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.damaged import Damaged
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.suites.durability.damage.on_ranks_damage import Damaged
 
 # Where a pickle may begin inside an object; more places are not tried.
 MOST_PLACES = 24

@@ -16,11 +16,11 @@ import torch
 
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.proxy import interpose
-from dcp_conformance.harness.faults.relay import Name, Recorder
 from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.relay import Name, Recorder
 from dcp_conformance.harness.subject.session import Session
 
 # How late the slowest rank's write is where the order of writing and finishing is looked at.

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 
 from dcp_conformance.harness.faults.limits import file_size_limit
-from dcp_conformance.harness.faults.relay import Recorder, load_planner, save_planner
 from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, pattern
+from dcp_conformance.harness.subject.relay import Recorder, load_planner, save_planner
 from dcp_conformance.harness.subject.session import Session
 
 ITEMS = 8

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from dcp_conformance.harness.faults.fault import Fault
-from dcp_conformance.harness.faults.relay import Name, Recorder, load_planner, save_planner
 from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded, pattern, resolved
+from dcp_conformance.harness.subject.relay import Name, Recorder, load_planner, save_planner
 from dcp_conformance.harness.subject.session import Session
 
 # So long does one piece of data take where a planner is slow.

@@ -8,8 +8,8 @@ from dcp_conformance.harness.faults import corruption
 from dcp_conformance.harness.faults.corruption import Damage
 from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.damaged import Damaged
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.suites.durability.damage.on_ranks_damage import Damaged
 
 
 def save_by_rank(session: Session) -> None:

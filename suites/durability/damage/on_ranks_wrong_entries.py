@@ -14,8 +14,8 @@ from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.laws.verbs import described
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank
+from dcp_conformance.harness.subject.damaged import MEMORY, small_state
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.suites.durability.damage.on_ranks_damage import MEMORY, small_state
 
 
 def _length(value: int) -> Callable[[Any], None]:
