@@ -7,6 +7,10 @@ class CorruptCheckpointError(ValueError):
     """Stored bytes are not what was saved, or say something impossible."""
 
 
+class UnreadableObjectError(CorruptCheckpointError):
+    """The bytes of an object give no object: damaged with no checksum to tell, or made with code that is not here."""
+
+
 class UnknownVersionError(ValueError):
     """The metadata has a version that this package does not know."""
 

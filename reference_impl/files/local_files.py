@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import mmap
 import os
 import stat
 import time
@@ -204,12 +203,6 @@ class LocalBlob:
         data = bytearray(length)
         self.read_into(memoryview(data), offset)
         return data
-
-    def mapped(self, offset: int, length: int) -> memoryview | None:
-        """The range as memory that is read from the file when touched; changes to it stay in this process."""
-        start = offset - offset % mmap.ALLOCATIONGRANULARITY
-        window = mmap.mmap(self._stream.fileno(), offset - start + length, access=mmap.ACCESS_COPY, offset=start)
-        return memoryview(window)[offset - start :]
 
     def close(self) -> None:
         self._stream.close()

@@ -112,10 +112,6 @@ class RemoteBlob:
         self.read_into(memoryview(data), offset)
         return data
 
-    def mapped(self, offset: int, length: int) -> memoryview | None:
-        """Files elsewhere cannot be mapped."""
-        return None
-
     def close(self) -> None:
         self._stream.close()
 
