@@ -1,4 +1,4 @@
-"""Whose failure is it: the table of DESIGN section 4, each row with a sentence for the author of the backend."""
+"""Whose failure is it: the table of docs/blame.md, each row with a sentence for the author of the backend."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ class Judge:
         return failed
 
     def _blamed(self, failed: CaseOutcome, trial: Trial, ids: tuple[str, ...], body: Body) -> CaseOutcome:
-        """The two further runs of DESIGN.md section 4: the control pair, then the backend under a second engine."""
+        """The two further runs of docs/blame.md: the control pair, then the backend under a second engine."""
         control = self._again(ids, body, storage=CONTROL)
         second = None
         if self.bench.second is not None:

@@ -1,4 +1,4 @@
-"""Which clauses bind a backend. Source of the rules: DESIGN section 4 and the preamble of CONTRACT."""
+"""Which clauses bind a backend. Source of the rules: docs/words.md and docs/blame.md."""
 
 from __future__ import annotations
 
