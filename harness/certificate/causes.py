@@ -43,9 +43,19 @@ _KINDS: Mapping[str, Harm] = {
     ),
     "code ran": Harm.FOREIGN_CODE,
     **dict.fromkeys(
-        ("lost", "loss", "silent loss", "crash ERROR", "not durable", "not synced", "name not synced", "partial commit"),
+        (
+            "lost",
+            "loss",
+            "silent loss",
+            "crash ERROR",
+            "not durable",
+            "not synced",
+            "name not synced",
+            "partial commit",
+        ),
         Harm.LOST_CHECKPOINT,
     ),
+    **dict.fromkeys(("not durable", "not synced", "name not synced"), Harm.LOST_CHECKPOINT),
     **dict.fromkeys(
         ("not refused", "not raised", "not reported", "not noticed", "not told", "no failure", "silent"),
         Harm.UNTOLD_FAILURE,
@@ -142,6 +152,8 @@ def told(sighting: Sighting) -> str:
     text = sighting.observed
     if sighting.outcome.verdict is Verdict.HANG:
         return text.rpartition("last seen in ")[2] or _bare(text)
+    if "what was never saved" in text:
+        return "what was never saved"
     errors = _ERROR.findall(text)
     if errors:
         return _bare(errors[-1])

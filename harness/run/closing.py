@@ -10,6 +10,7 @@ from typing import Any
 
 from dcp_conformance.harness.certificate import files, terminal
 from dcp_conformance.harness.certificate.build import RunInfo, build
+from dcp_conformance.harness.certificate.details import detail_lines
 from dcp_conformance.harness.certificate.events import read_events
 from dcp_conformance.harness.certificate.facts import machine
 from dcp_conformance.harness.certificate.junit import junit_xml
@@ -23,6 +24,7 @@ from dcp_conformance.harness.verdicts.known_failures import KnownFailures
 
 CERTIFICATE = "certificate.json"
 JUNIT = "junit.xml"
+PAGE = "index.html"
 # Variables of the shell that are named like a password and hold a folder.
 _FOLDERS = ("PWD", "OLDPWD")
 
@@ -56,10 +58,14 @@ class Finish:
             files.write_text(junit_xml(self._certificate), self._target.with_name(JUNIT))
         return self._certificate
 
-    def summary(self, *, status: int, partial: Sequence[str], width: int) -> list[str]:
-        """The lines for the terminal."""
+    def summary(
+        self, *, status: int, partial: Sequence[str], width: int, height: int, details: bool = False
+    ) -> list[str]:
+        """The lines for the terminal; `details` puts everything that the certificate says in short before them."""
         certificate = self.certificate(status=status, partial=partial)
-        return terminal.summary_lines(certificate, width, path=str(_shown(self._target)))
+        before = [*detail_lines(certificate, width), ""] if details else []
+        page = str(_shown(self._target.with_name(PAGE)))
+        return before + terminal.summary_lines(certificate, width, height=height, path=page)
 
     def exit_code(self, *, status: int, partial: Sequence[str]) -> int:
         """What the process exits with."""

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 from dcp_conformance import HOME
-from dcp_conformance.harness.certificate import terminal
+from dcp_conformance.harness.certificate import explained
 from dcp_conformance.harness.contract import Clause
 from dcp_conformance.harness.run.closing import last_certificate
 
@@ -16,7 +16,7 @@ MUTANTS = (HOME / "suites").resolve().parent / "tests" / "mutants"
 
 def explanation(clause: Clause, tests: list[str], report_dir: Path) -> list[str]:
     """The lines to print. tests: names of the cases that check it; report_dir: where the last certificate lies."""
-    return terminal.explain_lines(clause, tests, mutants_of(clause.id), last_certificate(report_dir))
+    return explained.explain_lines(clause, tests, mutants_of(clause.id), last_certificate(report_dir))
 
 
 def mutants_of(clause_id: str, folder: Path = MUTANTS) -> list[str]:

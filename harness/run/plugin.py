@@ -53,10 +53,27 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", line)
     if config.option.help or config.option.collectonly and not config.option.backend:
         return
+    _leave_findings_to_the_summary(config.option)
     try:
         config.pluginmanager.register(Conformance(config), "dcp-conformance-run")
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _leave_findings_to_the_summary(option: Any) -> None:
+    """Let pytest print no second account of what the summary says; -v and options that ask for one bring it back."""
+    if option.verbose > 0:
+        return
+    if option.tbstyle == "auto":
+        option.tbstyle = "no"
+    if option.reportchars == "fE":
+        option.reportchars = ""
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """What stops the collection is in no certificate: pytest shows it."""
+    if report.failed:
+        sys.stderr.write(f"{report.longreprtext}\n")
 
 
 @pytest.fixture
@@ -259,8 +276,14 @@ class Conformance:
         """The levels, each broken promise as four sentences, and where the certificate lies."""
         if self.finish is None or self.config.option.collectonly:
             return
-        width = shutil.get_terminal_size((100, 24)).columns
-        lines = self.finish.summary(status=int(exitstatus), partial=self.partial, width=max(width, 80))
+        columns, rows = shutil.get_terminal_size((terminal.WIDTH, terminal.HEIGHT))
+        lines = self.finish.summary(
+            status=int(exitstatus),
+            partial=self.partial,
+            width=min(max(columns, 60), 100),
+            height=max(rows - 2, 24),
+            details=terminalreporter.verbosity > 0,
+        )
         for line in encodable(lines, sys.stdout.encoding):
             terminalreporter.write_line(line)
 
