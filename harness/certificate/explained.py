@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dcp_conformance.harness.certificate.prose import count, labelled
+from dcp_conformance.harness.certificate.prose import broken_lines, count, labelled
+from dcp_conformance.harness.verdicts.verdict import CaseOutcome
 
 if TYPE_CHECKING:
     from dcp_conformance.harness.contract import Clause
@@ -48,7 +49,19 @@ def explain_lines(
         *labelled("tests", "; ".join(tests) or "none", width),
         *labelled("mutants", "; ".join(mutants) or "none", width),
         *labelled("last", _last(clause.id, last), width),
+        *_findings(clause.id, last, width),
     ]
+
+
+def _findings(clause: str, certificate: Mapping[str, Any] | None, width: int) -> list[str]:
+    """Every failing case of the last run in full, advice too: this is the place where nothing is cut."""
+    lines: list[str] = []
+    for entry in [] if certificate is None else [*certificate["clauses"], *certificate["engine_column"]]:
+        failing = [case for case in map(CaseOutcome.from_data, entry["cases"]) if case.verdict.failing]
+        for case in failing if entry["id"] == clause else []:
+            title = f"{entry['id']} ({entry['strength']}, {entry['level']})"
+            lines += ["", *broken_lines(title=title, promise=entry["promise"], outcome=case, width=width)]
+    return lines
 
 
 def _last(clause: str, certificate: Mapping[str, Any] | None) -> str:

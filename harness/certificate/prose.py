@@ -16,7 +16,7 @@ _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _LABEL = 11
 # A word as shlex.join writes it; an option and its value stay on one line.
-_SHELL_WORD = re.compile(r"--[a-z-]+ (?:'[^']*'|[^\s'-][^\s']*|\"'\")+|(?:'[^']*'|\"'\"|[^\s'])+")
+_SHELL_WORD = re.compile(r"""(?:--[a-z-]+ (?!-))?(?:"'"|'[^']*'|[^\s'"])+""")
 
 
 def plain(text: str) -> str:

@@ -94,14 +94,16 @@ def _levels(certificate: Mapping[str, Any], width: int) -> list[str]:
 
 
 def _counts(level: LevelResult, certificate: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{level.kept} of {level.owned} kept"
+    # A narrowed run was not meant to exercise the rest.
+    narrowed = bool(certificate["run"]["partial"])
+    yield f"{level.kept} of {level.owned - len(level.not_exercised) * narrowed} kept"
     numbers = (
         (len(level.broken), "broken"),
         (len(level.known), "known to be broken"),
         (level.should_broken, "SHOULD broken"),
         (len(level.engine), "the engine's"),
         (len(level.untestable), "untestable"),
-        (0 if certificate["run"]["partial"] else len(level.not_exercised), "not exercised"),
+        (len(level.not_exercised) * (not narrowed), "not exercised"),
         (len(level.harness_errors), "stopped by a harness-error"),
     )
     yield from (f"{number} {what}" for number, what in numbers if number)

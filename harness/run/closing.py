@@ -15,7 +15,6 @@ from dcp_conformance.harness.certificate.events import read_events
 from dcp_conformance.harness.certificate.facts import machine
 from dcp_conformance.harness.certificate.junit import junit_xml
 from dcp_conformance.harness.certificate.redact import secret_values
-from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.run.run import Run
 from dcp_conformance.harness.scratch import discard_scratch, filesystem_type
@@ -107,14 +106,6 @@ def secrets(options: Options) -> tuple[str, ...]:
     """Values that no text may show: those of options and environment variables that are named like secrets."""
     surroundings = {name: value for name, value in os.environ.items() if name not in _FOLDERS}
     return secret_values({**surroundings, **dict(options.backend_options)})
-
-
-def last_certificate(report_dir: Path) -> dict[str, Any] | None:
-    """The certificate in a report folder, or None where there is none that can be read."""
-    try:
-        return files.read(report_dir / CERTIFICATE)
-    except UsageError:
-        return None
 
 
 def _now() -> str:

@@ -21,12 +21,12 @@ from dcp_conformance.harness.backend.server import Server
 from dcp_conformance.harness.certificate import terminal
 from dcp_conformance.harness.certificate.prose import encodable
 from dcp_conformance.harness.certificate.redact import redact
+from dcp_conformance.harness.commands.explain import explanation
 from dcp_conformance.harness.contract import Clause, load_catalogue
 from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.laws.verbs import HarnessFault
 from dcp_conformance.harness.run import options as option_list
 from dcp_conformance.harness.run.closing import Finish, secrets
-from dcp_conformance.harness.run.explain import explanation
 from dcp_conformance.harness.run.marks import MARKERS
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.run.run import Run
@@ -200,9 +200,7 @@ class Conformance:
         """`--explain` prints instead of running; what the session's start left to be done is done."""
         if self.options.explain is None:
             return self._begin_xdist() or None
-        clause = self.catalogue[self.options.explain]
-        tests = sorted(name for name, clauses in self.cases.items() if clause in clauses)
-        for line in explanation(clause, tests, self.options.report_dir):
+        for line in explanation(self.catalogue[self.options.explain], self.options.report_dir):
             print(line)
         return True
 
