@@ -24,7 +24,11 @@ FOUND = Finding(observed="'t' is 0.0 instead of 1.0", kind="values")
 
 def lost() -> dict[str, Any]:
     """A certificate of a lost level: one promise kept, one broken."""
-    outcomes = [outcome("FIN-01", "fail", finding=FOUND), outcome("FIN-02"), outcome("FIN-02", case="another")]
+    outcomes = [
+        outcome("FIN-01", "fail", finding=FOUND, used=("S",)),
+        outcome("FIN-02"),
+        outcome("FIN-02", case="another"),
+    ]
     return certificate([clause("FIN-01"), clause("FIN-02")], outcomes, pytest_status=1)
 
 
