@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, get_args
 
-from dcp_conformance.harness.contract import LETTERS, LEVELS, Strength
+from dcp_conformance.harness.contract import BASES, FUNCTIONS, LETTERS, LEVELS, Strength
 from dcp_conformance.harness.verdicts.levels import State
 from dcp_conformance.harness.verdicts.verdict import ENGINE, KNOWN, NOT_EXERCISED, Verdict
 
@@ -187,6 +187,7 @@ _CLAUSE = _record(
         "world": _count,
         "promise": _text,
         "source": _text,
+        "basis": _one_of(BASES),
         "standing": _one_of((*_VERDICTS, ENGINE, KNOWN, NOT_EXERCISED)),
         "verdict": _maybe(_one_of(_VERDICTS)),
         "engine": _flag,
@@ -225,7 +226,7 @@ _BACKEND = _record(
         "exports": _list(_text),
         "inherits": _list(_text),
         "patience": _seconds,
-        "has_async_save": _flag,
+        "functions": _list(_one_of(FUNCTIONS)),
         "notes": _list(_text),
     }
 )
