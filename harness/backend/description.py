@@ -15,6 +15,8 @@ class Description:
     reference: str  # as typed behind --backend=
     version: str
     location: str  # the file or the entry point
+    commit: str = ""  # of the repository that holds it, empty where there is none
+    digest: str = ""  # of its files of code
     letters: tuple[str, ...]  # what it supplies, see Backend.owned_letters
     unsupported: dict[str, str] = field(default_factory=dict)
     offers: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from dcp_conformance.harness.certificate.cleaning import Cleaner
 from dcp_conformance.harness.certificate.events import RunEvents
 from dcp_conformance.harness.certificate.redact import secret_values
 from dcp_conformance.harness.certificate.schema import SCHEMA, validate
+from dcp_conformance.harness.certificate.seal import catalogue_digest, clause_data, sealed
 from dcp_conformance.harness.certificate.sorting import SortedClauses, sort_clauses
 from dcp_conformance.harness.contract import FUNCTIONS, LETTERS
 from dcp_conformance.harness.verdicts.known_failures import KnownFailure, KnownFailures
@@ -32,6 +33,10 @@ class Describes(Supplies, Protocol):
     def version(self) -> str: ...
     @property
     def location(self) -> str: ...
+    @property
+    def commit(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
     @property
     def inherits(self) -> Collection[str]: ...
     @property
@@ -104,7 +109,11 @@ def build(
     levels = level_results(results, selected=run.levels, partial=bool(partial))
     certificate = {
         "schema": SCHEMA,
-        "suite": {"version": run.suite_version, "clauses": len(catalogue)},
+        "suite": {
+            "version": run.suite_version,
+            "clauses": len(catalogue),
+            "digest": catalogue_digest(catalogue),
+        },
         "backend": _backend(description, clean),
         "engine": f"torch {description.torch}".strip(),
         "environment": _environment(description, run),
@@ -132,6 +141,7 @@ def build(
         "tables": [clean.table(table).as_data() for table in events.tables],
         "leftovers": clean.all(events.leftovers),
     }
+    certificate = sealed(certificate, events=events.digest)
     problems = validate(certificate)
     if problems:
         raise ValueError("The harness built a certificate that breaks its own schema: " + "; ".join(problems[:5]))
@@ -165,6 +175,8 @@ def _backend(description: Describes, clean: Cleaner) -> dict[str, Any]:
         "reference": clean(description.reference),
         "version": clean(description.version),
         "location": clean(description.location),
+        "commit": clean(description.commit),
+        "digest": description.digest,
         "letters": [letter for letter in LETTERS if letter in description.letters],
         "unsupported": {name: clean(reason) for name, reason in sorted(description.unsupported.items())},
         "offers": sorted(description.offers),
@@ -233,14 +245,7 @@ def _clauses(results: Iterable[ClauseResult], catalogue: Catalogue) -> list[dict
 def _clause(result: ClauseResult, catalogue: Catalogue) -> dict[str, Any]:
     clause = catalogue[result.clause]
     return {
-        "id": clause.id,
-        "level": clause.level,
-        "strength": clause.strength.name,
-        "applies": [letter for letter in LETTERS if letter in clause.applies],
-        "world": clause.world,
-        "promise": clause.promise,
-        "source": clause.source,
-        "basis": clause.basis,
+        **clause_data(clause),
         "standing": result.standing,
         "verdict": None if result.verdict is None else result.verdict.word,
         "engine": result.engine,
