@@ -143,7 +143,10 @@ def moving_stateful(session: Session, saves: int) -> list[Look]:
 
 
 def fails_early(session: Session, when: str) -> tuple[Attempt, Look]:
-    """A save over a checkpoint that fails on the last rank, or in planning for all, before anybody was asked to write; what loads then."""
+    """A save over a checkpoint that fails before anybody was asked to write, and what loads then.
+
+    It fails on the last rank, or on the coordinator in the planning for all.
+    """
     session.needs("overwrite")
     checkpoint_id, world = session.new_id(), session.world_size
     session.save(own_part(session, world, 1), checkpoint_id)
