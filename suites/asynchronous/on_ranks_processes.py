@@ -23,7 +23,7 @@ PATIENCE = 45.0
 
 
 @contextlib.contextmanager
-def _reachable() -> Iterator[None]:
+def reachable() -> Iterator[None]:
     """With an address as torchrun sets it: without one torch asks for this machine's name, which may not resolve."""
     kept = dict(os.environ)
     os.environ["MASTER_ADDR"] = "127.0.0.1"
@@ -35,7 +35,7 @@ def _reachable() -> Iterator[None]:
         os.environ.update(kept)
 
 
-@_reachable()
+@reachable()
 def thread_and_process(session: Session) -> dict[str, list[Difference]]:
     """What differs after saving in a THREAD and in a PROCESS, with the engine's stagers."""
     if engine_calls.checkpointer(session, "PROCESS") is None:
@@ -52,7 +52,7 @@ def thread_and_process(session: Session) -> dict[str, list[Difference]]:
     return found
 
 
-@_reachable()
+@reachable()
 def after_failure_and_death(session: Session) -> dict[str, Any]:
     """A failing save, the next one, and two after the background process was killed; how each ended, and what loads."""
     if engine_calls.checkpointer(session, "PROCESS") is None:
@@ -73,7 +73,7 @@ def after_failure_and_death(session: Session) -> dict[str, Any]:
     return {"failed": failed, "next": following, "found": found, "killed": len(daemons), "later": later}
 
 
-@_reachable()
+@reachable()
 def without_group(session: Session) -> tuple[Attempt, list[Difference]]:
     """A save in a process of its own with no_dist and without a process group, and what differs after a load."""
     if engine_calls.checkpointer(session, "PROCESS") is None:
@@ -86,7 +86,7 @@ def without_group(session: Session) -> tuple[Attempt, list[Difference]]:
     return ended, differences(wanted, target) if ended.ok else []
 
 
-@_reachable()
+@reachable()
 def in_changing_groups(session: Session) -> tuple[Attempt, Attempt, list[Difference]] | None:
     """Ranks 1 and 2 save together on their group, then each on a group of its own: how both ended, and what differs in
     the own checkpoint. None on rank 0, which is outside."""
@@ -104,7 +104,7 @@ def in_changing_groups(session: Session) -> tuple[Attempt, Attempt, list[Differe
     return together, loaded, differences(wanted, target) if loaded.ok else []
 
 
-@_reachable()
+@reachable()
 def many_tensors(session: Session, tensors: int, descriptors: int) -> Attempt:
     """A save of many small tensors in a process of its own, under a limit of open descriptors."""
     if engine_calls.checkpointer(session, "PROCESS") is None:
@@ -118,7 +118,7 @@ def many_tensors(session: Session, tensors: int, descriptors: int) -> Attempt:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-@_reachable()
+@reachable()
 def starting_up(session: Session) -> dict[str, Attempt]:
     """Saves whose background process cannot start: a prefix store without address, and a port that is none."""
     ended = {}

@@ -1,0 +1,79 @@
+"""Bugs of an async_save that takes less than save does, or copies less than it was given."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+
+from dcp_conformance import reference_impl
+from tests.mutants.making import engine
+
+BREAKS = {
+    "forgets_the_planner_in_its_process": ("ASYNC-28",),
+    "saves_with_everybody_in_the_background": ("ASYNC-28",),
+    "stages_equal_shapes_into_one_buffer": ("ASYNC-27",),
+    "stages_each_address_once": ("ASYNC-27",),
+}
+
+
+@functools.wraps(reference_impl.async_save)
+def _no_planner(state_dict: Any, **kwargs: Any) -> Any:
+    """Cannot send a planner to its process, and so makes one there."""
+    kind = kwargs.get("async_checkpointer_type", reference_impl.AsyncCheckpointerType.THREAD)
+    if kind is reference_impl.AsyncCheckpointerType.PROCESS:
+        kwargs["planner"] = None
+    return reference_impl.async_save(state_dict, **kwargs)
+
+
+@functools.wraps(reference_impl.async_save)
+def _everybody(state_dict: Any, **kwargs: Any) -> Any:
+    """Has a group of its own, which is as good."""
+    return reference_impl.async_save(state_dict, **{**kwargs, "process_group": None, "no_dist": False})
+
+
+class _Copier:
+    """Copies tensors into memory that `key` chooses."""
+
+    should_synchronize_after_execute = False
+
+    def __init__(self, key: Any) -> None:
+        self._key, self._memory = key, {}  # type: Any, dict[Any, torch.Tensor]
+
+    def stage(self, state_dict: Any) -> Any:
+        return self._copied(state_dict)
+
+    def _copied(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self._copied(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._copied(item) for item in value]
+        if type(value) is not torch.Tensor:
+            return value
+        return self._memory.setdefault(self._key(value), torch.empty_like(value)).copy_(value)
+
+    def synchronize_staging(self) -> None:
+        """It is done."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _staged_by(key: Any) -> Any:
+    @functools.wraps(reference_impl.async_save)
+    def async_save(state_dict: Any, **kwargs: Any) -> Any:
+        return reference_impl.async_save(state_dict, **{**kwargs, "async_stager": _Copier(key)})
+
+    return async_save
+
+
+forgets_the_planner_in_its_process = engine("forgets_the_planner_in_its_process", async_save=_no_planner)
+saves_with_everybody_in_the_background = engine("saves_with_everybody_in_the_background", async_save=_everybody)
+stages_equal_shapes_into_one_buffer = engine(
+    "stages_equal_shapes_into_one_buffer", async_save=_staged_by(lambda tensor: (tensor.shape, tensor.dtype))
+)
+stages_each_address_once = engine(
+    "stages_each_address_once",
+    async_save=_staged_by(lambda tensor: (tensor.data_ptr(), tensor.shape, tensor.dtype)),
+)
