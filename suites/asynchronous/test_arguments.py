@@ -19,7 +19,7 @@ else:
 @pytest.mark.clauses("ASYNC-28")
 @pytest.mark.worlds(2)
 @pytest.mark.parametrize("argument", ("planner", "process_group", "no_dist", "checkpoint_id"))
-@pytest.mark.parametrize("kind", ("THREAD", "PROCESS"), ids=("thread", "process"))
+@pytest.mark.parametrize("kind", ("THREAD",), ids=("thread",))
 def test_argument_of_an_asynchronous_save_means_what_it_means_to_save(
     subject: Subject, world: int, kind: str, argument: str
 ) -> None:

@@ -11,7 +11,7 @@ from dcp_conformance import reference_impl
 from tests.mutants.making import engine
 
 BREAKS = {
-    "forgets_the_planner_in_its_process": ("ASYNC-28",),
+    "forgets_the_planner_in_the_background": ("ASYNC-28",),
     "saves_with_everybody_in_the_background": ("ASYNC-28",),
     "stages_equal_shapes_into_one_buffer": ("ASYNC-27",),
     "stages_each_address_once": ("ASYNC-27",),
@@ -20,11 +20,8 @@ BREAKS = {
 
 @functools.wraps(reference_impl.async_save)
 def _no_planner(state_dict: Any, **kwargs: Any) -> Any:
-    """Cannot send a planner to its process, and so makes one there."""
-    kind = kwargs.get("async_checkpointer_type", reference_impl.AsyncCheckpointerType.THREAD)
-    if kind is reference_impl.AsyncCheckpointerType.PROCESS:
-        kwargs["planner"] = None
-    return reference_impl.async_save(state_dict, **kwargs)
+    """Makes its planner where it runs, in the background."""
+    return reference_impl.async_save(state_dict, **{**kwargs, "planner": None})
 
 
 @functools.wraps(reference_impl.async_save)
@@ -68,7 +65,7 @@ def _staged_by(key: Any) -> Any:
     return async_save
 
 
-forgets_the_planner_in_its_process = engine("forgets_the_planner_in_its_process", async_save=_no_planner)
+forgets_the_planner_in_the_background = engine("forgets_the_planner_in_the_background", async_save=_no_planner)
 saves_with_everybody_in_the_background = engine("saves_with_everybody_in_the_background", async_save=_everybody)
 stages_equal_shapes_into_one_buffer = engine(
     "stages_equal_shapes_into_one_buffer", async_save=_staged_by(lambda tensor: (tensor.shape, tensor.dtype))
