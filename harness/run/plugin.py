@@ -341,7 +341,7 @@ class Conformance:
         return levels.pytest_word(
             outcome,
             strength=clause.strength.name,
-            column="engine" if self.run.applicability(clause).kind == "engine" else "backend",
+            column="engine" if self.run.applicability(clause).kind == "engine" and not outcome.broken else "backend",
             known=self.known.expected(outcome.clause, outcome.case) is not None,
             strict=self.options.strict,
         )
