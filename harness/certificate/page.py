@@ -93,7 +93,35 @@ class ClauseRow:
 
 def page(certificate: Mapping[str, Any]) -> str:
     """The page of a certificate, as text. The same certificate always gives the same page."""
-    environment = jinja2.Environment(
+    style, script = hashed("page.css"), hashed("page.js")
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            marker=markupsafe.Markup(MARKER),
+            style=style,
+            script=script,
+            style_hash=source_hash(style),
+            script_hash=source_hash(script),
+            certificate=certificate,
+            backend=certificate["backend"],
+            run=certificate["run"],
+            took=_took(certificate["run"]),
+            facts=list(_facts(certificate)),
+            levels=[LevelResult.from_data(level) for level in certificate["levels"]],
+            broken=_findings(causes_of(certificate), advice=False, first=1),
+            advice=_findings(causes_of(certificate, ("advice",)), advice=True, first=1),
+            known=[entry for entry in certificate["known_failures"] if entry["used"]],
+            clauses=list(_rows(certificate)),
+            pictures=_shown_pictures(certificate),
+            level_names=LEVELS,
+        )
+    )
+
+
+def environment() -> jinja2.Environment:
+    """The template engine as every page of ours is made with it: escaping, strict about names, texts made plain."""
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -101,26 +129,16 @@ def page(certificate: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         finalize=_clean,
     )
-    style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    return environment.get_template("page.html").render(
-        marker=markupsafe.Markup(MARKER),
-        style=markupsafe.Markup(style),
-        script=markupsafe.Markup(script),
-        style_hash=_source_hash(style),
-        script_hash=_source_hash(script),
-        certificate=certificate,
-        backend=certificate["backend"],
-        run=certificate["run"],
-        took=_took(certificate["run"]),
-        facts=list(_facts(certificate)),
-        levels=[LevelResult.from_data(level) for level in certificate["levels"]],
-        broken=_findings(causes_of(certificate), advice=False, first=1),
-        advice=_findings(causes_of(certificate, ("advice",)), advice=True, first=1),
-        known=[entry for entry in certificate["known_failures"] if entry["used"]],
-        clauses=list(_rows(certificate)),
-        pictures=_shown_pictures(certificate),
-        level_names=LEVELS,
-    )
+
+
+def hashed(name: str) -> markupsafe.Markup:
+    """A style or script of ours, to be put into a page whose policy names its `source_hash`."""
+    return markupsafe.Markup((TEMPLATES / name).read_text(encoding="utf-8"))
+
+
+def source_hash(content: str) -> str:
+    """What a content security policy calls this content."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode("utf-8")).digest()).decode("ascii")
 
 
 def _findings(causes: tuple[Cause, ...], *, advice: bool, first: int) -> list[Finding]:
@@ -253,7 +271,3 @@ def _shown_pictures(certificate: Mapping[str, Any]) -> list[Picture]:
 def _clean(value: object) -> object:
     """What the template prints: texts without control characters; markup of ours as it is."""
     return plain(value) if type(value) is str else value
-
-
-def _source_hash(content: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode("utf-8")).digest()).decode("ascii")

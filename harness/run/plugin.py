@@ -21,6 +21,7 @@ from dcp_conformance.harness.backend.server import Server
 from dcp_conformance.harness.certificate import terminal
 from dcp_conformance.harness.certificate.prose import encodable
 from dcp_conformance.harness.certificate.redact import redact
+from dcp_conformance.harness.certificate.reports import CERTIFICATE
 from dcp_conformance.harness.commands.explain import explanation
 from dcp_conformance.harness.contract import Clause, load_catalogue
 from dcp_conformance.harness.errors import UsageError
@@ -30,6 +31,7 @@ from dcp_conformance.harness.run.closing import Finish, secrets
 from dcp_conformance.harness.run.marks import MARKERS
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.run.run import Run
+from dcp_conformance.harness.run.watching import Watching, told
 from dcp_conformance.harness.scratch import choose_scratch, filesystem_type
 from dcp_conformance.harness.subject.subject import Subject
 from dcp_conformance.harness.verdicts import levels
@@ -55,7 +57,11 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     _leave_findings_to_the_summary(config.option)
     try:
-        config.pluginmanager.register(Conformance(config), "dcp-conformance-run")
+        conformance = Conformance(config)
+        config.pluginmanager.register(conformance, "dcp-conformance-run")
+        if not conformance.is_worker and config.option.verbose == 0 and not config.option.collectonly:
+            earlier = conformance.options.report_dir / CERTIFICATE
+            config.pluginmanager.register(Watching(earlier), "dcp-conformance-progress")
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
 
@@ -241,6 +247,7 @@ class Conformance:
                 self.run.log.table(table)
         for outcome in outcomes:
             self.run.log.outcome(outcome)
+        pyfuncitem.user_properties.append(told(self.cases[case], outcomes))
         self._conclude(outcomes)
         return True
 
