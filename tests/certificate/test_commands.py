@@ -38,7 +38,8 @@ def test_every_command_explains_itself_and_refuses_what_it_does_not_know(name, c
     "words",
     [
         ("report", "nowhere.json"), ("verify", "nowhere"), ("diff", "nowhere", "nowhere"),
-        ("bundle", "FIN-01", "nowhere"), ("known", "new.toml", "--from", "nowhere"), ("replay", "no token"), ("explain", "TYPO-99"),
+        ("bundle", "FIN-01", "nowhere"), ("known", "new.toml", "--from", "nowhere"), ("replay", "no token"),
+        ("explain", "TYPO-99"),
     ],
 )  # fmt: skip
 def test_bad_input_is_a_sentence_and_exit_code_4(words, capsys, tmp_path, monkeypatch):
