@@ -17,16 +17,16 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from dcp_conformance.harness.backend.description import Surveyed
 from dcp_conformance.harness.certificate.tables import table_lines
 from dcp_conformance.harness.cluster import Cluster, ClusterConfig
 from dcp_conformance.harness.cluster.config import ONE_THREAD
+from dcp_conformance.harness.crashes import explore as crashes
+from dcp_conformance.harness.crashes.explore import Situation
 from dcp_conformance.harness.laws.observations import Row
 from dcp_conformance.harness.laws.verbs import Untestable, must_return
-from dcp_conformance.harness.run.run import Surveyed
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
 from dcp_conformance.harness.subject.subject import Subject
-from dcp_conformance.suites.durability.crash import crashes
-from dcp_conformance.suites.durability.crash.crashes import Situation
 
 FIXED = (
     Situation(), Situation(ranks=2), Situation(before=1), Situation(before=4), Situation(ranks=2, before=2),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dcp_conformance.reference_impl.engine.async_save import AsyncCheckpointerType, AsyncSaveResponse, async_save
 from dcp_conformance.reference_impl.engine.load import load, load_state_dict
+from dcp_conformance.reference_impl.engine.load_keys import load_keys
 from dcp_conformance.reference_impl.engine.save import save, save_state_dict
 from dcp_conformance.reference_impl.engine.staging import AsyncStager, DefaultStager, StagingOptions
 from dcp_conformance.reference_impl.errors import ConcurrentSaveError, CorruptCheckpointError, UnknownVersionError
@@ -36,7 +37,6 @@ from dcp_conformance.reference_impl.interchange import (
 )
 from dcp_conformance.reference_impl.planners.plan_load import DefaultLoadPlanner
 from dcp_conformance.reference_impl.planners.plan_save import DefaultSavePlanner
-from dcp_conformance.reference_impl.planners.rebuild_planner import load_keys
 from dcp_conformance.reference_impl.storage.filesystem_reader import FileSystemReader
 from dcp_conformance.reference_impl.storage.filesystem_writer import FileSystemWriter
 

@@ -11,7 +11,7 @@ from dcp_conformance.harness.backend.blobs import Blobs, FileBlobs, discard_path
 from dcp_conformance.harness.backend.capabilities import CAPABILITIES, OFFERS, check_offers, check_unsupported
 from dcp_conformance.harness.errors import UsageError
 
-__all__ = ["CAPABILITIES", "OFFERS", "PLANNERS", "UTILITIES", "Backend", "Blobs", "Description", "FileBlobs"]
+__all__ = ["CAPABILITIES", "OFFERS", "PLANNERS", "UTILITIES", "Backend", "Blobs", "FileBlobs"]
 
 # Names of torch.distributed.checkpoint by which a module supplies the default planners, and by which it supplies
 # a replacement of a class or helper that the U clauses bind.
@@ -131,25 +131,6 @@ class Backend:
             "U": bool(UTILITIES & set(self.utilities)),
         }
         return frozenset(letter for letter, owned in letters.items() if owned)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Description:
-    """What a backend is, as plain data: it may be pickled, sent between processes and written as JSON."""
-
-    name: str
-    reference: str  # as typed behind --backend=
-    version: str
-    location: str  # the file or the entry point
-    letters: tuple[str, ...]  # what it supplies, see Backend.owned_letters
-    unsupported: dict[str, str] = field(default_factory=dict)
-    offers: tuple[str, ...] = ()
-    exports: tuple[str, ...] = ()
-    inherits: tuple[str, ...] = ()  # "writer.write_data": storage methods that are torch's code
-    torch: str = ""
-    patience: float = 1.0
-    has_async_save: bool = False
-    notes: tuple[str, ...] = ()
 
 
 def _left_out(backend: Backend) -> dict[str, str]:

@@ -15,8 +15,9 @@ from types import ModuleType
 from typing import Any
 
 from dcp_conformance.harness.backend.capabilities import check_offers, check_unsupported
+from dcp_conformance.harness.backend.description import Description
 from dcp_conformance.harness.backend.locate import GROUP, Located, locate, module_spec
-from dcp_conformance.harness.backend.record import Backend, Description
+from dcp_conformance.harness.backend.record import Backend
 from dcp_conformance.harness.errors import UsageError
 
 __all__ = ["GROUP", "Description", "Located", "describe", "from_module", "locate", "resolve"]

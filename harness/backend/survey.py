@@ -7,10 +7,10 @@ import platform
 
 import torch
 
+from dcp_conformance.harness.backend.description import Surveyed
 from dcp_conformance.harness.backend.locate import DISTRIBUTION
 from dcp_conformance.harness.backend.resolve import describe, resolve
 from dcp_conformance.harness.errors import UsageError
-from dcp_conformance.harness.run.run import Surveyed
 
 
 def survey(reference: str, options: tuple[tuple[str, str], ...], second: str, device: str, cwd: str) -> Surveyed:

@@ -12,7 +12,6 @@ from dcp_conformance.harness.certificate.redact import secret_values
 from dcp_conformance.harness.certificate.schema import SCHEMA, validate
 from dcp_conformance.harness.certificate.sorting import SortedClauses, sort_clauses
 from dcp_conformance.harness.contract import LETTERS
-from dcp_conformance.harness.states import checklist
 from dcp_conformance.harness.verdicts.known_failures import KnownFailure, KnownFailures
 from dcp_conformance.harness.verdicts.levels import LevelResult, exit_code, level_results
 from dcp_conformance.harness.verdicts.ownership import Supplies
@@ -52,7 +51,8 @@ class RunInfo:
     `levels` were run, `asked` were named by --level; `partial` says in sentences why the run was narrowed (empty: it
     was not); `errors` are sentences that make the run fail, `notes` do not; `devices` is the number of GPUs, `device`
     what tensors lay on. `secrets` are literal values to take out of every text (those of environment variables, say);
-    the ones in `options` and `backend_options` with a secret's name are found here.
+    the ones in `options` and `backend_options` with a secret's name are found here. `checklist`: what the checks
+    enumerate, as harness.states.checklist gives it.
     """
 
     suite_version: str
@@ -77,6 +77,7 @@ class RunInfo:
     notes: Sequence[str] = ()
     pytest_status: int = 0
     secrets: Sequence[str] = ()
+    checklist: Sequence[Mapping[str, object]] = ()
 
 
 def build(
@@ -129,7 +130,7 @@ def build(
         "not_exercised": sorted(result.clause for result in sorted_.owned if result.standing == NOT_EXERCISED),
         "known_failures": _known(entries, sorted_.owned),
         "hangs": [hang for result in (*sorted_.owned, *sorted_.engine) for hang in _hangs(result)],
-        "checklist": checklist.as_data(),
+        "checklist": [dict(entry) for entry in run.checklist],
         "tables": [clean.table(table).as_data() for table in events.tables],
         "leftovers": clean.all(events.leftovers),
     }

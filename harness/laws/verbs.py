@@ -147,12 +147,13 @@ def needs_reached(outcomes: Sequence[Outcome], phase: str, ranks: Iterable[int])
             )
 
 
-def must_refuse(attempt: Attempt, what: str, *, rank: int) -> None:
+def must_refuse(attempt: Attempt, what: str, *, rank: int) -> ExceptionRecord:
     """Broken unless an attempt raised; an error of the scenario itself is a harness fault."""
     if attempt.error is None:
         raise Broken(f"{what} returned as if nothing had happened", kind="not refused", rank=rank)
     if not of_subject(attempt.error):
         raise unexpected(attempt.error, rank)
+    return attempt.error
 
 
 def must_succeed(attempt: Attempt, what: str, *, rank: int) -> None:
@@ -164,16 +165,16 @@ def must_succeed(attempt: Attempt, what: str, *, rank: int) -> None:
         raise error
 
 
-def must_name(attempt: Attempt, words: Iterable[str], what: str, *, rank: int) -> None:
+def must_name(attempt: Attempt, words: Iterable[str], what: str, *, rank: int) -> ExceptionRecord:
     """Broken unless an attempt raised, and its error or one that it carries has each of `words` in its text."""
-    must_refuse(attempt, what, rank=rank)
-    assert attempt.error is not None
-    unsaid = [word for word in words if not mentions(attempt.error, word)]
+    error = must_refuse(attempt, what, rank=rank)
+    unsaid = [word for word in words if not mentions(error, word)]
     if unsaid:
         raise Broken(
-            f"{what} raised {described(attempt.error)}, which does not name {' and '.join(map(repr, unsaid))}",
-            kind="not named", rank=rank, evidence={"traceback": attempt.error.traceback},
+            f"{what} raised {described(error)}, which does not name {' and '.join(map(repr, unsaid))}",
+            kind="not named", rank=rank, evidence={"traceback": error.traceback},
         )  # fmt: skip
+    return error
 
 
 def mentions(error: ExceptionRecord, word: str) -> bool:

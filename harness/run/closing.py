@@ -18,6 +18,7 @@ from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.run.run import Run
 from dcp_conformance.harness.scratch import discard_scratch, filesystem_type
+from dcp_conformance.harness.states import checklist
 from dcp_conformance.harness.verdicts.known_failures import KnownFailures
 
 CERTIFICATE = "certificate.json"
@@ -92,6 +93,7 @@ class Finish:
             pytest_status=status,
             secrets=secrets(options),
             notes=surveyed.notes,
+            checklist=checklist.as_data(),
         )
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from dcp_conformance.harness.backend.description import Surveyed
 from dcp_conformance.harness.backend.locate import locate
-from dcp_conformance.harness.backend.resolve import Description
 from dcp_conformance.harness.certificate.events import EventLog
 from dcp_conformance.harness.cluster import Cluster, ClusterConfig, Outcome, Raised, Returned
 from dcp_conformance.harness.contract import LEVELS, Catalogue, Clause
@@ -29,36 +26,6 @@ from dcp_conformance.harness.verdicts.ownership import Applicability, applicabil
 SCALE_MEMORY = 12 << 30
 _SURVEY = "survey.json"
 _SURVEY_LIMIT = 300
-
-
-@dataclass(frozen=True)
-class Surveyed:
-    """What a process that may import the backend reported about it; plain data.
-
-    second: the reference of the engine for blame, None with the reason in `notes` if there is none; devices: GPUs
-    that torch can use; versions: of python, torch and the harness.
-    """
-
-    description: Description
-    second: str | None
-    devices: int
-    has_server: bool
-    versions: dict[str, str]
-    notes: tuple[str, ...] = ()
-
-    def as_json(self) -> str:
-        """The survey as text, for workers that must not ask again."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Surveyed:
-        """The survey that `as_json` wrote."""
-        data = json.loads(text)
-        # JSON knows no tuples; the description's fields are tuples wherever they are sequences.
-        described: dict[str, Any] = {
-            n: tuple(v) if isinstance(v, list) else v for n, v in data.pop("description").items()
-        }
-        return cls(**{**data, "description": Description(**described), "notes": tuple(data["notes"])})
 
 
 class Run:

@@ -53,9 +53,7 @@ def uses_storage(session: Session, *calls: str) -> bool:
     """Whether the subject has a storage pair, and these calls of its engine (default: save and load) take one."""
     names = {"save": "storage_writer", "async_save": "storage_writer", "load": "storage_reader"}
     chosen = calls or ("save", "load")
-    return session.storage.writer is not None and all(
-        takes(getattr(session.engine, name), names[name]) for name in chosen
-    )
+    return session.storage.writer is not None and all(session.takes(name, names[name]) for name in chosen)
 
 
 def engine_call(session: Session, name: str, *args: Any, **kwargs: Any) -> Any:

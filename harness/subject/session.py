@@ -94,6 +94,21 @@ class Session:
         """End the scenario: what it needs is not to be had here. The case is untestable, which is no verdict."""
         raise GaveUp(reason)
 
+    def needs(self, capability: str) -> None:
+        """End the scenario, as not applicable, where the storage opted out of a capability."""
+        if capability in self.storage.unsupported:
+            self.excuse(f"it opted out of {capability}: {self.storage.unsupported[capability]}")
+
+    def stored_bytes(self, checkpoint_id: Any) -> Blobs:
+        """Return the stored objects of a checkpoint, past the backend; out of reach, the scenario ends."""
+        try:
+            blobs = self.blobs(checkpoint_id)
+        except LookupError as error:
+            self.give_up(f"the stored bytes cannot be reached: {error}")
+        if blobs is None or not into_subject(blobs.names):
+            self.give_up("the stored bytes cannot be reached: the record gives no access to them")
+        return blobs
+
     def new_group(self, timeout: float, ranks: list[int] | None = None) -> Any:
         """A process group of `ranks` (default: all) whose collectives give up after `timeout` seconds."""
         return torch.distributed.new_group(ranks, timeout=datetime.timedelta(seconds=timeout), backend="gloo")

@@ -22,7 +22,7 @@ from dcp_conformance.reference_impl.files import checksum
 from dcp_conformance.reference_impl.files.archive import Memory, TensorLayout, find_tensor
 from dcp_conformance.reference_impl.files.local_files import LocalBlob
 from dcp_conformance.reference_impl.interchange import LoadItemType, LoadPlanner, MetadataIndex, ReadItem, StorageInfo
-from dcp_conformance.reference_impl.planners.plan_load import narrow
+from dcp_conformance.reference_impl.values.boxes import narrow
 from dcp_conformance.reference_impl.values.dtypes import holds_every_value
 
 #: Entries up to this size are read whole, with one read; finding the elements first takes several.

@@ -23,6 +23,7 @@ from dcp_conformance.reference_impl.interchange import (
     TensorStorageMetadata,
 )
 from dcp_conformance.reference_impl.planners.legacy import legacy_sources, take_out
+from dcp_conformance.reference_impl.values.boxes import narrow
 from dcp_conformance.reference_impl.values.dtypes import holds_every_value, unstorable
 from dcp_conformance.reference_impl.values.flatten import Flat, Path, flatten, set_path, stored_structure
 from dcp_conformance.reference_impl.values.objects import load_object
@@ -240,14 +241,6 @@ def _require_dtype(name: str, stored: torch.dtype, value: Any, allow_lossy_conve
             f"{name!r} is stored as {stored}, and {target} cannot hold all its values; "
             "use DefaultLoadPlanner(allow_lossy_conversion=True) to load it all the same"
         )
-
-
-def narrow(tensor: torch.Tensor, offsets: Iterable[int], lengths: Iterable[int]) -> torch.Tensor:
-    """The view of ``tensor`` that starts at ``offsets`` and has size ``lengths``."""
-    for dim, (offset, length) in enumerate(zip(offsets, lengths, strict=True)):
-        if length != tensor.size(dim):
-            tensor = tensor.narrow(dim, offset, length)
-    return tensor
 
 
 def on_meta(value: Any) -> bool:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
-from dcp_conformance.reference_impl.engine.detection import choose_reader
-from dcp_conformance.reference_impl.engine.load import load_plainly
-from dcp_conformance.reference_impl.interchange import Metadata, StateDict, StorageReader, TensorStorageMetadata
+from dcp_conformance.reference_impl.interchange import Metadata, StateDict, TensorStorageMetadata
 from dcp_conformance.reference_impl.planners.plan_load import DefaultLoadPlanner
-from dcp_conformance.reference_impl.ranks.crew import Crew
 from dcp_conformance.reference_impl.values.flatten import rebuild, set_path, stored_structure
 
 
@@ -56,22 +51,3 @@ def rebuild_empty(root: StateDict, name: str, path: tuple[Any, ...], planner_dat
     """Put an empty mapping where the checkpoint recorded one, with its recorded key types."""
     typed = stored_structure(planner_data)[0].get(name, {})
     set_path(root, tuple(typed.get(place, part) for place, part in enumerate(path)), {})
-
-
-def load_keys(
-    keys: set[str] | str | None = None,
-    *,
-    checkpoint_id: str | os.PathLike[str] | None = None,
-    storage_reader: StorageReader | None = None,
-    process_group: dist.ProcessGroup | None = None,
-) -> StateDict:
-    """Load the values under some keys, or all, into a new state dict in this process.
-
-    A key is a flat name or a prefix of a path. torch calls this ``_load_state_dict_from_keys``.
-    """
-    loaded: StateDict = {}
-    wanted = {keys} if isinstance(keys, str) else keys
-    reader = choose_reader(storage_reader, checkpoint_id)
-    crew = Crew.form(process_group, no_dist=False)
-    load_plainly(loaded, reader, crew=crew, planner=RebuildLoadPlanner(wanted))
-    return loaded

@@ -19,8 +19,8 @@ from dcp_conformance.reference_impl.interchange import (
     StateDict,
     StorageReader,
 )
-from dcp_conformance.reference_impl.planners.plan_load import narrow
 from dcp_conformance.reference_impl.ranks.crew import Crew, current_crew
+from dcp_conformance.reference_impl.values.boxes import narrow
 from dcp_conformance.reference_impl.values.flatten import flatten
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
 
 from dcp_conformance.reference_impl.interchange import ChunkStorageMetadata
 
@@ -66,3 +68,11 @@ def first_self_overlap(chunks: Sequence[ChunkStorageMetadata]) -> tuple[int, int
     """Two different chunks of one list that share an element, or None."""
     full = [chunk for chunk in chunks if volume(chunk.sizes)]
     return next(((i, j) for i, j in overlapping_pairs(full, full) if i < j), None)
+
+
+def narrow(tensor: torch.Tensor, offsets: Iterable[int], lengths: Iterable[int]) -> torch.Tensor:
+    """The view of ``tensor`` that starts at ``offsets`` and has size ``lengths``."""
+    for dim, (offset, length) in enumerate(zip(offsets, lengths, strict=True)):
+        if length != tensor.size(dim):
+            tensor = tensor.narrow(dim, offset, length)
+    return tensor

@@ -36,10 +36,10 @@ def _reachable() -> Iterator[None]:
 
 
 @_reachable()
-def thread_and_process(session: Session) -> dict[str, list[Difference]] | None:
-    """What differs after saving in a THREAD and in a PROCESS, with the engine's stagers; None: no such ways."""
+def thread_and_process(session: Session) -> dict[str, list[Difference]]:
+    """What differs after saving in a THREAD and in a PROCESS, with the engine's stagers."""
     if engine_calls.checkpointer(session, "PROCESS") is None:
-        return None
+        session.excuse("the engine's async_save knows no background process")
     found = {}
     for kind in ("THREAD", "PROCESS"):
         for staging in (None, "plain"):
@@ -53,13 +53,10 @@ def thread_and_process(session: Session) -> dict[str, list[Difference]] | None:
 
 
 @_reachable()
-def after_failure_and_death(session: Session) -> dict[str, Any] | None:
-    """A failing save, the next one, and two after the background process was killed; how each ended, and what loads.
-
-    None: the engine has no PROCESS way, or starts no process for it.
-    """
+def after_failure_and_death(session: Session) -> dict[str, Any]:
+    """A failing save, the next one, and two after the background process was killed; how each ended, and what loads."""
     if engine_calls.checkpointer(session, "PROCESS") is None:
-        return None
+        session.excuse("the engine's async_save knows no background process")
     before = set(processes.children(os.getpid()))
     fault = Fault(phase="write_data", ranks=(0,))
     failed = session.attempt(_save, session, session.new_id("failed"), "PROCESS", faults=(fault,))
@@ -77,10 +74,10 @@ def after_failure_and_death(session: Session) -> dict[str, Any] | None:
 
 
 @_reachable()
-def without_group(session: Session) -> tuple[Attempt, list[Difference]] | None:
+def without_group(session: Session) -> tuple[Attempt, list[Difference]]:
     """A save in a process of its own with no_dist and without a process group, and what differs after a load."""
     if engine_calls.checkpointer(session, "PROCESS") is None:
-        return None
+        session.excuse("the engine's async_save knows no background process")
     checkpoint_id, wanted = session.new_id(), _state(session)
     ended = session.attempt(_save, session, checkpoint_id, "PROCESS", no_dist=True)
     target = blank(wanted)
@@ -92,9 +89,11 @@ def without_group(session: Session) -> tuple[Attempt, list[Difference]] | None:
 @_reachable()
 def in_changing_groups(session: Session) -> tuple[Attempt, Attempt, list[Difference]] | None:
     """Ranks 1 and 2 save together on their group, then each on a group of its own: how both ended, and what differs in
-    the own checkpoint. None outside, or without a PROCESS way."""
+    the own checkpoint. None on rank 0, which is outside."""
+    if engine_calls.checkpointer(session, "PROCESS") is None:
+        session.excuse("the engine's async_save knows no background process")
     groups = [session.new_group(20.0, ranks) for ranks in ([1, 2], [1], [2])]
-    if session.rank == 0 or engine_calls.checkpointer(session, "PROCESS") is None:
+    if session.rank == 0:
         return None
     together = session.attempt(_save, session, session.new_id("both"), "PROCESS", process_group=groups[0])
     own = groups[session.rank]
@@ -106,10 +105,10 @@ def in_changing_groups(session: Session) -> tuple[Attempt, Attempt, list[Differe
 
 
 @_reachable()
-def many_tensors(session: Session, tensors: int, descriptors: int) -> Attempt | None:
+def many_tensors(session: Session, tensors: int, descriptors: int) -> Attempt:
     """A save of many small tensors in a process of its own, under a limit of open descriptors."""
     if engine_calls.checkpointer(session, "PROCESS") is None:
-        return None
+        session.excuse("the engine's async_save knows no background process")
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, limits[1]))
     state = {f"t{number}": coded(number, (2,), version=1) for number in range(tensors)}

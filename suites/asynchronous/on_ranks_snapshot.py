@@ -31,7 +31,7 @@ class Box:
         self.content = content
 
 
-def mutate_after_staging(session: Session, kind: str) -> list[Difference] | None:
+def mutate_after_staging(session: Session, kind: str) -> list[Difference]:
     """async_save with a slow writer, change every value as soon as staging is complete, wait, load, compare.
 
     kind: `default`: the engine's own stager, made by hand; `late`: the same copy, made in a thread; `writer`: no stager
@@ -40,7 +40,7 @@ def mutate_after_staging(session: Session, kind: str) -> list[Difference] | None
     checkpoint_id, slow = session.new_id(), Fault(phase="write_data", ranks=ALL, kind="delay", seconds=SLOW)
     writer = session.writer(checkpoint_id, faults=(slow,))
     if kind == "writer" and not isinstance(writer, AsyncStager):
-        return None
+        session.excuse("the writer is no stager")
     # The engine's own stager, if it has one that can be made by hand.
     own = session.stager() if kind != "writer" else None
     stager = LateStager(own.stage if own is not None else copy.deepcopy) if kind == "late" else own
@@ -86,14 +86,14 @@ def mutate_views_after_staging(session: Session) -> list[Difference]:
     return differences(wanted, target)
 
 
-def save_lazy_values(session: Session, stager: bool) -> list[Difference] | None:
+def save_lazy_values(session: Session, stager: bool) -> list[Difference]:
     """Tensors whose memory does not hold their elements as they are: conjugated, negated, of another order.
 
-    stager: with the engine's own, given by the caller; None where it has none.
+    stager: with the engine's own, given by the caller.
     """
     own = session.stager() if stager else None
     if stager and own is None:
-        return None
+        session.excuse("the engine has no stager that a caller could make")
     plain = coded(3, (24,), version=1) + 0.5
     numbers = torch.view_as_complex(plain.reshape(12, 2))
     state = {"negated": torch._neg_view(plain), "imaginary": numbers.conj().imag}

@@ -24,14 +24,13 @@ from dcp_conformance.harness.subject.session import Session, into_subject
 PATIENCE = 10.0
 
 
-def shape_of_response(session: Session, kind: str) -> tuple[bool, bool, bool, bool] | None:
+def shape_of_response(session: Session, kind: str) -> tuple[bool, bool, bool, bool]:
     """What an async_save with a `prompt` or `late` stager returned.
 
-    (has staging_completion, has upload_completion, the upload gave metadata that knows the key, staging completed);
-    None where the engine takes no stager.
+    (has staging_completion, has upload_completion, the upload gave metadata that knows the key, staging completed).
     """
     if not session.takes("async_save", "async_stager"):
-        return None
+        session.excuse("the engine's async_save takes no stager")
     stager = LateStager() if kind == "late" else PromptStager()
     response = session.async_save(_state(session), session.new_id(), async_stager=stager)
     staged, uploaded = futures(response)
@@ -55,22 +54,22 @@ class _Raising:
         """Never called."""
 
 
-def failing_call(session: Session, what: str) -> Attempt | None:
-    """How the call itself ended when `what` (state_dict, stage) fails; None where the engine takes no stager."""
+def failing_call(session: Session, what: str) -> Attempt:
+    """How the call itself ended when `what` (state_dict, stage) fails."""
     if what == "stage":
         if not session.takes("async_save", "async_stager"):
-            return None
+            session.excuse("the engine's async_save takes no stager")
         return session.attempt(
             session.async_save, _state(session), session.new_id(), async_stager=FailingStager("raised")
         )
     return session.attempt(session.async_save, {"s": _Raising()}, session.new_id())
 
 
-def failing_staging(session: Session, how: str) -> tuple[Attempt | None, bool] | None:
+def failing_staging(session: Session, how: str) -> tuple[Attempt | None, bool]:
     """How staging_completion ended when staging failed in the future (None: the call itself raised or there is no such
-    future), and whether the upload failed; None where the engine takes no stager."""
+    future), and whether the upload failed."""
     if not session.takes("async_save", "async_stager"):
-        return None
+        session.excuse("the engine's async_save takes no stager")
     try:
         response = session.async_save(_state(session), session.new_id(), async_stager=FailingStager(how))
     except BaseException:  # told by the call itself, which is as good
@@ -126,14 +125,11 @@ def train_meanwhile(session: Session) -> tuple[int, list[int]]:
     return steps, wrong
 
 
-def stager_reused(session: Session) -> list[Difference] | None:
-    """Two saves through one stager, the first still writing when the second stages; what differs in the first.
-
-    None where the engine exports no stager that can be passed.
-    """
+def stager_reused(session: Session) -> list[Difference]:
+    """Two saves through one stager, the first still writing when the second stages; what differs in the first."""
     stager = session.stager()
     if stager is None:
-        return None
+        session.excuse("the engine exports no stager that could be passed twice")
     slow = Fault(phase="write_data", ranks=(0,), kind="delay", seconds=0.5)
     first, second, state = session.new_id("first"), session.new_id("second"), _state(session)
     one = futures(session.async_save(state, first, faults=(slow,), async_stager=stager))[1]
@@ -151,13 +147,10 @@ def stager_reused(session: Session) -> list[Difference] | None:
     return found
 
 
-def callers_stager(session: Session, fails: bool) -> tuple[list[str], list[str], list[str]] | None:
-    """What was called of the caller's stager: before the call returned, by the end of the upload, after a second save.
-
-    None where the engine takes no stager.
-    """
+def callers_stager(session: Session, fails: bool) -> tuple[list[str], list[str], list[str]]:
+    """What was called of the caller's stager: before the call returned, by the end of the upload, after a further."""
     if not session.takes("async_save", "async_stager"):
-        return None
+        session.excuse("the engine's async_save takes no stager")
     stager = PromptStager(synchronize=True)
     faults = (Fault(phase="write_data", ranks=(0,)),) if fails else ()
     response = session.async_save(_state(session), session.new_id("first"), faults=faults, async_stager=stager)
@@ -191,7 +184,7 @@ class _Values:
         value = inner(*args, **kwargs)
         if isinstance(value, torch.Tensor):
             storage = value.untyped_storage()
-            self._storages.seen.append(StorageWeakRef(storage))
+            self._storages.seen.append(StorageWeakRef(storage))  # type: ignore[no-untyped-call]
             self._storages.addresses.add(storage.data_ptr())
         return value
 
@@ -216,7 +209,7 @@ def staged_copy_after_upload(session: Session, fails: bool) -> tuple[int, int]:
     deadline = time.monotonic() + 5.0
     while True:
         gc.collect()
-        alive = sum(not reference.expired() for reference in tap.seen)
+        alive = sum(not reference.expired() for reference in tap.seen)  # type: ignore[no-untyped-call]
         if not alive or time.monotonic() > deadline:
             return len(tap.seen), alive
         time.sleep(0.05)

@@ -25,6 +25,7 @@ def test_overlapping_saves_never_exchange_data(subject: Subject, world: int, pha
             if ended.error is not None:
                 must(number > 0, otherwise="the first of two overlapping saves failed", kind="failed", rank=rank)
                 continue
+            assert loaded is not None, "every save that reported success is loaded"
             must_succeed(loaded, f"a load of save {number}, which had reported success", rank=rank)
             if found:
                 what = f"save {number} of two that overlapped reported success, and {found[0].sentence()}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dcp_conformance.harness.laws.verbs import NotApplicable, must_match
+from dcp_conformance.harness.laws.verbs import must_match
 from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
 if TYPE_CHECKING:
@@ -31,16 +31,12 @@ def test_changes_of_a_buffer_after_staging_do_not_reach_its_views(subject: Subje
 @pytest.mark.parametrize("stager", (False, True), ids=("no_stager", "default_stager"))
 def test_lazy_and_strided_values_are_stored_as_they_are(subject: Subject, stager: bool) -> None:
     found = subject.alone(on_ranks.save_lazy_values, stager)
-    if found is None:
-        raise NotApplicable("the engine has no stager that a caller could make")
     must_match([found])
 
 
 @pytest.mark.clauses("ASYNC-24")
 def test_writer_that_stages_cuts_values_off_from_later_changes(subject: Subject) -> None:
     found = subject.alone(on_ranks.mutate_after_staging, "writer")
-    if found is None:
-        raise NotApplicable("the writer is no stager")
     must_match([found])
 
 

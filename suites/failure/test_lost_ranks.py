@@ -85,7 +85,7 @@ def test_rank_that_stands_still_in_an_overwrite_costs_no_checkpoint(subject: Sub
 def lose(subject: Subject, call: str, how: str, losses: Losses) -> list[Outcome]:
     """The outcomes of a call in which each set of ranks loses one; Untestable unless all were lost as they should."""
     ranks_in_all = sum(size for size, *_ in losses)
-    outcomes = subject.run(ranks_in_all, on_ranks.call_with_losses, call, how, losses, timeout=LIMIT)
+    outcomes = subject.run(ranks_in_all, on_ranks.call_with_losses, call, how, list(losses), timeout=LIMIT)
     for outcome in outcomes:
         if isinstance(outcome, Returned) and isinstance(outcome.value, str):
             raise NotApplicable(outcome.value)

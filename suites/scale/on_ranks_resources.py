@@ -35,7 +35,8 @@ def left_behind(session: Session, operations: int) -> list[tuple[int, int, list[
 
     That are files beside the ids or among temporary ones, and of a load, whether or not it fails, all that is new.
     """
-    kept, found = tempfile.tempdir, []
+    kept = tempfile.tempdir
+    found: list[tuple[int, int, list[str]]] = []
     with tempfile.TemporaryDirectory(dir=session.spec.scratch) as temporary:
         before = _beside(session)
         tempfile.tempdir = temporary
@@ -56,14 +57,13 @@ def left_behind(session: Session, operations: int) -> list[tuple[int, int, list[
     return found
 
 
-def size_of_random_bytes(session: Session, size: int) -> int | None:
-    """How many bytes are stored for a tensor of `size` random bytes; None where that cannot be seen."""
-    if "stored_bytes" in session.storage.unsupported:
-        return None
+def size_of_random_bytes(session: Session, size: int) -> int:
+    """How many bytes are stored for a tensor of `size` random bytes."""
+    session.needs("stored_bytes")
     checkpoint_id = session.new_id()
     session.save({"t": pattern("random", (size,), torch.uint8)}, checkpoint_id)
-    blobs = session.blobs(checkpoint_id)
-    return None if blobs is None else sum(len(blobs.read(name)) for name in blobs.names())
+    blobs = session.stored_bytes(checkpoint_id)
+    return sum(len(blobs.read(name)) for name in blobs.names())
 
 
 def memory_over_operations(session: Session, early: int, late: int, size: int) -> tuple[int, int]:
@@ -95,10 +95,10 @@ def peak_of_saving_views(session: Session, views: int, size: int) -> int:
     return peak.extra
 
 
-def peak_of_staging_a_view(session: Session, elements: int, size: int) -> int | None:
-    """Extra memory, bytes, while a small view of a large buffer is saved in the background; None: no async_save."""
+def peak_of_staging_a_view(session: Session, elements: int, size: int) -> int:
+    """Extra memory, bytes, while a small view of a large buffer is saved in the background."""
     if session.engine.async_save is None:
-        return None
+        session.excuse("the engine has no async_save")
     base = torch.ones(size // 4)
     stager = session.stager()
     with _Peak() as peak:

@@ -18,8 +18,8 @@ from dcp_conformance.harness.faults import corruption, torch_entries
 from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.damaged import Damaged
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.suites.durability.damage.on_ranks_damage import Damaged, stored_bytes
 
 # Where a pickle may begin inside an object; more places are not tried.
 MOST_PLACES = 24
@@ -42,23 +42,18 @@ class Hostile:
 HOWS = ("os", "eval", "inside a tensor")
 
 
-def _saved(session: Session) -> tuple[Damaged | None, str]:
-    """A saved state whose stored bytes can be changed; None and the reason where they are beyond reach."""
+def _saved(session: Session) -> Damaged:
+    """A saved state whose stored bytes can be changed; where they are beyond reach, the scenario ends."""
     state, checkpoint_id = _state(), session.new_id()
     session.save(state, checkpoint_id)
-    blobs, reason = stored_bytes(session, checkpoint_id)
-    if blobs is None:
-        return None, reason
-    return Damaged(session, state, checkpoint_id, blobs, into_subject(corruption.contents, blobs)), ""
+    blobs = session.stored_bytes(checkpoint_id)
+    return Damaged(session, state, checkpoint_id, blobs, into_subject(corruption.contents, blobs))
 
 
 def metadata_that_runs_code(session: Session) -> dict[str, Any]:
     """Loads after a pickle that runs code was put in place of the metadata, or of what follows a place in it."""
-    if "stored_bytes" in session.storage.unsupported:
-        return {"excused": session.storage.unsupported["stored_bytes"]}
-    saved, reason = _saved(session)
-    if saved is None:
-        return {"unreachable": reason}
+    session.needs("stored_bytes")
+    saved = _saved(session)
     ran, tried = [], 0
     for name in saved.metadata_names:
         for start in _places(saved.stored[name]):
@@ -78,9 +73,7 @@ def stored_objects_that_run_code(session: Session) -> dict[str, Any]:
 
     Of the objects that read_metadata does not need: those with it are the business of another clause.
     """
-    saved, reason = _saved(session)
-    if saved is None:
-        return {"unreachable": reason}
+    saved = _saved(session)
     others = set(saved.stored) - set(saved.metadata_names)
     ran, tried = [], 0
     for name in sorted(others):
@@ -116,9 +109,7 @@ def objects_that_run_code(session: Session) -> dict[str, list[str]]:
 
 def tensor_entry_that_runs_code(session: Session) -> dict[str, Any]:
     """Loads of a tensor whose entry in torch's format is a pickle that runs code: by how it was made."""
-    saved, reason = _saved(session)
-    if saved is None:
-        return {"unreachable": reason}
+    saved = _saved(session)
     file = torch_entries.entry_of(saved.blobs, "first").relative_path
     rows = []
     for form in FORMS:
@@ -154,11 +145,9 @@ def paths_out_of_the_checkpoint(session: Session, how: str) -> dict[str, Any]:
     """
     state, checkpoint_id = _state(), session.new_id()
     if not isinstance(checkpoint_id, str) or not is_local_path(checkpoint_id):
-        return {"excused": "an id of it is no local path, so no path can lead out of it"}
+        session.excuse("an id of it is no local path, so no path can lead out of it")
     session.save(state, checkpoint_id)
-    blobs, reason = stored_bytes(session, checkpoint_id)
-    if blobs is None:
-        return {"unreachable": reason}
+    blobs = session.stored_bytes(checkpoint_id)
     file = torch_entries.entry_of(blobs, "first").relative_path
     outside = Path(f"{checkpoint_id}-beside" if how == "sibling" else _canary(session, f"outside-{how}"))
     outside.mkdir()

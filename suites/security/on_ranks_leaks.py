@@ -20,30 +20,28 @@ SECRET = "s3cr3t-Pa55word"
 ADDRESS = f"store://someone:{SECRET}@store.invalid/bucket/checkpoint"
 
 
-def modes_under(session: Session, umask: int) -> dict[str, Any]:
+def modes_under(session: Session, umask: int) -> dict[str, int]:
     """What a save under this umask makes at its id and below: path -> mode, links left out."""
     checkpoint_id = session.new_id()
     if not isinstance(checkpoint_id, str) or not is_local_path(checkpoint_id):
-        return {"unreachable": "its id is no local path"}
+        session.give_up("its id is no local path, so nothing can be looked at there")
     before = os.umask(umask)
     try:
         session.save({"first": coded(1, (16,), version=1), "second": coded(2, (16,), version=1)}, checkpoint_id)
     finally:
         os.umask(before)
-    return {"modes": {path: mode for path, (mode, _) in _modes(checkpoint_id).items()}}
+    return {path: mode for path, (mode, _) in _modes(checkpoint_id).items()}
 
 
-def modes_of_overwrite(session: Session, umask: int) -> dict[str, Any] | None:
+def modes_of_overwrite(session: Session, umask: int) -> dict[str, int]:
     """What a save under this umask makes anew where a checkpoint was saved under umask 000: path -> mode.
 
-    What was there before and is kept or written into again was not created, and is left out. None where the backend
-    opted out of overwriting.
+    What was there before and is kept or written into again was not created, and is left out.
     """
-    if "overwrite" in session.storage.unsupported:
-        return None
+    session.needs("overwrite")
     checkpoint_id = session.new_id()
     if not isinstance(checkpoint_id, str) or not is_local_path(checkpoint_id):
-        return {"unreachable": "its id is no local path"}
+        session.give_up("its id is no local path, so nothing can be looked at there")
     state, before = {"first": coded(1, (16,), version=1), "second": coded(2, (16,), version=1)}, os.umask(0)
     try:
         session.save(state, checkpoint_id)
@@ -52,7 +50,7 @@ def modes_of_overwrite(session: Session, umask: int) -> dict[str, Any] | None:
         session.save(state, checkpoint_id)
     finally:
         os.umask(before)
-    return {"modes": {path: mode for path, (mode, number) in _modes(checkpoint_id).items() if number not in old}}
+    return {path: mode for path, (mode, number) in _modes(checkpoint_id).items() if number not in old}
 
 
 def _modes(checkpoint_id: str) -> dict[str, tuple[int, int]]:
@@ -64,12 +62,10 @@ def _modes(checkpoint_id: str) -> dict[str, tuple[int, int]]:
 
 
 def texts_of_failures(session: Session) -> list[str]:
-    """All that a rank is told when a save and loads of an id with a password fail: errors, and what is logged.
-
-    Just "excused" where the engine drives no foreign storage: it might well make a folder with that password.
-    """
+    """All that a rank is told when a save and loads of an id with a password fail: errors, and what is logged."""
     if not session.drives_storage:
-        return ["excused"]
+        # It might well make a folder with that password.
+        session.excuse("its engine keeps a store of its own, to which no address with a password can be given")
     state = {"first": coded(7, (9,), version=3)}
     logged = _Logged()
     with logged:

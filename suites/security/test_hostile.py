@@ -16,7 +16,6 @@ from dcp_conformance.harness.laws.verbs import (
     needs_reached,
 )
 from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
-from dcp_conformance.suites.durability.damage.test_corruption_entries import needs_torch_format, reachable
 
 if TYPE_CHECKING:
     from dcp_conformance.suites.security import on_ranks_hostile as on_ranks
@@ -28,7 +27,6 @@ else:
 @pytest.mark.clauses("SEC-01")
 def test_metadata_runs_no_code(subject: Subject) -> None:
     observed = subject.alone(on_ranks.metadata_that_runs_code)
-    reachable(observed)
     if not observed["tried"]:
         raise Untestable("no stored object was found that read_metadata needs")
     ran = observed["ran"]
@@ -56,7 +54,6 @@ def test_objects_run_no_code_or_can_be_told_not_to(subject: Subject) -> None:
 @pytest.mark.parametrize("how", ("relative", "sibling", "absolute", "link"))
 def test_paths_in_the_metadata_stay_inside(subject: Subject, how: str) -> None:
     observed = subject.alone(on_ranks.paths_out_of_the_checkpoint, how)
-    reachable(observed)
     must_refuse(observed["attempt"], f"a load whose metadata leads out of the checkpoint ({how})", rank=0)
 
 
@@ -64,7 +61,6 @@ def test_paths_in_the_metadata_stay_inside(subject: Subject, how: str) -> None:
 @pytest.mark.clauses("SEC-04")
 def test_stored_objects_run_no_code(subject: Subject) -> None:
     observed = subject.alone(on_ranks.stored_objects_that_run_code)
-    reachable(observed)
     if not observed["tried"]:
         raise NotApplicable("all that it stores is needed to read the metadata, which another clause is about")
     ran = observed["ran"]
@@ -79,9 +75,8 @@ def test_stored_objects_run_no_code(subject: Subject) -> None:
 @pytest.mark.below_storage
 @pytest.mark.clauses("SEC-04")
 def test_tensor_data_runs_no_code(subject: Subject) -> None:
-    needs_torch_format(subject)
+    subject.needs("torch_format")
     observed = subject.alone(on_ranks.tensor_entry_that_runs_code)
-    reachable(observed)
     for row in observed["rows"]:
         what = f"a tensor entry that is a hostile object ({row['form']}, {row['how']})"
         must(not row["ran"], otherwise=f"loading {what} ran its code", kind="code ran", rank=0)

@@ -10,6 +10,7 @@ from dcp_conformance.harness.certificate.build import RunInfo, build
 from dcp_conformance.harness.certificate.events import RunEvents
 from dcp_conformance.harness.contract import Catalogue, Clause, Strength
 from dcp_conformance.harness.laws.observations import Table
+from dcp_conformance.harness.states import checklist
 from dcp_conformance.harness.verdicts.known_failures import KnownFailure, KnownFailures
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Finding, Verdict
 
@@ -87,7 +88,7 @@ def run_info(**more: Any) -> RunInfo:
         "levels": ("core",),
         **more,
     }
-    return RunInfo(**fields)
+    return RunInfo(**{"checklist": checklist.as_data(), **fields})
 
 
 def certificate(

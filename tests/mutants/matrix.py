@@ -27,9 +27,10 @@ from typing import Any
 
 import pytest
 
+from dcp_conformance.harness.backend.description import Surveyed
 from dcp_conformance.harness.contract import Clause
 from dcp_conformance.harness.run.plugin import SUITES, Conformance, case_name
-from dcp_conformance.harness.run.run import Run, Surveyed, bench, survey
+from dcp_conformance.harness.run.run import Run, bench, survey
 from dcp_conformance.harness.subject.subject import Subject
 from dcp_conformance.harness.verdicts.judge import Judge
 from dcp_conformance.harness.verdicts.ownership import applicability

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from dcp_conformance.harness.crashes import laws as crash_laws
+from dcp_conformance.harness.crashes.explore import Exploration, Loaded, Situation, _chosen
+from dcp_conformance.harness.crashes.laws import counter_example
 from dcp_conformance.harness.recording.operations import load
 from dcp_conformance.harness.replay.states import State
-from dcp_conformance.suites.durability.crash import crash_laws
-from dcp_conformance.suites.durability.crash.crash_laws import counter_example
-from dcp_conformance.suites.durability.crash.crashes import Exploration, Loaded, Situation, _chosen
 from tests.recording.made import committed, recording
 
 

@@ -40,11 +40,11 @@ def test_reader_undoes_transforms_from_what_is_recorded(subject: Subject) -> Non
 @pytest.mark.clauses("EXT-03")
 def test_unknown_transform_fails_the_load_with_its_name(subject: Subject) -> None:
     attempt = subject.alone(on_ranks.unknown_to_reader)
-    must_name(attempt, ["conformance.turn"], "loading what an unknown transform changed", rank=0)
-    told = list(failures_of(attempt).values()) or [attempt.error]
+    raised = must_name(attempt, ["conformance.turn"], "loading what an unknown transform changed", rank=0)
+    told = list(failures_of(attempt).values()) or [raised]
     must(
         any(error.is_a("ValueError") for error in told),
-        otherwise=f"it raised {described(attempt.error)}, not a ValueError",
+        otherwise=f"it raised {described(raised)}, not a ValueError",
     )
 
 

@@ -48,7 +48,7 @@ def test_value_that_is_no_tensor_is_refused_by_name_on_every_rank(subject: Subje
         told = _told(attempt)
         must(
             any(error.is_a("RuntimeError") for error in told),
-            otherwise=f"it raised {described(attempt.error)}",
+            otherwise=f"it raised {described(told[0])}",
             rank=rank,
         )
 

@@ -23,7 +23,6 @@ from dcp_conformance.harness.subject.looking import (
     engine_call,
     in_fresh_folder,
     listing,
-    takes,
     uses_storage,
     warned_by,
     watched,
@@ -56,10 +55,10 @@ def save_alone_and_describe(session: Session, how: str) -> dict[str, Any] | None
     return entries(session.save(state, session.new_id(), use_collectives=False))
 
 
-def positional_storage(session: Session) -> dict[str, Any] | None:
+def positional_storage(session: Session) -> dict[str, Any]:
     """Writer and reader as the second positional argument: what comes back, and which warnings only that gives."""
     if not uses_storage(session):
-        return None
+        session.excuse("the engine's save and load take no storage of others")
     state, target, other = small_state(), blank(small_state()), blank(small_state())
     a, b = session.new_id("positional"), session.new_id("keyword")
     usual = warned_by(engine_call, session, "save", state, storage_writer=session.writer(b))
@@ -94,18 +93,18 @@ def nothing_named(session: Session) -> dict[str, Any]:
     return _refusals(session)
 
 
-def own_store_refuses(session: Session) -> dict[str, Any] | None:
-    """As `unknown_id`; None where the engine's own store accepts such an id, or it has none to ask."""
+def own_store_refuses(session: Session) -> dict[str, Any]:
+    """As `unknown_id`."""
     own = session.engine.writer
     if own is None or into_subject(_validator(own), NO_STORE):
-        return None
+        session.excuse("the engine has no store of its own that would refuse such an id")
     return _refusals(session, checkpoint_id=NO_STORE)
 
 
-def falsy_storage(session: Session) -> dict[str, Any] | None:
+def falsy_storage(session: Session) -> dict[str, Any]:
     """Save and load through a writer and a reader that count as false, with an id passed along."""
     if not uses_storage(session):
-        return None
+        session.excuse("the engine's save and load take no storage of others")
     checkpoint_id, state, target = session.new_id(), small_state(), blank(small_state())
     writing: list[Step] = []
     reading: list[Step] = []
@@ -119,10 +118,10 @@ def falsy_storage(session: Session) -> dict[str, Any] | None:
     return {"save": save, "written": True, "load": load, "read": read, "differences": differences(state, target)}
 
 
-def id_passed_along(session: Session) -> dict[str, Any] | None:
+def id_passed_along(session: Session) -> dict[str, Any]:
     """Writer and reader made for one id, and another id passed along with them."""
     if not uses_storage(session):
-        return None
+        session.excuse("the engine's save and load take no storage of others")
     made_for, passed = session.new_id("made-for"), session.new_id("passed")
     saving: list[Step] = []
     loading: list[Step] = []
@@ -174,14 +173,16 @@ def alone(session: Session, *arguments: str) -> list[Difference]:
     return found
 
 
-def save_steps(session: Session, collectives: bool) -> list[Step] | None:
-    """The calls of a save on this rank, in order; None where no storage can be given, or no rank can save alone."""
-    if not uses_storage(session, "save") or (not collectives and "rank_local_metadata" in session.storage.unsupported):
-        return None
+def save_steps(session: Session, collectives: bool) -> list[Step]:
+    """The calls of a save on this rank, in order."""
+    if not uses_storage(session, "save"):
+        session.excuse("the engine's save and load take no storage of others")
+    if not collectives:
+        session.needs("rank_local_metadata")
     seen: list[Step] = []
     checkpoint_id = session.new_id()
     given: dict[str, Any] = {} if collectives else {"use_collectives": False}
-    if takes(session.engine.save, "planner"):
+    if session.takes("save", "planner"):
         given["planner"] = watched(session.tool("DefaultSavePlanner")(), "planner", seen)
     state = {**small_state(), f"own{session.rank}": coded(9, (2,), version=session.rank)}
     session.save(
@@ -190,24 +191,24 @@ def save_steps(session: Session, collectives: bool) -> list[Step] | None:
     return seen
 
 
-def load_steps(session: Session) -> list[Step] | None:
+def load_steps(session: Session) -> list[Step]:
     """The calls of a load on this rank, in order."""
     if not uses_storage(session):
-        return None
+        session.excuse("the engine's save and load take no storage of others")
     checkpoint_id, seen = session.new_id(), list[Step]()
     session.save(small_state(), checkpoint_id)
     given = {}
-    if takes(session.engine.load, "planner"):
+    if session.takes("load", "planner"):
         given["planner"] = watched(session.tool("DefaultLoadPlanner")(), "planner", seen)
     reader = watched(session.reader(checkpoint_id), "reader", seen)
     session.load(blank(small_state()), checkpoint_id, reader=reader, style="passed", **given)
     return seen
 
 
-def storage_of_old_and_new(session: Session) -> dict[str, Any] | None:
+def storage_of_old_and_new(session: Session) -> dict[str, Any]:
     """Round trips through set-up methods with the original arguments only, with further ones, with room for any."""
     if not uses_storage(session):
-        return None
+        session.excuse("the engine's save and load take no storage of others")
     found: dict[str, Any] = {}
     kinds = (("old", OldWriter, OldReader), ("named", NamedWriter, NamedReader), ("new", NewWriter, NewReader))
     for kind, writer_kind, reader_kind in kinds:

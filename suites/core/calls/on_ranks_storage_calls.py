@@ -162,7 +162,8 @@ def load_of_nothing(session: Session) -> dict[str, Any]:
         reader = session.reader(saved)
         session.load(blank(state_of(1)), saved, reader=reader)
         loads.append(session.attempt(session.load, blank(state_of(1)), checkpoint_id, reader=reader, style="passed"))
-    traces = list(session.blobs(checkpoint_id).names()) if "stored_bytes" not in session.storage.unsupported else []
+    blobs = None if "stored_bytes" in session.storage.unsupported else session.blobs(checkpoint_id)
+    traces = [] if blobs is None else list(blobs.names())
     if "local_files" not in session.storage.unsupported and os.path.lexists(checkpoint_id):
         traces.append(str(checkpoint_id))
     return {"loads": loads, "traces": traces, "name": os.path.basename(str(checkpoint_id).rstrip("/"))}
@@ -175,15 +176,15 @@ def positional_arguments_alone(session: Session) -> list[Difference]:
     return _loaded(session.reader(checkpoint_id), 1)
 
 
-def unknown_keywords(session: Session) -> list[Difference] | None:
-    """A round trip by an engine that also gives keywords of later versions; None where no method has room for them."""
+def unknown_keywords(session: Session) -> list[Difference]:
+    """A round trip by an engine that also gives keywords of later versions."""
     checkpoint_id, target = session.new_id(), blank(state_of(1))
     writer, reader = session.writer(checkpoint_id), session.reader(checkpoint_id)
     keywords = {"rank": 0, "use_collectives": True, "future_option": "of a later engine"}
     saving = keywords if _has_room(writer.set_up_storage_writer) else {}
     loading = keywords if _has_room(reader.set_up_storage_reader) else {}
     if not saving and not loading:
-        return None
+        session.excuse("the set-up methods take no further keywords")
     drive_save(writer, state_of(1), extra=saving)
     drive_load(reader, target, extra=loading)
     return differences(state_of(1), target)
@@ -240,10 +241,10 @@ def reader_after_failure(session: Session, reset: bool, how: str) -> dict[str, A
     return {"failed": failed, "again": again, "differences": different, "surplus": []}
 
 
-def file_in_the_way(session: Session) -> dict[str, Any] | None:
-    """How a save ends whose id is a regular file; None where ids are no local paths."""
+def file_in_the_way(session: Session) -> dict[str, Any]:
+    """How a save ends whose id is a regular file."""
     if "local_files" in session.storage.unsupported:
-        return None
+        session.excuse("ids are no local paths")
     checkpoint_id = session.new_id("regular-file")
     file = Path(checkpoint_id)
     file.write_bytes(b"something else")
@@ -253,13 +254,13 @@ def file_in_the_way(session: Session) -> dict[str, Any] | None:
     return {"save": save, "name": os.path.basename(checkpoint_id), "kept": kept, "folder": file.is_dir()}
 
 
-def no_threads(session: Session) -> Attempt | None:
-    """How a save with a writer of zero threads ends; None where the writer itself offers no such option."""
+def no_threads(session: Session) -> Attempt:
+    """How a save with a writer of zero threads ends."""
     kind = made_class(session.storage.writer)
     offered = any("thread_count" in options for options in session.storage.option_sets)
     own = kind is not None and "__init__" in vars(kind) and "thread_count" in inspect.signature(kind).parameters
     if not offered and not own:
-        return None
+        session.excuse("the writer offers no number of threads")
     checkpoint_id = session.new_id()
     announce("call", owner=session.storage_owner, part="S", name="constructor", direct=True)
     return session.attempt(lambda: drive_save(session.writer(checkpoint_id, thread_count=0), state_of(1)))

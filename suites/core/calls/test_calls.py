@@ -52,8 +52,6 @@ def test_save_of_a_rank_alone_returns_its_metadata(subject: Subject, how: str) -
 @pytest.mark.clauses("API-02")
 def test_storage_by_position_still_works_and_warns(subject: Subject) -> None:
     found = subject.alone(on_ranks.positional_storage, group=True)
-    if found is None:
-        raise NotApplicable(NO_STORAGE)
     must_match([found["differences"]])
     for call in ("saving", "loading"):
         must(
@@ -88,8 +86,6 @@ def test_id_of_no_store_is_a_detection_error(subject: Subject) -> None:
 @pytest.mark.clauses("API-05")
 def test_storage_that_counts_as_false_is_used(subject: Subject) -> None:
     found = subject.alone(on_ranks.falsy_storage)
-    if found is None:
-        raise NotApplicable(NO_STORAGE)
     must(
         found["written"],
         otherwise="save did not write through the writer that it was given, whose length is 0",
@@ -122,8 +118,6 @@ def test_call_that_names_no_place_is_refused_at_once(subject: Subject, world: in
 @pytest.mark.clauses("API-07")
 def test_id_passed_along_resets_the_storage_first(subject: Subject) -> None:
     found = subject.alone(on_ranks.id_passed_along)
-    if found is None:
-        raise NotApplicable(NO_STORAGE)
     for call in ("saving", "loading"):
         first = found[call][0] if found[call] else ("nothing", "")
         wanted = first[0].endswith(".reset") and first[1] == found["id"]
@@ -172,8 +166,6 @@ def test_no_dist_needs_no_other_rank(subject: Subject) -> None:
 @pytest.mark.worlds(1, 2)
 def test_save_calls_storage_and_planner_in_order(subject: Subject, world: int) -> None:
     observed = subject.observe(world, on_ranks.save_steps, True)
-    if None in observed:
-        raise NotApplicable(NO_STORAGE)
     order.one_coordinator(observed, order.COORDINATOR_SAVES)
     for rank, steps in enumerate(observed):
         order.all_called(
@@ -187,8 +179,6 @@ def test_save_calls_storage_and_planner_in_order(subject: Subject, world: int) -
 @pytest.mark.clauses("API-14")
 def test_rank_that_saves_alone_makes_all_calls_itself(subject: Subject) -> None:
     observed = subject.observe(2, on_ranks.save_steps, False)
-    if None in observed:
-        raise NotApplicable("ranks cannot save with metadata of their own here")
     for rank, steps in enumerate(observed):
         order.alone_with_its_plan(steps, rank=rank)
         order.in_order(steps, order.SAVE_CHAINS, rank=rank)
@@ -198,8 +188,6 @@ def test_rank_that_saves_alone_makes_all_calls_itself(subject: Subject) -> None:
 @pytest.mark.worlds(1, 2)
 def test_load_calls_storage_and_planner_in_order(subject: Subject, world: int) -> None:
     observed = subject.observe(world, on_ranks.load_steps)
-    if None in observed:
-        raise NotApplicable(NO_STORAGE)
     order.one_coordinator(observed, order.COORDINATOR_LOADS)
     for rank, steps in enumerate(observed):
         order.all_called(
@@ -219,8 +207,6 @@ def test_load_calls_storage_and_planner_in_order(subject: Subject, world: int) -
 @pytest.mark.clauses("API-16")
 def test_storage_with_the_original_arguments_only_works(subject: Subject) -> None:
     found = subject.alone(on_ranks.storage_of_old_and_new)
-    if found is None:
-        raise NotApplicable(NO_STORAGE)
     for kind in ("old", "named", "new"):
         must_match(
             [found[kind]["differences"]], f"what went through storage whose set-up methods are of the {kind} form"
@@ -279,8 +265,6 @@ def test_state_that_is_no_mapping_is_refused_untouched(subject: Subject) -> None
 @pytest.mark.clauses("API-23")
 def test_engine_refuses_an_id_that_its_own_store_refuses(subject: Subject) -> None:
     found = subject.alone(on_ranks.own_store_refuses)
-    if found is None:
-        raise NotApplicable("the engine has no store of its own that would refuse such an id")
     for call in ("save", "load"):
         must_refuse(found[call], f"{call} by an id that the engine's own store does not accept", rank=0)
     must(not found["appeared"], otherwise=f"{found['appeared']} appeared in the working directory", kind="written")

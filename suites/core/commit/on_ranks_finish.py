@@ -16,11 +16,11 @@ import torch
 
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.proxy import interpose
-from dcp_conformance.harness.faults.relay import Name, Recorder
 from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.relay import Name, Recorder
 from dcp_conformance.harness.subject.session import Session
 
 # How late the slowest rank's write is where the order of writing and finishing is looked at.
@@ -71,7 +71,7 @@ def observed_finish_failing(session: Session) -> list[Any]:
 
 def observed_finish_alone(session: Session) -> list[Any] | None:
     """What finish was given when each rank saves by itself; None where engine or storage have no such mode."""
-    if "rank_local_metadata" in session.storage.unsupported or not takes(session.engine.save, "use_collectives"):
+    if "rank_local_metadata" in session.storage.unsupported or not session.takes("save", "use_collectives"):
         return None
     recorder, checkpoint_id = Recorder(), session.new_id()
     writer = recorder.around(session.writer(checkpoint_id))
@@ -81,7 +81,7 @@ def observed_finish_alone(session: Session) -> list[Any] | None:
 
 def takes_a_writer(session: Session) -> bool:
     """Whether the engine under test can be watched through a writer at all."""
-    return session.storage.writer is not None and takes(session.engine.save, "storage_writer")
+    return session.storage.writer is not None and session.takes("save", "storage_writer")
 
 
 def save_with(session: Session, fault: Fault) -> Attempt:
@@ -122,13 +122,13 @@ def save_killed_before_finish(session: Session, version: int, names: int, length
     session.save(own_state(session.rank, version=version, names=names, length=length), checkpoint_id, writer=writer)
 
 
-def save_over_remains(session: Session, refusing: bool) -> tuple[list[str], list[Difference]] | None:
+def save_over_remains(session: Session, refusing: bool) -> tuple[list[str], list[Difference]]:
     """Save to the id whose earlier save never finished; keys of the metadata then, and what a load gives otherwise.
 
-    refusing: with the writer told not to overwrite; None where it cannot be told.
+    refusing: with the writer told not to overwrite.
     """
     if refusing and refusal(session) is None:
-        return None
+        session.excuse("the backend overwrites, and has no option of its own that would refuse it")
     checkpoint_id, state = session.new_id("unfinished"), own_state(0, version=2, names=2)
     options = refusal(session) if refusing else {}
     session.save(state, checkpoint_id, writer=session.writer(checkpoint_id, **(options or {})))
@@ -185,18 +185,19 @@ def refusal(session: Session) -> dict[str, Any] | None:
     if "overwrite" in session.storage.unsupported:
         return {}
     constructor = getattr(session.storage.writer, "__init__", None) if inspect.isclass(session.storage.writer) else None
-    own = constructor is not None and "__init__" in vars(session.storage.writer)
-    return {"overwrite": False} if own and "overwrite" in inspect.signature(constructor).parameters else None
+    if constructor is None or "__init__" not in vars(session.storage.writer):
+        return None
+    return {"overwrite": False} if "overwrite" in inspect.signature(constructor).parameters else None
 
 
-def refused_overwrite(session: Session) -> tuple[str, Attempt, list[str], list[Difference], list[Difference]] | None:
+def refused_overwrite(session: Session) -> tuple[str, Attempt, list[str], list[Difference], list[Difference]]:
     """Save t1, try to save t2 to the same id, load; then save t2 to another id and load that.
 
     Returns the id, how the second save ended, stored objects that it changed, and what the loads give otherwise.
     """
     options = refusal(session)
     if options is None:
-        return None
+        session.excuse("the backend overwrites, and has no option of its own that would refuse it")
     checkpoint_id, other = session.new_id("taken"), session.new_id("free")
     old, new = own_state(session.rank, version=1), own_state(session.rank, version=2)
     session.save(old, checkpoint_id, writer=session.writer(checkpoint_id, **options))
@@ -219,15 +220,14 @@ def save_sized(session: Session, name: str, version: int, length: int) -> None:
     session.save(own_state(session.rank, version=version, names=1, length=length), session.new_id(name))
 
 
-def stored_size(session: Session, name: str, limit: int) -> int | None:
-    """Stored bytes of the id of that name, waited for while above `limit`; None where they cannot be reached."""
-    blobs, deadline = session.blobs(session.new_id(name)), time.monotonic() + COLLECTED
-    while blobs is not None:
+def stored_size(session: Session, name: str, limit: int) -> int:
+    """Stored bytes of the id of that name, waited for while above `limit`."""
+    blobs, deadline = session.stored_bytes(session.new_id(name)), time.monotonic() + COLLECTED
+    while True:
         size = sum(len(blobs.read(blob)) for blob in blobs.names())
         if not limit or size <= limit or time.monotonic() > deadline:
             return size
         time.sleep(0.1)
-    return None
 
 
 def failing_finish(session: Session, fault: Fault) -> Attempt:
@@ -244,7 +244,8 @@ def late_future(session: Session, seconds: float) -> tuple[float, float | None, 
     checkpoint_id, last = session.new_id(), session.world_size - 1
     late = Fault(phase="write_data_future", ranks=(last,), kind="delay", seconds=seconds)
     writer = _Began(time.monotonic).around(session.writer(checkpoint_id, faults=(late,)))
-    stop, loaded = threading.Event(), []
+    stop = threading.Event()
+    loaded: list[Any] = []
     watcher = threading.Thread(target=_watch, args=(session, checkpoint_id, stop, loaded), daemon=True)
     watched = session.rank == 0 and bool(_alone(session))
     if watched:
@@ -280,7 +281,7 @@ class _Began:
 
 def _alone(session: Session) -> dict[str, bool]:
     """Arguments of a load that waits for no other rank; {} for an engine that has no such load."""
-    return {"no_dist": True} if takes(session.engine.load, "no_dist") else {}
+    return {"no_dist": True} if session.takes("load", "no_dist") else {}
 
 
 def _watch(session: Session, checkpoint_id: Any, stop: threading.Event, loaded: list[float]) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dcp_conformance.harness.cluster import Died
+from dcp_conformance.harness.crashes.explore import Situation, explore, needs
+from dcp_conformance.harness.crashes.laws import lawful, old_or_new
 from dcp_conformance.harness.laws.verbs import Broken, Untestable, must_return
 from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
-from dcp_conformance.suites.durability.crash.crash_laws import lawful, old_or_new
-from dcp_conformance.suites.durability.crash.crashes import Situation, explore, needs
 
 if TYPE_CHECKING:
     from dcp_conformance.suites.core.commit import on_ranks_replacing as on_ranks

@@ -29,13 +29,10 @@ class Bare:
         self.calls.append("load_state_dict")
 
 
-def mixed_mappings_stay(session: Session) -> tuple[list[Difference], list[str]] | None:
-    """Load into mappings of plain values and Stateful objects: plain values that differ, mappings that are others.
-
-    None where no objects can be stored.
-    """
+def mixed_mappings_stay(session: Session) -> tuple[list[Difference], list[str]]:
+    """Load into mappings of plain values and Stateful objects: plain values that differ, mappings that are others."""
     if "objects" in session.storage.unsupported:
-        return None
+        session.excuse("the storage takes no objects, and an engine may store a nested Stateful as one")
     checkpoint_id, target = session.new_id(), _mixed(version=2)
     session.save(_mixed(version=1), checkpoint_id)
     held = {name: (item, type(item)) for name, item in _mappings(target).items()}
@@ -68,13 +65,10 @@ def _plain(state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def calls_alone(session: Session, state: str, partial: bool) -> tuple[list[str], list[str]] | None:
-    """The calls of a Stateful with tensors or with none during a save beside a tensor, and a load of it alone.
-
-    None for a partial load where nobody can ask the engine for one.
-    """
+def calls_alone(session: Session, state: str, partial: bool) -> tuple[list[str], list[str]]:
+    """The calls of a Stateful with tensors or with none during a save beside a tensor, and a load of it alone."""
     if partial and not ("DefaultLoadPlanner" in session.engine.utilities and session.takes("load", "planner")):
-        return None
+        session.excuse("nobody can ask this engine for a partial load: it supplies no planners by torch's names")
     values: dict[str, Any] = {} if state == "empty" else {"value": coded(1, (3,), version=1)}
     checkpoint_id, saved, loaded = session.new_id(), Bare(values), Bare(values)
     session.save({"it": saved, "other": coded(2, (3,), version=1)}, checkpoint_id)

@@ -86,14 +86,14 @@ class Nested:
         self.tensor.copy_(state_dict["tensor"])
 
 
-def assignments(session: Session, flat: bool) -> tuple[list[Difference], list[str], bool] | None:
+def assignments(session: Session, flat: bool) -> tuple[list[Difference], list[str], bool]:
     """Load tensors, objects and a Stateful into a dict that notes assignments; is the Stateful still in its place.
 
-    Not flat: with planners that do not flatten. None where the engine lets nobody choose its planners.
+    Not flat: with planners that do not flatten.
     """
     planners = ({}, {}) if flat else _unflattened(session)
     if planners is None:
-        return None
+        session.excuse("nobody can ask this engine not to flatten: it supplies no planners by torch's names")
     state, noted = _plain_values(session, version=1), Noted(coded(2, (3,), version=2), [])
     checkpoint_id, target = session.new_id(), Watched({**blank(state), "stateful": noted})
     session.save({**state, "stateful": Noted(coded(2, (3,), version=1), [])}, checkpoint_id, **planners[0])
@@ -192,20 +192,20 @@ def _copies(state: dict[str, Any]) -> dict[str, Any]:
     return {key: _copies(item) if isinstance(item, dict) else item.clone() for key, item in state.items()}
 
 
-def failed_read(session: Session, victim: int) -> list[tuple[Attempt, bool]] | None:
+def failed_read(session: Session, victim: int) -> list[tuple[Attempt, bool]]:
     """Loads that fail while rank `victim` reads: how each ended, and whether a Stateful was handed a state then.
 
     An engine without a storage interface is made to fail by emptying its stored objects, one after the other. None
     where neither is possible, or where several ranks are not.
     """
     if session.world_size > 1 and "multi_process" in session.storage.unsupported:
-        return None
+        session.excuse("no rank of this backend can be made to fail alone while it reads")
     checkpoint_id = session.new_id()
     session.save({"plain": coded(1, (4,), version=1), "it": Noted(coded(3, (3,), version=1), [])}, checkpoint_id)
     if session.takes("load", "storage_reader"):
         return [_handed(session, checkpoint_id, faults=(Fault(phase="read_data", ranks=(victim,)),))]
     if session.world_size > 1:
-        return None
+        session.excuse("no rank of this backend can be made to fail alone while it reads")
     return [_handed(session, checkpoint_id) for _ in missing_objects(session, checkpoint_id)]
 
 

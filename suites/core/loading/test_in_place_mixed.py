@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dcp_conformance.harness.laws.verbs import NotApplicable, must, must_match
+from dcp_conformance.harness.laws.verbs import must, must_match
 from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ else:
 @pytest.mark.clauses("INPL-02")
 def test_mappings_stay_where_they_hold_a_stateful_object_too(subject: Subject) -> None:
     observed = subject.alone(on_ranks.mixed_mappings_stay)
-    if observed is None:
-        raise NotApplicable("the storage takes no objects, and an engine may store a nested Stateful as one")
     found, replaced = observed
     must_match([found], "the plain values")
     must(not replaced, otherwise=f"the load put other mappings in the place of {replaced}", kind="identity", rank=0)
@@ -32,8 +30,6 @@ def test_stateful_entry_is_asked_and_handed_its_state_whatever_there_is_to_read(
     subject: Subject, state: str, partial: bool
 ) -> None:
     observed = subject.alone(on_ranks.calls_alone, state, partial)
-    if observed is None:
-        raise NotApplicable("nobody can ask this engine for a partial load: it supplies no planners by torch's names")
     saved, loaded = observed
     must(saved == ["state_dict"], otherwise=f"a save made these calls of a Stateful: {saved}", kind="calls", rank=0)
     wanted = ["state_dict", "load_state_dict"]

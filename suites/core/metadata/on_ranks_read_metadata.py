@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.suites.core.commit.on_ranks_finish import changes, common_state, own_state, stored, takes
+from dcp_conformance.suites.core.commit.on_ranks_finish import changes, common_state, own_state, stored
 
 # The names of the metadata objects of torch's format.
 GLOBAL_METADATA, LOCAL_METADATA = ".metadata", "__0.metadata"
@@ -37,10 +38,10 @@ def load_with(session: Session, fault: Fault) -> Attempt:
     return session.attempt(session.load, blank(common_state(session.world_size)), checkpoint_id, faults=(fault,))
 
 
-def load_rank_local(session: Session) -> list[Difference] | None:
-    """Save and load with each rank's own metadata; None where the engine's save has no such mode."""
-    if not takes(session.engine.save, "use_collectives"):
-        return None
+def load_rank_local(session: Session) -> list[Difference]:
+    """Save and load with each rank's own metadata."""
+    if not session.takes("save", "use_collectives"):
+        session.excuse("save has no use_collectives, so there is no rank-local metadata")
     checkpoint_id, state = session.new_id(), own_state(session.rank)
     session.save(state, checkpoint_id, use_collectives=False)
     target = blank(state)
@@ -83,7 +84,7 @@ def in_torch_format(session: Session) -> bool:
     return "torch_format" not in session.storage.unsupported
 
 
-def stripped_metadata(session: Session) -> list[tuple[str, Attempt, list[Difference], bool]] | None:
+def stripped_metadata(session: Session) -> list[tuple[str, Attempt, list[Difference], bool]]:
     """Metadata of older writers: each optional field removed, then set to None, then all of them removed.
 
     Returns what was done, how a load went, what it gave otherwise, and whether read_metadata gave a load id; None
@@ -93,7 +94,7 @@ def stripped_metadata(session: Session) -> list[tuple[str, Attempt, list[Differe
     session.save(state, checkpoint_id)
     blobs = session.blobs(checkpoint_id)
     if blobs is None:
-        return None
+        session.give_up("the stored bytes cannot be reached")
     content, seen = blobs.read(GLOBAL_METADATA), []
     for what, strip in _strippings():
         metadata = pickle.loads(content)
@@ -108,9 +109,18 @@ def stripped_metadata(session: Session) -> list[tuple[str, Attempt, list[Differe
 
 def _strippings() -> Iterator[tuple[str, Callable[[Any], None]]]:
     for name in OPTIONAL_FIELDS:
-        yield f"without {name}", lambda metadata, name=name: metadata.__dict__.pop(name)
-        yield f"with {name} None", lambda metadata, name=name: setattr(metadata, name, None)
-    yield "without all of these", lambda metadata: [metadata.__dict__.pop(name) for name in OPTIONAL_FIELDS] and None
+        yield f"without {name}", functools.partial(_strip, (name,))
+        yield f"with {name} None", functools.partial(_set_to_none, name)
+    yield "without all of these", functools.partial(_strip, OPTIONAL_FIELDS)
+
+
+def _strip(names: Iterable[str], metadata: Any) -> None:
+    for name in names:
+        del metadata.__dict__[name]
+
+
+def _set_to_none(name: str, metadata: Any) -> None:
+    setattr(metadata, name, None)
 
 
 def _gives_load_id(session: Session, checkpoint_id: Any) -> bool:
@@ -152,10 +162,10 @@ def load_with_different_views(session: Session) -> tuple[Attempt, list[Any], lis
     return attempt, tap.use_collectives, differences(wanted, target) if attempt.ok else []
 
 
-def newer_rank_local(session: Session) -> tuple[Attempt, list[Difference]] | None:
+def newer_rank_local(session: Session) -> tuple[Attempt, list[Difference]]:
     """A collective save, then a newer one with rank-local metadata to the same id: how a load goes, what it gives."""
-    if not takes(session.engine.save, "use_collectives"):
-        return None
+    if not session.takes("save", "use_collectives"):
+        session.excuse("save has no use_collectives, so there is no rank-local metadata")
     checkpoint_id = session.new_id()
     old = {"a": coded(1, (2,), version=1), "b": coded(2, (2,), version=1)}
     new = {"b": coded(2, (2,), version=2), "a": coded(1, (2,), version=2)}
@@ -166,26 +176,26 @@ def newer_rank_local(session: Session) -> tuple[Attempt, list[Difference]] | Non
     return attempt, differences(new, target) if attempt.ok else []
 
 
-def corrupt_global_beside_local(session: Session) -> Attempt | None:
-    """A load where sound rank-local metadata lies beside a corrupt global one; None where that cannot be had."""
-    if not takes(session.engine.save, "use_collectives"):
-        return None
+def corrupt_global_beside_local(session: Session) -> Attempt:
+    """A load where sound rank-local metadata lies beside a corrupt global one."""
+    if not session.takes("save", "use_collectives"):
+        session.excuse("save has no use_collectives, so there is no rank-local metadata")
     checkpoint_id, state = session.new_id(), own_state(0)
     session.save(state, checkpoint_id, use_collectives=False)
     blobs = session.blobs(checkpoint_id)
     if blobs is None or LOCAL_METADATA not in blobs.names():
-        return None
+        session.excuse("save has no use_collectives, so there is no rank-local metadata")
     blobs.write(GLOBAL_METADATA, blobs.read(LOCAL_METADATA)[:100])
     return session.attempt(session.load, blank(state), checkpoint_id)
 
 
-def loads_change_nothing(session: Session) -> list[tuple[str, Attempt, list[str]]] | None:
+def loads_change_nothing(session: Session) -> list[tuple[str, Attempt, list[str]]]:
     """Loads of four kinds: what was done, how it went, and what became of the stored objects."""
     checkpoint_id, state = session.new_id(), _small_state(session)
     session.save(state, checkpoint_id)
     before = stored(session, checkpoint_id)
     if not before:
-        return None
+        session.give_up("the stored bytes cannot be reached")
     absent = {**blank(state), "absent": coded(5, (2,), version=1)}
     wrong_shape = {"t": coded(1, (3, 3), version=1)}
     loads = {

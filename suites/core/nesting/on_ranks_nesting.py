@@ -28,13 +28,10 @@ STRUCTURES = 20
 WHOLE = (8, 6)
 
 
-def stored_keys(session: Session, shape: str) -> tuple[list[str], dict[str, list[str | int] | None]] | None:
-    """The keys of the metadata that saving a state of this shape gave, and the path that it keeps for each.
-
-    None where the shape needs objects, and none can be stored.
-    """
+def stored_keys(session: Session, shape: str) -> tuple[list[str], dict[str, list[str | int] | None]]:
+    """The keys of the metadata that saving a state of this shape gave, and the path that it keeps for each."""
     if shape == "plain_list" and "objects" in session.storage.unsupported:
-        return None
+        session.excuse("the storage takes no objects")
     metadata = session.save(_shape(session, shape), session.new_id())
     keys = sorted(metadata.state_dict_metadata)
     paths = metadata.planner_data if isinstance(metadata.planner_data, Mapping) else {}
@@ -127,10 +124,10 @@ def whole_values(session: Session) -> tuple[list[Difference], list[str], list[st
     return differences(state, target), sorted(metadata.state_dict_metadata), kept
 
 
-def foreign_mapping(session: Session, kind: str, leaf: str) -> tuple[Attempt, Attempt, list[Difference]] | None:
-    """Save a mapping that is no dict, load into a template made alike; None for objects that cannot be stored."""
+def foreign_mapping(session: Session, kind: str, leaf: str) -> tuple[Attempt, Attempt, list[Difference]]:
+    """Save a mapping that is no dict, load into a template made alike."""
     if leaf == "number" and "objects" in session.storage.unsupported:
-        return None
+        session.excuse("the storage takes no objects")
     checkpoint_id, state, target = session.new_id(), _foreign(kind, leaf, version=1), _foreign(kind, leaf, version=2)
     saved = session.attempt(session.save, {"outer": state}, checkpoint_id)
     if not saved.ok:

@@ -23,7 +23,6 @@ from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.described import entries
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.driving import drive_load, drive_save
-from dcp_conformance.harness.subject.looking import takes
 from dcp_conformance.harness.subject.session import Session, into_subject
 
 ROWS = 8  # of each rank, in tensors sharded along the first dimension
@@ -39,7 +38,7 @@ def planned(session: Session, kind: str) -> list[dict[str, Any]]:
         "dtensor": lambda: _on_first_two_ranks(session),
         "object": lambda: [1, 2, 3],
     }
-    planner, value = session.tool("DefaultSavePlanner")(flatten_state_dict=False), values[kind]()
+    planner, value = session.tool("DefaultSavePlanner")(flatten_state_dict=False), values[kind]()  # type: ignore[no-untyped-call]
     into_subject(planner.set_up_planner, {"x": value}, None, session.rank == 0)
     items = [described(item) for item in into_subject(planner.create_local_plan).items]
     if kind == "dtensor":
@@ -147,10 +146,10 @@ class CountsPickling:
     __hash__ = None  # type: ignore[assignment]
 
 
-def cost_of_planning(session: Session) -> dict[str, Any] | None:
-    """How far memory and picklings went up from the call of save to write_data; None where that cannot be told."""
-    if session.storage.writer is None or not takes(session.engine.save, "storage_writer"):
-        return None
+def cost_of_planning(session: Session) -> dict[str, Any]:
+    """How far memory and picklings went up from the call of save to write_data."""
+    if session.storage.writer is None or not session.takes("save", "storage_writer"):
+        session.excuse("the engine takes no storage, so the end of planning cannot be seen")
     seen: dict[str, Any] = {}
 
     class Weigh:
@@ -170,10 +169,10 @@ def cost_of_planning(session: Session) -> dict[str, Any] | None:
     return {"mib": (seen["peak"] - before) / 2**20, "pickled": seen["pickled"]}
 
 
-def rewritten(session: Session, how: str) -> list[Difference] | None:
-    """A round trip through a planner that renames keys or halves the precision; None where save takes no planner."""
-    if not takes(session.engine.save, "planner"):
-        return None
+def rewritten(session: Session, how: str) -> list[Difference]:
+    """A round trip through a planner that renames keys or halves the precision."""
+    if not session.takes("save", "planner"):
+        session.excuse("save takes no planner")
     kind = session.tool("DefaultSavePlanner")
     state, planners = (
         {"a": coded(1, (4,), version=0), "b": coded(2, (2, 2), version=0)},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dcp_conformance.harness.laws.shared_failures import must_blame_exactly
-from dcp_conformance.harness.laws.verbs import NotApplicable, must, must_match, must_refuse
+from dcp_conformance.harness.laws.verbs import must, must_match, must_refuse
 from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
 if TYPE_CHECKING:
@@ -73,8 +73,6 @@ def test_checkpointable_hooks_plan_find_and_fill(subject: Subject) -> None:
 @pytest.mark.clauses("PLAN-08")
 def test_planning_copies_and_pickles_nothing(subject: Subject) -> None:
     found = subject.alone(on_ranks.cost_of_planning)
-    if found is None:
-        raise NotApplicable("the engine takes no storage, so the end of planning cannot be seen")
     must(
         found["pickled"] == 0,
         otherwise=f"an object had been pickled {found['pickled']} times when writing began",
@@ -87,8 +85,6 @@ def test_planning_copies_and_pickles_nothing(subject: Subject) -> None:
 @pytest.mark.parametrize("how", ("prefix", "half"))
 def test_state_rewritten_by_a_planner_is_what_is_saved(subject: Subject, how: str) -> None:
     observed = subject.observe(1, on_ranks.rewritten, how)
-    if observed == [None]:
-        raise NotApplicable("save takes no planner")
     must_match(observed)
 
 

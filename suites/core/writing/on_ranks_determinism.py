@@ -29,11 +29,11 @@ def save_own(session: Session) -> None:
     session.save(_state(session.rank), session.new_id())
 
 
-def load_copy_in_disorder(session: Session, ranks: int) -> list[Difference] | None:
-    """Copy the checkpoint in another order with random dates and load all of it; None where nothing is to be copied."""
+def load_copy_in_disorder(session: Session, ranks: int) -> list[Difference]:
+    """Copy the checkpoint in another order with random dates and load all of it."""
     copy = session.new_id("copy")
     if session.rank == 0 and not _copied_in_disorder(session.new_id(), copy):
-        return None
+        session.give_up("nothing is stored below the id, so it cannot be copied")
     return _load_all(session, copy, ranks)
 
 
@@ -45,14 +45,14 @@ def load_of_others(session: Session) -> list[Difference]:
     return differences(wanted, target)
 
 
-def load_elsewhere(session: Session, how: str) -> list[Difference] | None:
+def load_elsewhere(session: Session, how: str) -> list[Difference]:
     """Move the checkpoint, or copy it and remove or spoil the original, and load it from its new folder."""
     checkpoint_id = str(session.new_id())
     session.save(_state(0), checkpoint_id)
     place = os.path.join(str(session.new_id("elsewhere")), "deeper", "under another name")
     pieces = _stored(checkpoint_id)
     if not pieces:
-        return None
+        session.give_up("nothing is stored below the id, so it cannot be copied")
     os.makedirs(os.path.dirname(place))
     for piece in pieces:
         _transfer(piece, place + str(piece)[len(checkpoint_id) :], how)
@@ -73,10 +73,10 @@ def dated_ahead(session: Session) -> list[Difference]:
     return differences(second, target)
 
 
-def generators_changed(session: Session, call: str) -> list[str] | None:
-    """The random generators that a call leaves in another state; None where the subject lacks the call."""
+def generators_changed(session: Session, call: str) -> list[str]:
+    """The random generators that a call leaves in another state."""
     if call == "async_save" and (session.engine.async_save is None or "async_save" in session.storage.unsupported):
-        return None
+        session.excuse("there is no async_save here")
     checkpoint_id, state = session.new_id(), _state(0)
     if call == "load":
         session.save(state, checkpoint_id)

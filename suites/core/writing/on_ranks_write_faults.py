@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import itertools
 import os
@@ -14,11 +15,11 @@ from typing import Any
 import torch
 
 from dcp_conformance.harness.faults.limits import file_size_limit
-from dcp_conformance.harness.faults.relay import Recorder, load_planner, save_planner
 from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, pattern
+from dcp_conformance.harness.subject.relay import Recorder, load_planner, save_planner
 from dcp_conformance.harness.subject.session import Session
 
 ITEMS = 8
@@ -42,8 +43,12 @@ def error_at_each_item(session: Session) -> list[Written]:
     seen = []
     for (number, options), item in itertools.product(enumerate(session.storage.option_sets), range(ITEMS)):
         checkpoint_id = session.new_id(f"set{number}-item{item}")
-        seen.append(_failing(session, checkpoint_id, options, lambda write, item=item: write.index.fqn == f"t{item}"))
+        seen.append(_failing(session, checkpoint_id, options, functools.partial(_writes, f"t{item}")))
     return seen
+
+
+def _writes(name: str, write: Any) -> bool:
+    return bool(write.index.fqn == name)
 
 
 def error_off_the_calling_thread(session: Session) -> list[Written]:
@@ -81,10 +86,10 @@ def _failing(session: Session, checkpoint_id: Any, options: Mapping[str, Any], f
     return str(dict(options)), attempt, bool(unserved), len(recorder.planned), reported
 
 
-def full_disk(session: Session) -> list[Any] | None:
+def full_disk(session: Session) -> list[Any]:
     """Saves under file size limits: (limit, save, items, results or None, what a load gives otherwise)."""
     if "local_files" in session.storage.unsupported:
-        return None
+        session.excuse("the backend does not store in local files, so a full disk cannot be staged")
     seen = []
     for (number, options), limit in itertools.product(enumerate(session.storage.option_sets), LIMITS):
         checkpoint_id, recorder = session.new_id(f"set{number}-limit{limit}"), Recorder()
@@ -145,13 +150,13 @@ def what_failures_leave_running(session: Session, failures: int) -> tuple[tuple[
     return early, _settled(early), failed
 
 
-def half_written_objects(session: Session) -> list[str] | None:
-    """Names of stored objects that end exactly where a file size limit cut them; None if the limit was not met."""
+def half_written_objects(session: Session) -> list[str]:
+    """Names of stored objects that end exactly where a file size limit cut them."""
     limit, checkpoint_id = 10_001, session.new_id("cut")
     with file_size_limit(limit):
         attempt = session.attempt(session.save, _state(), checkpoint_id)
     if attempt.ok:
-        return None
+        session.give_up("the save did not meet the limit on the size of files")
     blobs = session.blobs(checkpoint_id)
     return [] if blobs is None else [name for name in blobs.names() if len(blobs.read(name)) == limit]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable, must, must_match
+from dcp_conformance.harness.laws.verbs import must, must_match
 from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ NOTHING_STORED = "nothing is stored below the id, so it cannot be copied"
 def test_load_depends_on_no_writer_order_or_date(subject: Subject, world: int) -> None:
     subject.observe(world, on_ranks.save_own)
     found = subject.alone(on_ranks.load_copy_in_disorder, world)
-    if found is None:
-        raise Untestable(NOTHING_STORED)
     must_match([found], "a copy in another order with other dates")
     must_match(subject.observe(world, on_ranks.load_of_others), "what another rank saved")
 
@@ -32,8 +30,6 @@ def test_load_depends_on_no_writer_order_or_date(subject: Subject, world: int) -
 @pytest.mark.parametrize("how", ("moved", "copied", "copied_and_spoilt"))
 def test_checkpoint_loads_from_its_new_place(subject: Subject, how: str) -> None:
     observed = subject.observe(1, on_ranks.load_elsewhere, how)
-    if observed == [None]:
-        raise Untestable(NOTHING_STORED)
     must_match(observed, f"a checkpoint that was {how}")
 
 
@@ -41,8 +37,6 @@ def test_checkpoint_loads_from_its_new_place(subject: Subject, how: str) -> None
 @pytest.mark.parametrize("call", ("save", "load", "async_save"))
 def test_random_generators_are_left_alone(subject: Subject, call: str) -> None:
     changed = subject.alone(on_ranks.generators_changed, call)
-    if changed is None:
-        raise NotApplicable("there is no async_save here")
     must(not changed, otherwise=f"{call} changed the state of the generator of {', '.join(changed)}", kind="generator")
 
 

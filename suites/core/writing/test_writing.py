@@ -10,7 +10,6 @@ import pytest
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.laws.shared_failures import must_fail_everywhere
 from dcp_conformance.harness.laws.verbs import (
-    NotApplicable,
     Untestable,
     must,
     must_match,
@@ -78,8 +77,6 @@ def test_buffers_are_stored_whole_wherever_their_position_stands(subject: Subjec
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_exactly_the_elements_of_a_layout_are_stored(subject: Subject, layout: str) -> None:
     observed = subject.observe(1, on_ranks.layout_round_trip, layout)
-    if observed == [None]:
-        raise NotApplicable("the layout needs a complex dtype, which the backend opted out of")
     must_match(observed)
 
 
@@ -96,8 +93,6 @@ def test_layouts_are_stored_whole_whatever_their_size(subject: Subject) -> None:
 @pytest.mark.clauses("WRITE-04")
 def test_small_view_of_a_large_buffer_takes_little_space(subject: Subject) -> None:
     sizes = subject.alone(on_ranks.stored_bytes_of_view)
-    if sizes is None:
-        raise Untestable("the stored bytes cannot be reached")
     view, clone = sizes
     must(
         view <= clone + VIEW_OVERHEAD,

@@ -22,10 +22,10 @@ VIEWS: dict[str, tuple[list[tuple[int, tuple[int], tuple[int]]], ...]] = {
 }
 
 
-def save_disagreeing(session: Session, what: str) -> tuple[Attempt, int, Attempt] | None:
-    """How the save ended, how often write_data was called, and how a load of the id ended; None: it needs objects."""
+def save_disagreeing(session: Session, what: str) -> tuple[Attempt, int, Attempt]:
+    """How the save ended, how often write_data was called, and how a load of the id ended."""
     if what == "kinds" and "objects" in session.storage.unsupported:
-        return None
+        session.excuse("the backend stores no objects")
     state, notes, checkpoint_id = _state(session, what), Notes(), session.new_id(what)
     writer = {"writer": noted_writer(session.writer(checkpoint_id), notes)} if session.drives_storage else {}
     call = session.attempt(session.save, state, checkpoint_id, **writer)

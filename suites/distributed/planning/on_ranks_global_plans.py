@@ -134,14 +134,16 @@ def sharded_among_replicas(session: Session) -> Written | None:
     return written(notes)
 
 
-def hints(session: Session) -> list[tuple[str, int, str, str]] | None:
+def hints(session: Session) -> list[tuple[str, int, str, str]]:
     """Hints that do not point at the item's own chunk: (name, hint, chunk of the item, chunk at the hint)."""
     with own_groups():
         placer, notes = Placer(session.device), Notes()
         metadata = save_noted(session, _shared_state(session, placer), "hints", notes)
         del placer
+    if session.rank:
+        return []  # only the coordinator sees the plans of all
     if not notes.of("prepare_global_plan"):
-        return None
+        session.excuse("the engine drives no foreign storage, so its plans are its own business")
     wrong = []
     for plan in notes.of("prepare_global_plan")[0].argument(0, "plans"):
         for item in plan.items:
@@ -159,15 +161,17 @@ def _box(chunk: Any) -> str:
     return f"{tuple(chunk.sizes)} at {tuple(chunk.offsets)}"
 
 
-def plans_by_rank(session: Session, collectives: bool) -> list[tuple[list[list[str]], list[list[str]]]] | None:
+def plans_by_rank(session: Session, collectives: bool) -> list[tuple[list[list[str]], list[list[str]]]]:
     """For each call of prepare_global_plan on this rank: the names in each plan given, and in each plan returned.
 
-    Rank r holds r + 1 values of its own. None where the engine drives no foreign storage or has no such mode.
+    Rank r holds r + 1 values of its own.
     """
     state = {f"own{session.rank}-{n}": coded(n, (4,), version=1).to(session.device) for n in range(session.rank + 1)}
     alone = session.takes("save", "use_collectives") and "rank_local_metadata" not in session.storage.unsupported
-    if not session.drives_storage or not (collectives or alone):
-        return None
+    if not session.drives_storage:
+        session.excuse("the engine drives no foreign storage, so nobody else sees its plans")
+    if not (collectives or alone):
+        session.excuse("ranks cannot save alone here")
     notes = Notes()
     save_noted(
         session, dict(state), f"plans-{collectives}", notes, **({} if collectives else {"use_collectives": False})

@@ -148,13 +148,13 @@ def _own(session: Session, version: int) -> dict[str, Any]:
     return {f"own{session.rank}": own, "common": coded(9, (8,), version=version).to(session.device)}
 
 
-def spread_by_planner(session: Session) -> tuple[Written | None, list[Difference]] | None:
-    """Save through the planner that torch's documentation gives for replicated models; None where none is taken.
+def spread_by_planner(session: Session) -> tuple[Written | None, list[Difference]]:
+    """Save through the planner that torch's documentation gives for replicated models.
 
     Returns the write results, as the coordinator saw them, and what a load found.
     """
     if not session.takes("save", "planner"):
-        return None
+        session.excuse("the engine takes no planner")
     state = {f"w{key}": coded(key, (64,), version=1).to(session.device) for key in range(8)}
     notes = Notes()
     save_noted(session, dict(state), "spread", notes, planner=_balancing(session.tool("DefaultSavePlanner"))())

@@ -136,8 +136,8 @@ def random_boxes(session: Session, count: int, seed: int) -> list[Difference]:
     for item in items[: count // 5]:
         _deliver(reader, [item], planner)
     paired = sorted(items[count // 5 : count // 2], key=lambda item: item.storage_index.fqn)
-    for place in range(0, len(paired), 2):
-        _deliver(reader, paired[place : place + 2], planner)
+    for start in range(0, len(paired), 2):
+        _deliver(reader, paired[start : start + 2], planner)
     names = [item.dest_index.fqn for item in items[: count // 2]]
     return together or differences(
         {name: expected[name] for name in names}, {name: planner.places[name] for name in names}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.tensor import DTensor, Placement, Replicate, Shard, distribute_tensor
 
 from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.states.compare import differences
@@ -22,7 +24,7 @@ def save_sharded(session: Session, dim: int) -> None:
 
 def load_whole(session: Session, ranks: int) -> list[Difference]:
     """Load into plain tensors in one process what `ranks` ranks saved."""
-    wanted = {name: coded(key, shape, version=1) for key, (name, shape) in enumerate(SHAPES.items())}
+    wanted: dict[str, Any] = {name: coded(key, shape, version=1) for key, (name, shape) in enumerate(SHAPES.items())}
     wanted |= {"replicated": coded(9, (6,), version=1)} | {f"object{rank}": f"of rank {rank}" for rank in range(ranks)}
     target = {
         key: torch.full_like(item, -1) if isinstance(item, torch.Tensor) else None for key, item in wanted.items()
@@ -52,5 +54,5 @@ def _state(session: Session, dim: int, *, blank: bool) -> dict[str, object]:
     return state
 
 
-def _distributed(whole: torch.Tensor, mesh: object, placement: object, *, blank: bool) -> DTensor:
+def _distributed(whole: torch.Tensor, mesh: DeviceMesh, placement: Placement, *, blank: bool) -> DTensor:
     return distribute_tensor(torch.full_like(whole, -1) if blank else whole, mesh, [placement])

@@ -37,10 +37,10 @@ def test_comparison_of_equal_keys_passes(subject: Subject) -> None:
 @pytest.mark.worlds(2, 3)
 def test_comparison_of_different_keys_fails_on_all(subject: Subject, world: int) -> None:
     for rank, attempt in enumerate(subject.observe(world, on_ranks.comparison_of_keys, "own")):
-        must_refuse(attempt, "the comparison of keys that differ", rank=rank)
+        error = must_refuse(attempt, "the comparison of keys that differ", rank=rank)
         must(
-            attempt.error.is_a("AssertionError"),
-            otherwise=f"it raised {attempt.error.type_name}",
+            error.is_a("AssertionError"),
+            otherwise=f"it raised {error.type_name}",
             kind="class",
             rank=rank,
         )

@@ -85,7 +85,8 @@ def job(scenario: Callable[..., Result]) -> Callable[..., Result]:
 def full(value: Any) -> torch.Tensor:
     """The whole of a plain or distributed tensor, on every rank."""
     tensor = value.full_tensor() if isinstance(value, DTensor) else value
-    return tensor.detach().clone()  # type: ignore[no-any-return]
+    whole: torch.Tensor = tensor.detach().clone()
+    return whole
 
 
 # FSDP1: the two state dict types that hold shards.
@@ -129,7 +130,7 @@ def load_fsdp1(session: Session) -> list[Difference]:
 
 def _fsdp1(session: Session, model: nn.Module, **options: Any) -> FullyShardedDataParallel:
     device = torch.device(session.device)
-    model.nested = FullyShardedDataParallel(model.nested, device_id=device, **options)
+    model.nested = FullyShardedDataParallel(model.get_submodule("nested"), device_id=device, **options)
     return FullyShardedDataParallel(model, device_id=device, **options)
 
 
@@ -173,7 +174,7 @@ def wrapped(session: Session, way: str, seed: int) -> nn.Module:
 
 
 def _fully_sharded(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
-    fully_shard(model.nested, mesh=mesh)
+    fully_shard(model.get_submodule("nested"), mesh=mesh)
     fully_shard(model, mesh=mesh)
     return model
 
@@ -250,7 +251,7 @@ class _Extra(nn.Module):
         from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
         super().__init__()
-        whole = seeded(Uneven, seed).first.weight.detach().to(session.device)
+        whole = seeded(Uneven, seed).get_parameter("first.weight").detach().to(session.device)
         self.sharded = nn.Parameter(distribute_tensor(whole, mesh, [Shard(0)], src_data_rank=None))
         self.replicated = nn.Parameter(distribute_tensor(whole + 1, mesh, [Replicate()], src_data_rank=None))
         self.extra: dict[str, Any] = {"number": seed, "tensor": torch.full((3,), float(seed), device=session.device)}

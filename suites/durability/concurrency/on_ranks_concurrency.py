@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -39,7 +40,7 @@ def save_in_threads(session: Session, threads: int) -> list[Attempt]:
             session.save(state, ids[number][turn])
             _load_exactly(session, state, ids[number][turn])
 
-    return _together(session, [lambda number=number: save_and_load(number) for number in range(threads)])
+    return _together(session, [functools.partial(save_and_load, number) for number in range(threads)])
 
 
 def load_in_threads(session: Session, threads: int) -> list[Attempt]:
@@ -69,7 +70,7 @@ def save_twice_at_once(session: Session, number: int) -> dict[str, Any]:
     """Two threads save other states to one new id; what they got, and of which state a load then gives the whole."""
     states = {version: _state(version, size=60_000) for version in (OLD, NEW)}
     checkpoint_id = session.new_id(f"contested{number}")
-    saves = _together(session, [lambda state=state: session.save(state, checkpoint_id) for state in states.values()])
+    saves = _together(session, [functools.partial(session.save, state, checkpoint_id) for state in states.values()])
     target = blank(states[OLD])
     attempt = session.attempt(session.load, target, checkpoint_id)
     unlike = {version: differences(state, target, limit=1) for version, state in states.items()}

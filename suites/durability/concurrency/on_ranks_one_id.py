@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from dcp_conformance.harness.backend.blobs import Blobs
 from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.laws.observations import Attempt, Difference
@@ -64,12 +65,9 @@ def save_alone_on_two_ranks(session: Session) -> Attempt:
 
 def save_with_others_unseen(session: Session) -> dict[str, Any]:
     """Rank 1 alone has something to save, and its objects are not to be seen while rank 0 commits."""
-    if "stored_bytes" in session.storage.unsupported:
-        return {"excused": session.storage.unsupported["stored_bytes"]}
+    session.needs("stored_bytes")
     checkpoint_id = session.new_id("unseen")
-    blobs, reason = _blobs(session, checkpoint_id)
-    if blobs is None:
-        return {"unreachable": reason}
+    blobs = _blobs(session, checkpoint_id)
     unseen = _Unseen(session.rank, blobs, flag(session, "written-0"))
     writer = interpose(session.writer(checkpoint_id), ("write_data", "finish"), unseen)
     attempt = session.attempt(session.save, _own(1) if session.rank else {}, checkpoint_id, writer=writer)
@@ -83,12 +81,15 @@ def load_unseen(session: Session) -> list[Difference]:
     return differences(_own(1), target)
 
 
-def _blobs(session: Session, checkpoint_id: Any) -> tuple[Any, str]:
+def _blobs(session: Session, checkpoint_id: Any) -> Blobs:
     # There is nothing stored yet, so that an empty list of names says nothing about whether they can be reached.
     try:
-        return session.blobs(checkpoint_id), "the record gives no access to the stored bytes"
+        blobs = session.blobs(checkpoint_id)
     except LookupError as error:
-        return None, str(error)
+        session.give_up(f"the stored bytes cannot be reached: {error}")
+    if blobs is None:
+        session.give_up("the stored bytes cannot be reached: the record gives no access to them")
+    return blobs
 
 
 class _Gate:

@@ -11,8 +11,8 @@ from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.damaged import Damaged
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.suites.durability.damage.on_ranks_damage import Damaged, stored_bytes
 
 # A rank that waits for a dead one gives up after so many seconds.
 GROUP_TIMEOUT = 3.0
@@ -67,13 +67,10 @@ def metadata_is_whole(session: Session) -> list[bool]:
 
 def read_cut_metadata(session: Session) -> dict[str, Any]:
     """Which cuts of the objects that hold the metadata were read as if they were whole, but gave other metadata."""
-    if "stored_bytes" in session.storage.unsupported:
-        return {"excused": session.storage.unsupported["stored_bytes"]}
+    session.needs("stored_bytes")
     checkpoint_id, state = session.new_id(), _state(0)
     session.save(state, checkpoint_id)
-    blobs, reason = stored_bytes(session, checkpoint_id)
-    if blobs is None:
-        return {"unreachable": reason}
+    blobs = session.stored_bytes(checkpoint_id)
     damaged = Damaged(session, state, checkpoint_id, blobs, into_subject(corruption.contents, blobs))
     sound, believed = damaged.metadata, []
     for name in damaged.metadata_names:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dcp_conformance.harness.laws.verbs import NotApplicable, must_match, must_succeed
-from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
-from dcp_conformance.suites.durability.crash.crash_laws import (
+from dcp_conformance.harness.crashes.explore import Exploration, Situation, explore, needs, remains
+from dcp_conformance.harness.crashes.laws import (
     lawful,
     metadata_whole_or_none,
     never_mixed,
@@ -17,12 +16,13 @@ from dcp_conformance.suites.durability.crash.crash_laws import (
     old_new_or_error,
     old_or_new,
 )
-from dcp_conformance.suites.durability.crash.crashes import Exploration, Situation, explore, needs, remains
+from dcp_conformance.harness.laws.verbs import NotApplicable, must_match, must_succeed
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
 if TYPE_CHECKING:
-    from dcp_conformance.suites.durability.crash import on_ranks_crash as on_ranks
+    from dcp_conformance.harness.crashes import on_ranks as on_ranks
 else:
-    on_ranks = module_on_ranks("dcp_conformance.suites.durability.crash.on_ranks_crash")
+    on_ranks = module_on_ranks("dcp_conformance.harness.crashes.on_ranks")
 
 POWER = ("journal", "strict")
 # Settings of the writer, by number among those that the backend offers beside its default ones. What has more than

@@ -9,7 +9,6 @@ import pytest
 from dcp_conformance.harness.cluster import Died
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.laws.verbs import (
-    NotApplicable,
     Untestable,
     must,
     must_match,
@@ -73,9 +72,5 @@ def test_process_killed_around_the_commit_leaves_all_or_nothing(subject: Subject
 @pytest.mark.clauses("DUR-03")
 def test_metadata_cut_short_is_never_believed(subject: Subject) -> None:
     observed = subject.alone(on_ranks.read_cut_metadata)
-    if "unreachable" in observed:
-        raise Untestable(f"the stored bytes cannot be reached: {observed['unreachable']}")
-    if "excused" in observed:
-        raise NotApplicable(f"it opted out of what the case needs: {observed['excused']}")
     believed = observed["believed"]
     must(not believed, otherwise=f"read_metadata took it for whole, with {believed[:1]}", kind="partial commit", rank=0)

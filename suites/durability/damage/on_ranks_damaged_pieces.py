@@ -15,7 +15,6 @@ from dcp_conformance.harness.states.by_hand import HandLoadPlanner
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import pattern
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.suites.durability.damage.on_ranks_damage import stored_bytes
 
 # A tensor of 2 MiB of arbitrary bits, of which so many rows of 8 KiB are read.
 ROWS, COLUMNS, FIRST, COUNT = 256, 2048, 100, 3
@@ -26,9 +25,7 @@ def piece_of_damaged(session: Session) -> dict[str, Any]:
     """Reads of three rows while a bit in them, or somewhere in the object that holds most, is flipped."""
     tensor, checkpoint_id = pattern("bits", (ROWS, COLUMNS), torch.float32, version=1), session.new_id()
     session.save({"t": tensor}, checkpoint_id)
-    blobs, reason = stored_bytes(session, checkpoint_id)
-    if blobs is None:
-        return {"unreachable": reason}
+    blobs = session.stored_bytes(checkpoint_id)
     stored, wanted = corruption.contents(blobs), tensor[FIRST : FIRST + COUNT]
     rows = []
     for damage in _damages(stored, bytes(wanted.reshape(-1).view(torch.uint8).tolist())):

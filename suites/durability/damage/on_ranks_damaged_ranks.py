@@ -8,8 +8,8 @@ from dcp_conformance.harness.faults import corruption
 from dcp_conformance.harness.faults.corruption import Damage
 from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.damaged import Damaged
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.suites.durability.damage.on_ranks_damage import Damaged, stored_bytes
 
 
 def save_by_rank(session: Session) -> None:
@@ -19,12 +19,9 @@ def save_by_rank(session: Session) -> None:
 
 def object_read_by(session: Session, ranks: int, wanted: int) -> dict[str, Any]:
     """The name of an object that rank `wanted` needs for its tensor; where there is one, of no other rank."""
-    if "stored_bytes" in session.storage.unsupported:
-        return {"excused": session.storage.unsupported["stored_bytes"]}
+    session.needs("stored_bytes")
     checkpoint_id = session.new_id("by-rank")
-    blobs, reason = stored_bytes(session, checkpoint_id)
-    if blobs is None:
-        return {"unreachable": reason}
+    blobs = session.stored_bytes(checkpoint_id)
     stored = into_subject(corruption.contents, blobs)
     alone, shared = "", ""
     for name in sorted(stored):
@@ -38,8 +35,7 @@ def object_read_by(session: Session, ranks: int, wanted: int) -> dict[str, Any]:
 
 def cut_object(session: Session, name: str) -> None:
     """Cut a stored object in half, and leave it so."""
-    blobs, _ = stored_bytes(session, session.new_id("by-rank"))
-    assert blobs is not None
+    blobs = session.stored_bytes(session.new_id("by-rank"))
     data = into_subject(blobs.read, name)
     into_subject(blobs.write, name, data[: len(data) // 2])
 
@@ -51,12 +47,9 @@ def load_by_rank(session: Session) -> Attempt:
 
 def exchange_between_ranks(session: Session, ranks: int) -> dict[str, Any]:
     """A load of everything after each exchange of two stored objects of equal size; one dict a load."""
-    if "multi_process" in session.storage.unsupported:
-        return {"excused": session.storage.unsupported["multi_process"]}
+    session.needs("multi_process")
     checkpoint_id = session.new_id("by-rank")
-    blobs, reason = stored_bytes(session, checkpoint_id)
-    if blobs is None:
-        return {"unreachable": reason}
+    blobs = session.stored_bytes(checkpoint_id)
     stored = into_subject(corruption.contents, blobs)
     state = {key: item for rank in range(ranks) for key, item in _own(rank).items()}
     damaged = Damaged(session, state, checkpoint_id, blobs, stored)

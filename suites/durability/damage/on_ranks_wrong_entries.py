@@ -14,8 +14,8 @@ from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.laws.verbs import described
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank
+from dcp_conformance.harness.subject.damaged import MEMORY, small_state
 from dcp_conformance.harness.subject.session import Session, into_subject
-from dcp_conformance.suites.durability.damage.on_ranks_damage import MEMORY, small_state, stored_bytes
 
 
 def _length(value: int) -> Callable[[Any], None]:
@@ -39,9 +39,7 @@ def loads_with_wrong_places(session: Session, start: int) -> dict[str, Any]:
     """A load after each edit of the places of a tensor and of an object, from the `start`-th on."""
     state, checkpoint_id = small_state(session, version=1), session.new_id(f"places{start}")
     session.save(state, checkpoint_id)
-    blobs, reason = stored_bytes(session, checkpoint_id)
-    if blobs is None:
-        return {"unreachable": reason}
+    blobs = session.stored_bytes(checkpoint_id)
     stored = into_subject(contents, blobs)
     cases = [(key, edit) for key in ("layer.first", "opt.step") if key in state for edit in EDITS]
     rows = []
@@ -67,9 +65,7 @@ def load_with_exchanged_entries(session: Session) -> dict[str, Any]:
     """What a load gives when the metadata has the entries of two tensors of equal size exchanged."""
     state, checkpoint_id = small_state(session, version=1), session.new_id("exchanged")
     session.save(state, checkpoint_id)
-    blobs, reason = stored_bytes(session, checkpoint_id)
-    if blobs is None:
-        return {"unreachable": reason}
+    blobs = session.stored_bytes(checkpoint_id)
     stored = into_subject(contents, blobs)
     target = blank(state)
     done = {torch_entries.METADATA: torch_entries.exchanged(blobs, "layer.first", "layer.second")}

@@ -10,7 +10,6 @@ from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.laws.shared_failures import failures_of
 from dcp_conformance.harness.laws.verbs import Broken, Untestable, described, mentions, must_refuse
 from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
-from dcp_conformance.suites.durability.damage.test_corruption_entries import reachable
 
 if TYPE_CHECKING:
     from dcp_conformance.suites.durability.damage import on_ranks_damaged_ranks as on_ranks
@@ -22,7 +21,6 @@ else:
 def test_damage_met_by_one_rank_fails_all_and_is_named(subject: Subject) -> None:
     subject.observe(2, on_ranks.save_by_rank)
     found = subject.alone(on_ranks.object_read_by, 2, 1)
-    reachable(found)
     if not found["name"]:
         raise Untestable("no stored object was found without which rank 1 cannot load its tensor")
     subject.observe(1, on_ranks.cut_object, found["name"])

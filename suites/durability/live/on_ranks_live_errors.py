@@ -40,20 +40,18 @@ MOST_PER_THREAD = 5
 DELAY = 0.03
 
 
-def failing_saves(session: Session, situation: str, how: str) -> list[dict[str, Any]] | dict[str, str]:
+def failing_saves(session: Session, situation: str, how: str) -> list[dict[str, Any]]:
     """What each point gave; situation: "fresh" or "overwrite"; how: "once", "from_then_on" or "short_or_slow".
 
-    The save is recorded first, and each of its operations that is a point then meets its fault in a save of its own.
-    In place of points, why there are none: "excused", or "unseen" calls by which it writes.
-    """
-    if situation == "overwrite" and "overwrite" in session.storage.unsupported:
-        return {"excused": session.storage.unsupported["overwrite"]}
+    The save is recorded first, and each of its operations that is a point then meets its fault in a save of its own."""
+    if situation == "overwrite":
+        session.needs("overwrite")
     found: list[dict[str, Any]] = []
     for number, options in enumerate(option_sets(session)):
         made = _recorded(session, f"{situation}{number}", situation, options)
         unseen = [item.describe() for item in made if item.call == "opaque" and not item.failed]
         if unseen:
-            return {"unseen": unseen[0]}
+            session.give_up(f"it writes in a way in which no fault can be made: {unseen[0]}")
         for place, rule in enumerate(points(made, how)):
             seen = _under_fault(session, f"{situation}{number}-{place}", situation, options, rule)
             found.append({"point": said(rule), "kind": rule.calls[0], "options": str(options or ""), **seen})

@@ -20,15 +20,14 @@ from dcp_conformance.harness.subject.watch_ranks import apart, folder_of, record
 from dcp_conformance.suites.durability.live.on_ranks_live_errors import ERRORS, NEW, OLD, said
 
 
-def failing_ranks(session: Session, situation: str) -> list[dict[str, Any]] | dict[str, str]:
+def failing_ranks(session: Session, situation: str) -> list[dict[str, Any]]:
     """What each point gave on this rank; see live_errors.failing_saves."""
     for capability in ("multi_process", *(("overwrite",) if situation == "overwrite" else ())):
-        if capability in session.storage.unsupported:
-            return {"excused": session.storage.unsupported[capability]}
+        session.needs(capability)
     made = _recorded(session, situation)
     unseen = [item.describe() for item in made if item.call == "opaque" and not item.failed]
     if unseen:
-        return {"unseen": unseen[0]}
+        session.give_up(f"it writes in a way in which no fault can be made: {unseen[0]}")
     found = []
     for place, rule in enumerate(points(made)):
         seen = _under_fault(session, f"{situation}-{place}", situation, rule)

@@ -1,6 +1,6 @@
-"""One state that a crash left, loaded again: `python -m dcp_conformance.suites.durability.crash.replay BACKEND FILE`.
+"""One state that a crash left, loaded again: `python -m dcp_conformance.harness.crashes.reload BACKEND FILE`.
 
-FILE is what a counter-example of crash_laws.py names; a run with --keep-scratch leaves it there. The state is put
+FILE is what a counter-example of laws.py names; a run with --keep-scratch leaves it there. The state is put
 back where it was recorded, because a backend may store absolute paths, and stays there for a closer look.
 """
 
@@ -11,16 +11,22 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from dcp_conformance.harness.backend.description import Surveyed
 from dcp_conformance.harness.cluster import Cluster, ClusterConfig
+from dcp_conformance.harness.crashes.explore import MOST_SECONDS, NEW, OLD
 from dcp_conformance.harness.laws.verbs import must_return
 from dcp_conformance.harness.recording.operations import Recording, load
-from dcp_conformance.harness.run.run import Surveyed
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
-from dcp_conformance.harness.subject.subject import Subject
-from dcp_conformance.suites.durability.crash.crashes import MOST_SECONDS, NEW, OLD, on_ranks
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
 _FOLDER = ".d"  # behind the name of a folder of recorded ids, see harness.subject.watch_ranks
+
+if TYPE_CHECKING:
+    from dcp_conformance.harness.crashes import on_ranks as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.harness.crashes.on_ranks")
 
 
 def main() -> None:

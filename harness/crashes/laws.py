@@ -1,4 +1,4 @@
-"""What may load after a crash, by what was being done: the law of every state that crashes.py found.
+"""What may load after a crash, by what was being done: the law of every state that explore.py found.
 
 To a new id: the new version or an error. Over an old checkpoint: the death of processes leaves the old version or the
 new one; a power cut may also end in an error. Once save has returned, only the new version is right.
@@ -10,11 +10,11 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from dcp_conformance.harness.crashes.explore import Exploration, Loaded, Situation, confirm
 from dcp_conformance.harness.laws.verbs import Broken
 from dcp_conformance.harness.recording.operations import Recording
 from dcp_conformance.harness.replay.states import State
 from dcp_conformance.harness.subject.subject import Subject
-from dcp_conformance.suites.durability.crash.crashes import Exploration, Loaded, Situation, confirm
 
 Allowed = Callable[[State, Loaded], bool]
 _SAID = {
@@ -98,14 +98,14 @@ def _listing(found: Exploration, state: State) -> str:
 
 
 def _kept(found: Exploration, state: State) -> str:
-    """Where the state is kept, for a look at it alone: see suites.durability.crash.replay."""
+    """Where the state is kept, for a look at it alone: see harness.crashes.reload."""
     path = Path(f"{found.path}-{zlib.crc32(state.sentence().encode()):08x}.state")
     source = found.recordings[state.recording]
     kept = Recording(
         watched=source.watched, before=source.before, after=dict(state.tree), operations=(), means=state.sentence()
     )
     kept.save(path)
-    command = f"python -m dcp_conformance.suites.durability.crash.replay BACKEND {path}"
+    command = f"python -m dcp_conformance.harness.crashes.reload BACKEND {path}"
     return f"with --keep-scratch it stays in {path}; {command} loads it"
 
 

@@ -1,7 +1,7 @@
 """From a situation to everything that a crash may leave of its save, and what a load makes of each state.
 
 The save is recorded once (with several ranks: once for each rank held back), its states are rebuilt and loaded in
-batches on a warm rank. What of it is lawful is said in suites.durability.crash.crash_laws.
+batches on a warm rank. What of it is lawful is said in harness.crashes.laws.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 from dcp_conformance.harness.subject.trusted import observed, recording
 
 if TYPE_CHECKING:
-    from dcp_conformance.suites.durability.crash import on_ranks_crash as on_ranks
+    from dcp_conformance.harness.crashes import on_ranks as on_ranks
 else:
-    on_ranks = module_on_ranks("dcp_conformance.suites.durability.crash.on_ranks_crash")
+    on_ranks = module_on_ranks("dcp_conformance.harness.crashes.on_ranks")
 
 OLD, NEW = 1, 2
 KINDS = ("OLD", "NEW", "ERROR", "SILENT", "HANG")
@@ -151,9 +151,8 @@ def remains(subject: Subject, situation: Situation) -> list[tuple[str, Attempt, 
     early = [state for state in states.killed(found.recordings[0]) if state.tree != found.recordings[0].before]
     chosen = _chosen([*early[:: max(1, len(early) // _MOST_REMAINS)], *found.by_model["kill"]], 2 * _MOST_REMAINS)
     trees = {number: state.tree for number, state in enumerate(chosen)}
-    arguments = (_place(situation), trees, MOST_SECONDS)
-    went = subject.alone(on_ranks.save_upon, *arguments, timeout=3 * MOST_SECONDS)
-    return [(chosen[number].sentence(), *rest) for number, *rest in went]
+    went = subject.alone(on_ranks.save_upon, _place(situation), trees, MOST_SECONDS, timeout=3 * MOST_SECONDS)
+    return [(chosen[number].sentence(), cut, load, unlike) for number, cut, load, unlike in went]
 
 
 def needs(subject: Subject, *capabilities: str) -> None:

@@ -1,0 +1,56 @@
+"""A backend as plain data: what the process that imported it tells the one that judges it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a backend is, as plain data: it may be pickled, sent between processes and written as JSON."""
+
+    name: str
+    reference: str  # as typed behind --backend=
+    version: str
+    location: str  # the file or the entry point
+    letters: tuple[str, ...]  # what it supplies, see Backend.owned_letters
+    unsupported: dict[str, str] = field(default_factory=dict)
+    offers: tuple[str, ...] = ()
+    exports: tuple[str, ...] = ()
+    inherits: tuple[str, ...] = ()  # "writer.write_data": storage methods that are torch's code
+    torch: str = ""
+    patience: float = 1.0
+    has_async_save: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """What a process that may import the backend reported about it; plain data.
+
+    second: the reference of the engine for blame, None with the reason in `notes` if there is none; devices: GPUs
+    that torch can use; versions: of python, torch and the harness.
+    """
+
+    description: Description
+    second: str | None
+    devices: int
+    has_server: bool
+    versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> str:
+        """The survey as text, for workers that must not ask again."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Surveyed:
+        """The survey that `as_json` wrote."""
+        data = json.loads(text)
+        # JSON knows no tuples; the description's fields are tuples wherever they are sequences.
+        described: dict[str, Any] = {
+            n: tuple(v) if isinstance(v, list) else v for n, v in data.pop("description").items()
+        }
+        return cls(**{**data, "description": Description(**described), "notes": tuple(data["notes"])})
