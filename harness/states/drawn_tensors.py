@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dcp_conformance.harness.states.values import other_bits, pattern
+from dcp_conformance.harness.states.values import other_bits, pattern, resolved
 
 # First bytes by which a reader may guess what it has, and bytes that a text mode translates.
 _BEGINNINGS = {
@@ -92,7 +92,7 @@ class Target:
 
 def target_like(value: torch.Tensor, *, strided: bool) -> Target:
     """A target for what was saved as `value`. strided: not contiguous, with gaps between its elements."""
-    wrong = other_bits(value.detach())
+    wrong = other_bits(resolved(value.detach()))
     if isinstance(value, torch.nn.Parameter):
         leaf = torch.nn.Parameter(wrong)
         return Target(tensor=leaf, memory=leaf, before=wrong.clone())

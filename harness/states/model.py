@@ -24,8 +24,8 @@ SHAPES: dict[str, tuple[int, ...]] = {
 REAL = ("float32", "float64", "float16", "bfloat16")
 WHOLE = ("int64", "int32", "int16", "int8", "uint8", "bool")
 COMPLEX = ("complex64", "complex128")
-WIDE = ("uint16", "uint32", "uint64")
-EIGHT = ("float8_e4m3fn", "float8_e5m2")
+WIDE = ("uint16", "uint64")
+EIGHT = ("float8_e4m3fn",)
 ORDINARY = (*REAL, *WHOLE)
 
 DTYPE = factor(
@@ -41,8 +41,8 @@ DTYPE = factor(
     ("uint8", "taken for raw bytes, and not unpacked"),
     ("bool", "packed into bits, of which the last byte is cut"),
     *needing("exotic_dtypes", ("complex64", "seen as pairs of reals"), ("complex128", "seen as pairs of reals"),
-             ("uint16", "taken for int16"), ("uint32", "taken for int32"), ("uint64", "taken for int64"),
-             ("float8_e4m3fn", "taken for uint8"), ("float8_e5m2", "taken for the other float8")),
+             ("uint16", "taken for int16"), ("uint64", "taken for int64"),
+             ("float8_e4m3fn", "taken for uint8")),
 )  # fmt: skip
 SHAPE = factor(
     "shape",
