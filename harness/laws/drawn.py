@@ -16,6 +16,11 @@ LAWS = {
     "input": "a save never changes its input",
     "place": "a load writes into the memory of its targets, and nowhere else",
     "unasked": "a load gives what was asked for and no more",
+    "own": "load after save gives what a single rank had",
+    "stored": "a background save stores what an ordinary save stores",
+    "cut off": "a background save stores the values at the time of the call",
+    "overlap": "saves that overlap never exchange data",
+    "again": "what a stager is used for later leaves what it staged before alone",
     "other id": "what was done under one id leaves the others alone",
 }
 

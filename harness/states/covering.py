@@ -1,7 +1,7 @@
 """Few combinations in which all pairs of values meet: covering arrays by allpairspy, and the count of what was met.
 
-allpairspy is ten times as fast as the other maintained generators of PyPI and gives arrays as small, but its constraints
-make it leave out pairs that could meet. Each of those gets a combination of its own here, plain in all else.
+allpairspy is ten times as fast as covertable, the other maintained generator of PyPI, and gives arrays as small. Under
+constraints it leaves out some pairs that could meet; each of those gets a combination of its own, plain in all else.
 """
 
 from __future__ import annotations

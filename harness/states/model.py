@@ -111,15 +111,24 @@ KEY = factor(
 OBJECT = factor(
     "object",
     ("none", "none: tensors only"),
-    *needing("objects", ("number", "a number of Python"), ("huge number", "beyond 64 bits"), ("nan", "a float that is not equal to itself"),
-             ("text", "encoded by the locale, or its line ends translated"), ("empty text", "false, so it is not there"),
-             ("bytes", "decoded as text"), ("list", "merged into the list of the template"),
-             ("tuple", "turned into a list, as JSON does"), ("nothing", "None, so it is not there"),
-             ("nested", "objects at several depths"), ("stream", "a BytesIO whose position is not at its start"),
-             ("many objects", "8k+1 objects")),
+    *needing(
+        "objects",
+        ("number", "a number of Python"),
+        ("huge number", "beyond 64 bits"),
+        ("nan", "a float that is not equal to itself"),
+        ("text", "encoded by the locale, or its line ends translated"),
+        ("empty text", "false, so it is not there"),
+        ("bytes", "decoded as text"),
+        ("list", "merged into the list of the template"),
+        ("tuple", "turned into a list, as JSON does"),
+        ("nothing", "None, so it is not there"),
+        ("nested", "objects at several depths"),
+        ("stream", "a BytesIO whose position is not at its start"),
+        ("many objects", "8k+1 objects"),
+    ),
     ("stateful", "asked for its state too late, twice, or never"),
     ("two statefuls", "two of one class: one state for both"),
-)  # fmt: skip
+)
 STYLE = factor(
     "style",
     ("constructor", "none: the id is given to a new writer and a new reader"),

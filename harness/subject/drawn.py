@@ -11,7 +11,14 @@ from dataclasses import dataclass, replace
 
 from dcp_conformance.harness.cluster import Died, Hung, Outcome
 from dcp_conformance.harness.laws.drawn import Trip, broken
-from dcp_conformance.harness.laws.verbs import Broken, death_finding, hang_finding, must_return, unexpected
+from dcp_conformance.harness.laws.verbs import (
+    Broken,
+    HarnessFault,
+    death_finding,
+    hang_finding,
+    must_return,
+    unexpected,
+)
 from dcp_conformance.harness.states.covering import Coverage, coverage, pairwise
 from dcp_conformance.harness.states.reducing import explains, reduced, restored, sentence
 from dcp_conformance.harness.states.varied import Combination, Model, options
@@ -43,11 +50,13 @@ class Drawing:
     model: Model
     play: Play
     clauses: Mapping[str, tuple[str, ...]]
+    # What combinations of one run must have in common: the worlds that they need, for instance.
+    together: Callable[[Combination], str] = lambda row: ""
 
     def judge(self, subject: Subject) -> None:
         """Judge all combinations, settle every clause, and say on the certificate what met."""
         model = self.fitted(subject)
-        rows = pairwise(model)
+        rows = sorted(pairwise(model), key=self.together)
         search = _Search(self, subject, model)
         met = search.through(rows)
         self._settle(subject, model, search.findings)
@@ -100,7 +109,8 @@ class _Search:
         """Judge the rows until there are enough findings; returns those that kept every law."""
         kept, left = list[Combination](), list(rows)
         while left and len(self.findings) < MOST_FINDINGS:
-            now, left = left[:PER_RUN], left[PER_RUN:]
+            alike = [row for row in left[:PER_RUN] if self._drawing.together(row) == self._drawing.together(left[0])]
+            now, left = alike, left[len(alike) :]
             trip = self.tried(now)
             if trip is None:
                 kept += now
@@ -159,7 +169,12 @@ class _Failure:
 
     def laws(self, known: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
         """The laws that it broke; a lost rank breaks them all."""
-        return frozenset(known) if self.trip is None else frozenset(self.trip.laws & set(known))
+        if self.trip is None:
+            return frozenset(known)
+        unknown = self.trip.laws - set(known)
+        if unknown:
+            raise HarnessFault(f"the case names no clause for the laws {sorted(unknown)}: {self.trip.found}")
+        return frozenset(self.trip.laws)
 
     def finding(self, needed: Combination) -> Broken:
         """The finding, named by what it needs."""

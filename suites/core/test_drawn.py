@@ -1,4 +1,4 @@
-"""Every pair of values that can meet in one process meets in a round trip: what is saved, how, over what, how loaded."""
+"""Every pair of values that can meet in one process meets: what is saved, how, over what, and how it is loaded."""
 
 from __future__ import annotations
 
@@ -37,4 +37,4 @@ def test_any_state_comes_back_however_it_is_saved_and_loaded(subject: Subject) -
 
 def played(subject: Subject, rows: list[Combination], name: str) -> list[Outcome]:
     """The combinations in one process."""
-    return subject.run(1, on_ranks.round_trips, rows, name)
+    return subject.run(1, on_ranks.saved_and_loaded, rows, name)
