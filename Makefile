@@ -1,6 +1,7 @@
 # make certify   certify a backend with the suites     make certify BACKEND=mypkg.storage PYTEST_ARGS="--level core"
 # make mutants   every broken backend must be caught, every unusual one must pass: MATRIX_ARGS="--reach area" shows how narrowly
 # make test      lint, types, and the harness's own tests
+# make coverage  how much of the code those tests reach, ranks included
 #
 # Each sets up .venv in this folder first, with the exact versions of constraints.txt. TORCH=system takes the torch
 # (and whatever comes with it) that $(PYTHON) sees instead of installing one: make test TORCH=system PYTHON=python3.12
@@ -20,7 +21,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_AR
 # The name says what the environment was made of, so that another choice makes it anew.
 READY := $(VENV)/ready-$(TORCH)-$(subst /,_,$(PYTHON))
 
-.PHONY: certify test mutants clean
+.PHONY: certify test mutants coverage clean
 .DELETE_ON_ERROR:
 
 certify: $(READY)
@@ -28,12 +29,19 @@ certify: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest tests -W error -n $(WORKERS) $(PYTEST_ARGS)
 
 mutants: $(READY)
 	$(BIN)/python -m tests.mutants.matrix --jobs $(WORKERS) $(MATRIX_ARGS)
 	$(BIN)/python -m tests.mutants.matrix --jobs $(WORKERS) --variants
+
+coverage: $(READY)
+	$(BIN)/python -m coverage erase
+	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/python -m coverage run -m pytest tests -q $(PYTEST_ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered | tail -n 40
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""From clause results to levels, to pytest's words and to the exit code: the outcome table of DESIGN section 2."""
+"""From clause results to levels, to pytest's words and to the exit code: the outcome table of docs/words.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outcomes of cases and how they become the result of a clause. Source of the rules: DESIGN section 2."""
+"""Outcomes of cases and how they become the result of a clause. Source of the rules: docs/words.md."""
 
 from __future__ import annotations
 

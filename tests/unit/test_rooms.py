@@ -16,8 +16,8 @@ OURS = "dcp_conformance."
 GROUND = {"harness", "harness.errors", "harness.scratch", "harness.contract"}
 HARNESS: Mapping[str, set[str]] = {
     "cluster": set(),
-    "recording": set(),
-    "replay": {"recording"},
+    "recording": {"cluster"},
+    "replay": {"recording", "cluster"},
     "laws": {"cluster"},
     "backend": {"laws", "cluster"},
     "states": {"laws", "cluster"},
@@ -27,7 +27,8 @@ HARNESS: Mapping[str, set[str]] = {
     "crashes": {"subject", "faults", "states", "backend", "laws", "cluster", "recording", "replay"},
     "verdicts": {"subject", "backend", "laws", "cluster"},
     "certificate": {"verdicts", "backend", "laws"},
-    "run": {"certificate", "verdicts", "subject", "states", "backend", "laws", "cluster"},
+    "commands": {"certificate", "verdicts"},
+    "run": {"commands", "certificate", "verdicts", "subject", "states", "backend", "laws", "cluster"},
 }
 REFERENCE: Mapping[str, set[str]] = {
     "values": set(),
