@@ -25,8 +25,10 @@ def finding(text: str) -> Broken:
 
 def test_finding_of_the_engine_does_not_hide_one_of_the_backend() -> None:
     asked: list[str] = []
+    cases = [0]
 
     def case(subject: Subject) -> None:
+        cases[0] += 1
         subject.run(1, "played:scenario")
         engine, backend = finding("the engine's"), finding("the backend's")
 
@@ -48,7 +50,8 @@ def test_finding_of_the_engine_does_not_hide_one_of_the_backend() -> None:
     outcome = judged(PlayedRanks(lambda spec: True, storage_calls), played=case)
     assert (outcome.verdict, outcome.blame) == (Verdict.FAIL, "backend")
     assert outcome.finding is not None and outcome.finding.observed == "the backend's"
-    assert asked == ["engine", "engine", "backend", "backend"], "each further trial runs a witness, never the case"
+    assert cases == [1], "each further trial runs a witness, never the case"
+    assert set(asked) == {"engine", "backend"}
 
 
 def test_case_whose_findings_are_all_the_engines_is_the_engines() -> None:
