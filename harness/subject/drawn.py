@@ -25,7 +25,7 @@ from dcp_conformance.harness.states.varied import Combination, Model, options
 from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
 # Combinations in one run on ranks: few enough for the limit of a run, many enough to cost little more than themselves.
-PER_RUN = 24
+PER_RUN = 12
 # Distinct findings of a case; what else fails after them is not looked into.
 MOST_FINDINGS = 4
 # (subject, combinations, name of their ids) -> for each rank how each went; ranks stop after the first that fails.
