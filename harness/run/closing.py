@@ -70,10 +70,9 @@ class Finish:
         """What the process exits with."""
         return int(self.certificate(status=status, partial=partial)["run"]["exit_status"])
 
-    def clean_up(self) -> None:
-        """Remove what the run wrote below the scratch folder, unless it was to be kept."""
-        if not self._run.options.keep_scratch and self._run.folder.exists():
-            discard_scratch(self._run.folder)
+    def clean_up(self) -> list[str]:
+        """Remove what the run wrote below the scratch folder, unless it was to be kept; sentences about what stays."""
+        return [] if self._run.options.keep_scratch else discard_scratch(self._run.folder)
 
     def _info(self, status: int, partial: Sequence[str]) -> RunInfo:
         options, surveyed = self._run.options, self._run.surveyed

@@ -15,7 +15,7 @@ from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
 from dcp_conformance.harness.subject.subject import RunOnRanks, Subject
 from dcp_conformance.harness.verdicts.blame import decide, delegating, once_only, own_functions
-from dcp_conformance.harness.verdicts.hang_budget import LEAST_PER_HANG, HangBudget
+from dcp_conformance.harness.verdicts.budget import LEAST_PER_HANG, Budget
 from dcp_conformance.harness.verdicts.ownership import Applicability
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Finding, Verdict
 
@@ -67,7 +67,7 @@ class Trial:
 
 @dataclass
 class Judge:
-    """Judges cases on a bench; keeps count of the time lost to hangs and of places below the scratch folder."""
+    """Judges cases on a bench; keeps count of the time that the backend cost and of places below the scratch folder."""
 
     bench: Bench
     ranks: RunOnRanks
@@ -79,7 +79,8 @@ class Judge:
     _levels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self._hangs = HangBudget(self.bench.patience)
+        self._budget = Budget(self.bench.patience)
+        self._began, self._hung = 0.0, False
 
     def judge(
         self, case: str, clauses: Mapping[Clause, Applicability], body: Body, *, below_storage: bool = False
@@ -95,13 +96,13 @@ class Judge:
         ]
         self._levels = tuple(sorted({clause.level for clause in asked}))
         if asked:
-            began = time.monotonic()
+            self._began, self._hung = time.monotonic(), False
             self._further.clear()
             # The body also judges what does not apply; those findings are left alone.
             trial = self._trial(tuple(clause.id for clause in clauses), body, self._spec())
             self.tables = trial.tables
             outcomes += [self._verdict(case, clause, clauses, trial, body, below_storage) for clause in asked]
-            self._hangs.charge(self._levels, trial.hung, _lost_to_hangs(trial, outcomes, time.monotonic() - began))
+            self._charge(trial, outcomes, time.monotonic() - self._began)
         return outcomes
 
     def _spec(self, *, storage: Part | None = None, engine: Part | None = None) -> SubjectSpec:
@@ -111,11 +112,20 @@ class Judge:
             scratch=bench.scratch, place=f"{bench.worker}-{next(self._places):05d}", folder=bench.folder,
         )  # fmt: skip
 
-    def _refusal(self, world_size: int) -> str:
-        return self._hangs.refusal(self._levels, world_size)
+    def _charge(self, trial: Trial, outcomes: list[CaseOutcome], seconds: float) -> None:
+        self._budget.charge_hang(self._levels, trial.hung, _lost_to_hangs(trial, outcomes, seconds))
+        if any(item.verdict > Verdict.PASS for item in outcomes):
+            self._budget.charge(seconds)
+
+    def _refusal(self, world_size: int, subject: Subject) -> str:
+        """Why this trial's scenario is not run on so many ranks; earlier trials of the case may have hung too."""
+        self._hung = self._hung or bool(subject.hung)
+        within = self._budget.refusal_within(time.monotonic() - self._began) if self._hung else ""
+        return within or self._budget.refusal(self._levels, world_size)
 
     def _trial(self, clauses: tuple[str, ...], body: Body, spec: SubjectSpec) -> Trial:
-        subject, began, fault = Subject(self.ranks, spec, clauses, refusal=self._refusal), time.monotonic(), None
+        subject, began, fault = Subject(self.ranks, spec, clauses), time.monotonic(), None
+        subject.refusal = lambda world_size: self._refusal(world_size, subject)
         try:
             body(subject)
             subject.settle(None)
@@ -123,6 +133,7 @@ class Judge:
             subject.settle(finding)
         except Exception as error:  # whatever else a test raises is the harness's own fault, and is reported as such
             fault = error
+        self._hung = self._hung or bool(subject.hung)
         calls = [event.data for event in subject.events if event.kind == "call"]
         return Trial(
             findings=subject.findings, used=_used(calls), moved=_moved(calls),
