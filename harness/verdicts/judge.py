@@ -75,7 +75,7 @@ class Judge:
     tables: tuple[Table, ...] = ()
     _places: itertools.count[int] = field(default_factory=itertools.count)
     # The further trials of the case at hand: made once, however many of its clauses are to be blamed for.
-    _further: dict[tuple[Part | None, Part | None], Trial] = field(default_factory=dict)
+    _further: dict[tuple[Part | None, Part | None, Body], Trial] = field(default_factory=dict)
     _levels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -186,6 +186,24 @@ class Judge:
         body: Body,
         below_storage: bool,
     ) -> CaseOutcome:
+        """The first of a case's findings of the clause that is the backend's; none: the first of them."""
+        outcomes = (
+            self._failed_with(base, clause, asked, trial, item, item.witness or body, below_storage)
+            for item in (found, *found.others)
+        )
+        first = next(outcomes)
+        return first if first.blame == "backend" else next((o for o in outcomes if o.blame == "backend"), first)
+
+    def _failed_with(
+        self,
+        base: CaseOutcome,
+        clause: Clause,
+        asked: Mapping[Clause, Applicability],
+        trial: Trial,
+        found: Broken,
+        body: Body,
+        below_storage: bool,
+    ) -> CaseOutcome:
         finding = Finding(
             observed=found.observed, kind=found.kind, rank=found.rank, evidence=found.evidence,
             reproduce=self._reproduction(clause, base.case),
@@ -245,9 +263,10 @@ class Judge:
         self, ids: tuple[str, ...], body: Body, *, storage: Part | None = None, engine: Part | None = None
     ) -> Trial:
         """The same case with another storage or engine; made once for all clauses of the case."""
-        if (storage, engine) not in self._further:
-            self._further[storage, engine] = self._trial(ids, body, self._spec(storage=storage, engine=engine))
-        return self._further[storage, engine]
+        key = (storage, engine, body)
+        if key not in self._further:
+            self._further[key] = self._trial(ids, body, self._spec(storage=storage, engine=engine))
+        return self._further[key]
 
     def _under_second(self, failed: CaseOutcome, ids: tuple[str, ...], body: Body) -> bool | None:
         """Whether the backend's storage breaks the clause under the second engine too; None if that is not known."""
