@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, SubjectSpec
 from dcp_conformance.harness.subject.subject import Subject
-from dcp_conformance.harness.verdicts.hang_budget import HANG_BUDGET, LEAST_PER_HANG
+from dcp_conformance.harness.verdicts.budget import CASE_BUDGET, HANG_BUDGET, LEAST_PER_HANG, TOTAL_BUDGET
 from dcp_conformance.harness.verdicts.judge import Judge
 from dcp_conformance.harness.verdicts.ownership import Applicability
 from dcp_conformance.harness.verdicts.verdict import Verdict
@@ -237,3 +238,55 @@ def test_hangs_that_leave_a_case_undecided_count_too(monkeypatch: pytest.MonkeyP
     [first] = judge.judge("first", {clause(): OWNED}, arranged_in_vain)
     [second] = judge.judge("second", {clause(): OWNED}, arranged_in_vain)
     assert "could not be made" in first.reason and "hung before" in second.reason
+
+
+def test_errors_that_come_late_are_not_borne_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    judge = bench_judge()
+
+    def late(subject: Subject) -> None:
+        subject.run(1, "played:scenario")
+        clock.now += 50.0
+        raise Broken("it failed after 50 s", kind="error")
+
+    borne = math.ceil(TOTAL_BUDGET / 50.0)
+    outcomes = [judge.judge(f"case {n}", {clause(): OWNED}, late, below_storage=True)[0] for n in range(borne + 2)]
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.FAIL] * borne + [Verdict.UNTESTABLE] * 2
+    assert "a run must end" in outcomes[-1].reason
+
+
+def test_time_of_cases_that_pass_is_not_charged(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    judge = bench_judge()
+
+    def slow(subject: Subject) -> None:
+        subject.run(1, "played:scenario")
+        clock.now += TOTAL_BUDGET
+
+    outcomes = [judge.judge(f"case {n}", {clause(): OWNED}, slow)[0] for n in range(3)]
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.PASS] * 3
+
+
+def test_a_case_that_hung_is_given_up_before_its_further_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    judge = bench_judge()
+    ran: list[float] = []
+
+    def hangs_again_and_again(subject: Subject) -> None:
+        for _ in range(10):
+            subject.run(2, "played:scenario")
+            subject.hung.add(2)
+            ran.append(clock.now)
+            clock.now += 60.0
+
+    [outcome] = judge.judge("a case", {clause(): OWNED}, hangs_again_and_again, below_storage=True)
+    assert len(ran) == math.ceil(CASE_BUDGET / 60.0)
+    assert outcome.verdict is Verdict.UNTESTABLE and "has hung before it" in outcome.reason
+
+
+class Clock:
+    """The judge's clock, which only the test puts forward."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr("dcp_conformance.harness.verdicts.judge.time.monotonic", lambda: self.now)
