@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
+import stat
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -11,32 +15,63 @@ from dcp_conformance.harness.errors import UsageError
 
 # Proves that a folder was made by a run and may be deleted with all that is in it.
 MARKER = ".dcp-conformance-run"
+_PREFIX = "dcp-conformance-"
+# The last line of the marker of a folder that a later run may sweep once the lock on the marker is free.
+_CLAIMED = b"locked\n"
+_REMOVE_LIMIT = 60.0
+# The run folders that this process made -> the descriptor that holds the marker's lock.
+_HELD: dict[Path, int] = {}
 
 # fsync does nothing on these, so a store that forgets it would look durable.
 MEMORY_FILE_SYSTEMS = frozenset({"tmpfs", "ramfs"})
 
 
-def choose_scratch(option: str | None) -> Path:
-    """Make a fresh run folder and return it.
+def choose_scratch(option: str | None, *, keep: bool = False) -> Path:
+    """Make a fresh run folder and return it; folders of runs that were killed there are swept first.
 
     It lies below ``option`` (``--scratch``), which is created if it is not there; without one, below the first of
     the temporary folder, ``/var/tmp`` and the current folder that is on disk and writable. Nothing else in that
-    folder is ever touched. Raises UsageError when nothing can be written there.
+    folder is ever touched. ``keep``: no later run may sweep it. Raises UsageError when nothing can be written there.
     """
     parent = _given(option) if option is not None else _default()
-    folder = Path(tempfile.mkdtemp(prefix="dcp-conformance-", dir=parent)).resolve()
-    (folder / MARKER).write_text(f"{os.getpid()}\n")
+    sweep(parent)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent)).resolve()
+        _claim(folder, keep=keep)
+    except OSError as error:
+        raise UsageError(f"No run folder can be made in {parent}: {error.strerror}. Give another --scratch.") from error
     return folder
 
 
-def discard_scratch(folder: Path) -> None:
-    """Delete a run folder made by choose_scratch; ValueError for any other folder."""
-    if not (folder / MARKER).is_file():
+def discard_scratch(folder: Path) -> list[str]:
+    """Delete a run folder made by choose_scratch; sentences about what could not be removed.
+
+    Raises ValueError for any other folder. That this process made it is remembered here: a backend may have deleted
+    the marker.
+    """
+    if folder not in _HELD and not (folder / MARKER).is_file():
         raise ValueError(f"{folder} was not made by a run ({MARKER} is missing), so it is not deleted.")
-    for path, folders, _ in os.walk(folder):
-        for name in folders:
-            _make_enterable(Path(path, name))
-    shutil.rmtree(folder)
+    _remove(folder)
+    descriptor = _HELD.pop(folder, None)
+    if descriptor is not None:
+        os.close(descriptor)
+    if not os.path.lexists(folder):
+        return []
+    return [f"The run's folder {folder} could not be removed whole; what is left of it is the backend's."]
+
+
+def sweep(parent: Path) -> None:
+    """Remove the run folders in `parent` whose run was killed: this user's, claimed, and locked by nobody."""
+    for folder in parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+                continue
+            # A backend may have put anything in the marker's place: a pipe must not block the open.
+            marker = os.open(folder / MARKER, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            stack.callback(os.close, marker)
+            if stat.S_ISREG(os.fstat(marker).st_mode) and os.read(marker, 64).endswith(_CLAIMED):
+                fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(folder)
 
 
 def run_folder_of(path: str | os.PathLike[str]) -> Path | None:
@@ -86,6 +121,30 @@ def _default() -> Path:
 
 def _writable(folder: Path) -> bool:
     return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def _claim(folder: Path, *, keep: bool) -> None:
+    """Mark the folder as a run's, and hold the marker's lock for as long as this process lives."""
+    marker = os.open(folder / MARKER, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    _HELD[folder] = marker
+    text = str(os.getpid()).encode() + b"\n"
+    with contextlib.suppress(OSError):  # a file system without locks: its folders are never swept
+        fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        text += b"" if keep else _CLAIMED
+    os.write(marker, text)
+
+
+def _remove(folder: Path) -> None:
+    """Remove as much as can be; `rm` takes what Python's own removal does not, thousands of nested folders for one."""
+    with contextlib.suppress(OSError, RecursionError):
+        for path, folders, _ in os.walk(folder):
+            for name in folders:
+                _make_enterable(Path(path, name))
+        shutil.rmtree(folder)
+    if os.path.lexists(folder):
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            command = ["rm", "-rf", "--one-file-system", "--", str(folder)]
+            subprocess.run(command, stderr=subprocess.DEVNULL, check=False, timeout=_REMOVE_LIMIT)
 
 
 def _make_enterable(folder: Path) -> None:

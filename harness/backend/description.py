@@ -24,7 +24,7 @@ class Description:
     inherits: tuple[str, ...] = ()  # "writer.write_data": storage methods that are torch's code
     torch: str = ""
     patience: float = 1.0
-    has_async_save: bool = False
+    functions: tuple[str, ...] = ()  # which of save, load and async_save it exports
     notes: tuple[str, ...] = ()
 
 

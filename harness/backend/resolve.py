@@ -97,7 +97,7 @@ def describe(backend: Backend, reference: str) -> Description:
         inherits=signatures.inherited_from_torch(backend.writer, backend.reader),
         torch=str(torch.__version__),
         patience=float(backend.patience),
-        has_async_save=backend.async_save is not None,
+        functions=backend.functions,
         notes=backend.notes,
     )
 

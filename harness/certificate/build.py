@@ -12,7 +12,7 @@ from dcp_conformance.harness.certificate.redact import secret_values
 from dcp_conformance.harness.certificate.schema import SCHEMA, validate
 from dcp_conformance.harness.certificate.seal import catalogue_digest, clause_data, sealed
 from dcp_conformance.harness.certificate.sorting import SortedClauses, sort_clauses
-from dcp_conformance.harness.contract import LETTERS
+from dcp_conformance.harness.contract import FUNCTIONS, LETTERS
 from dcp_conformance.harness.verdicts.known_failures import KnownFailure, KnownFailures
 from dcp_conformance.harness.verdicts.levels import LevelResult, exit_code, level_results
 from dcp_conformance.harness.verdicts.ownership import Supplies
@@ -43,8 +43,6 @@ class Describes(Supplies, Protocol):
     def torch(self) -> str: ...
     @property
     def patience(self) -> float: ...
-    @property
-    def has_async_save(self) -> bool: ...
     @property
     def notes(self) -> Collection[str]: ...
 
@@ -185,7 +183,7 @@ def _backend(description: Describes, clean: Cleaner) -> dict[str, Any]:
         "exports": sorted(description.exports),
         "inherits": sorted(description.inherits),
         "patience": description.patience,
-        "has_async_save": description.has_async_save,
+        "functions": [name for name in FUNCTIONS if name in description.functions],
         "notes": clean.all(description.notes),
     }
 

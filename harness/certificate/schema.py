@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, get_args
 
-from dcp_conformance.harness.contract import LETTERS, LEVELS, Strength
+from dcp_conformance.harness.contract import BASES, FUNCTIONS, LETTERS, LEVELS, Strength
 from dcp_conformance.harness.verdicts.levels import State
 from dcp_conformance.harness.verdicts.verdict import ENGINE, KNOWN, NOT_EXERCISED, Verdict
 
@@ -193,6 +193,8 @@ _CLAUSE = _record(
         "level": _LEVEL,
         "strength": _one_of([strength.name for strength in Strength]),
         "applies": _list(_one_of(LETTERS)),
+        "about": _list(_one_of(FUNCTIONS)),
+        "basis": _one_of(BASES),
         "world": _count,
         "promise": _text,
         "source": _text,
@@ -236,7 +238,7 @@ _BACKEND = _record(
         "exports": _list(_text),
         "inherits": _list(_text),
         "patience": _seconds,
-        "has_async_save": _flag,
+        "functions": _list(_one_of(FUNCTIONS)),
         "notes": _list(_text),
     }
 )

@@ -63,6 +63,8 @@ def clause_data(clause: Clause) -> dict[str, Any]:
         "level": clause.level,
         "strength": clause.strength.name,
         "applies": [letter for letter in LETTERS if letter in clause.applies],
+        "about": list(clause.about),
+        "basis": clause.basis,
         "world": clause.world,
         "promise": clause.promise,
         "source": clause.source,

@@ -95,6 +95,8 @@ def _clause(entry: Mapping[str, Any]) -> Clause:
         level=entry["level"],
         promise=entry["promise"],
         source=entry["source"],
+        about=tuple(entry["about"]),
+        basis=entry["basis"],
     )
 
 

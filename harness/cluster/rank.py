@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dcp_conformance.harness.cluster.wire import Channel, dumps
+from dcp_conformance.harness.cluster.codec import NotPlainData, dumps
+from dcp_conformance.harness.cluster.wire import Channel
 
 CHILD_EVENTS = "DCP_CONFORMANCE_RANK_EVENTS"
 """Environment variable that names the file into which children of a rank write their events."""
@@ -60,7 +62,7 @@ def emit(kind: str, **data: Any) -> None:
     Raises:
         RuntimeError: this process is neither a rank nor started by one.
     """
-    event = (kind, dumps(data), time.monotonic())
+    event = (kind, _encoded(data), time.monotonic())
     if _Here.pid == os.getpid() and _Here.channel is not None:
         with _Here.lock:
             _Here.channel.send(("event", *event))
@@ -75,6 +77,13 @@ def emit(kind: str, **data: Any) -> None:
         os.write(file, len(frame).to_bytes(8, "little") + frame)
     finally:
         os.close(file)
+
+
+def _encoded(data: Mapping[str, Any]) -> bytes:
+    try:
+        return dumps(data)
+    except NotPlainData as error:
+        return dumps({"not_plain_data": str(error)})
 
 
 def become(info: RankInfo, channel: Channel) -> None:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dcp_conformance.harness.cluster.codec import NotPlainData, loads
 from dcp_conformance.harness.cluster.outcomes import Event
-from dcp_conformance.harness.cluster.wire import Channel, NotPlainData, loads
+from dcp_conformance.harness.cluster.wire import Channel
 from dcp_conformance.harness.cluster.worker import events_path, log_path, stack_path
 
 _TAIL = 8 * 1024
+_MOST_EVENTS = 64 << 20  # bytes a run; scenarios of ours emit kilobytes
+# What the main program of a rank sends besides events and proofs, by the types of what follows the first word.
+_SHAPES: Mapping[str, tuple[type, ...]] = {
+    "ready": (str, str),
+    "failed": (bytes,),
+    "answer": (int, str, bytes, float, bool),
+}
 
 
 class Seat:
@@ -26,7 +37,10 @@ class Seat:
         """What the rank answered to the last `ask`."""
         self.ending: tuple[bool, int] | None = None
         """(by its own exit, exit code or signal number), when the process has ended."""
+        self.garbage = ""
+        """What is wrong with what came over its channel, which only the code under test can have written."""
         self._events: list[tuple[str, bytes, float]] = []
+        self._heard = 0
         self._log = os.open(log_path(folder, rank), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._events_file = events_path(folder, rank)
         self._files = (log_path(folder, rank), self.stack_file, self._events_file)
@@ -34,7 +48,7 @@ class Seat:
     @property
     def silent(self) -> bool:
         """Whether its answer is missing and may still come."""
-        return self.reply is None and self.ending is None
+        return self.reply is None and self.ending is None and not self.garbage
 
     def ask(self, message: tuple[Any, ...]) -> None:
         """Send a message that the rank will reply to."""
@@ -47,18 +61,34 @@ class Seat:
     def begin_run(self) -> None:
         """Forget the events and the output of earlier runs."""
         self._events.clear()
+        self._heard = 0
         if os.fstat(self._log).st_size:
             os.ftruncate(self._log, 0)  # ranks append, so this is safe while they have it open
 
     def listen(self) -> bool:
         """Take in what the rank has said; whether it was anything."""
-        messages = self.channel.drain()
-        for kind, *rest in messages:
-            if kind == "event":
-                self._events.append((rest[0], rest[1], rest[2]))
-            else:
-                self.reply = (kind, *rest)
+        try:
+            messages = self.channel.drain()
+            for message in messages:
+                self._take(message)
+        except NotPlainData as error:
+            self.garbage = str(error)
+            self.channel.closed = True
+            return True
         return bool(messages)
+
+    def _take(self, message: Any) -> None:
+        if not isinstance(message, tuple) or not message:
+            raise NotPlainData(f"a {type(message).__name__} in place of a message")
+        if message[0] == "event":
+            self._events.append(_event(message[1:]))
+            self._heard += len(message[2])
+            if self._heard > _MOST_EVENTS:
+                raise NotPlainData(f"more than {_MOST_EVENTS >> 20} MiB of events in one run")
+        elif _SHAPES.get(message[0]) == tuple(type(item) for item in message[1:]) or message[0] == "proof":
+            self.reply = message
+        else:
+            raise NotPlainData(f"a message that no rank sends: {str(message)[:80]}")
 
     def events(self, started: float) -> tuple[Event, ...]:
         """Events of this run, of the rank and of its children, by time; `started` on the monotonic clock."""
@@ -79,10 +109,7 @@ class Seat:
             file.unlink(missing_ok=True)
 
     def _events_of_children(self) -> list[tuple[str, bytes, float]]:
-        if not self._events_file.exists():
-            return []
-        data = self._events_file.read_bytes()
-        self._events_file.unlink()
+        data = _read_regular(self._events_file)
         found = []
         position = 0
         while len(data) - position >= 8:
@@ -90,13 +117,35 @@ class Seat:
             frame = data[position + 8 : position + 8 + length]
             if len(frame) < length:
                 break  # cut short when its writer was killed
-            found.append(tuple(loads(frame)))
+            with contextlib.suppress(NotPlainData):  # children of a rank write what they like into their file
+                found.append(_event(loads(frame)))
             position += 8 + length
         return found
 
 
+def _event(parts: Any) -> tuple[str, bytes, float]:
+    if isinstance(parts, tuple) and tuple(map(type, parts)) == (str, bytes, float):
+        return parts
+    raise NotPlainData(f"an event that is none: {str(parts)[:80]}")
+
+
+def _read_regular(path: Path) -> bytes:
+    """The beginning of a file that may be anything by now: a FIFO, a link, endless. It is removed."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(file, _MOST_EVENTS) if stat.S_ISREG(os.fstat(file).st_mode) else b""
+    finally:
+        os.close(file)
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 def _data(data: bytes) -> dict[str, Any]:
     try:
-        return dict(loads(data))
+        found = loads(data)
     except NotPlainData as error:
         return {"not_plain_data": str(error)}
+    return found if isinstance(found, dict) else {"not_plain_data": f"a {type(found).__name__}"}

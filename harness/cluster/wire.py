@@ -1,67 +1,21 @@
-"""Framed messages over Unix sockets, and a decoder that never imports anything.
-
-A frame is an 8-byte length and a pickle of plain data. The driving process decodes with `loads`, which
-resolves only the classes of plain data: the code under test must not be imported, let alone run, there.
-"""
+"""Framed messages over Unix sockets. A frame is an 8-byte length and plain data, see harness.cluster.codec."""
 
 from __future__ import annotations
 
 import array
-import io
-import pickle
 import socket
 import struct
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+from dcp_conformance.harness.cluster.codec import NotPlainData, dumps, loads
 
 _HEADER = struct.Struct("<Q")
 _CHUNK = 1 << 18
 _MOST_CHUNKS = 64
 _MOST_FDS = 250  # SCM_MAX_FD is 253
-_PLAIN: Mapping[str, frozenset[str]] = {
-    "builtins": frozenset(
-        {"bool", "bytearray", "bytes", "complex", "float", "int", "range", "slice", "str", "Ellipsis"}
-        | {"dict", "frozenset", "list", "set", "tuple"}
-    ),
-    "collections": frozenset({"Counter", "OrderedDict", "defaultdict", "deque"}),
-    "datetime": frozenset({"date", "datetime", "time", "timedelta", "timezone"}),
-    "decimal": frozenset({"Decimal"}),
-    "fractions": frozenset({"Fraction"}),
-    "pathlib": frozenset({"PosixPath", "PurePosixPath"}),
-    "pathlib._local": frozenset({"PosixPath", "PurePosixPath"}),  # Python 3.13
-}
-"""Module -> classes that make up plain data."""
-
-
-class NotPlainData(Exception):
-    """A message refers to something that is not plain data; the text names it."""
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    def __init__(self, data: bytes, packages: Sequence[str]) -> None:
-        super().__init__(io.BytesIO(data))
-        self._packages = packages
-
-    def find_class(self, module: str, name: str) -> Any:
-        loaded = module.partition(".")[0] in self._packages and module in sys.modules
-        if not loaded and name not in _PLAIN.get(module, ()):
-            raise NotPlainData(f"{module}.{name}")
-        return super().find_class(module, name)
-
-
-def dumps(message: object) -> bytes:
-    """Pickle with the newest protocol."""
-    return pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-
-
-def loads(data: bytes, packages: Sequence[str] = ("dcp_conformance",)) -> Any:
-    """Unpickle plain data and classes of already imported modules of these packages; nothing is imported.
-
-    Raises:
-        NotPlainData: the data refers to anything else.
-    """
-    return _PlainUnpickler(data, packages).load()
+LARGEST_FRAME = 64 << 20
+"""Bytes. No scenario sends so much; who claims to is not waited for."""
 
 
 class Channel:
@@ -158,6 +112,8 @@ class Channel:
         if len(self._buffer) < _HEADER.size:
             return None
         (length,) = _HEADER.unpack_from(self._buffer)
+        if length > LARGEST_FRAME:
+            raise NotPlainData(f"a message of {length} bytes")
         if len(self._buffer) < _HEADER.size + length:
             return None
         frame = bytes(self._buffer[_HEADER.size : _HEADER.size + length])

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dcp_conformance.harness.cluster import measure, processes, rank
+from dcp_conformance.harness.cluster.codec import NotPlainData, dumps
 from dcp_conformance.harness.cluster.exceptions import record
 from dcp_conformance.harness.cluster.functions import FunctionName, resolve
-from dcp_conformance.harness.cluster.wire import Channel, dumps
+from dcp_conformance.harness.cluster.wire import Channel
 
 STACK_SIGNAL = 61
 """Makes a rank write the stacks of its threads. A real-time signal, because backends use SIGUSR1 and SIGUSR2; by its
@@ -196,9 +197,18 @@ def _call(name: FunctionName, arguments: bytes) -> tuple[str, bytes]:
     try:
         function = resolve(name)
         values = _load_arguments(arguments)
-        return "returned", dumps(function(*values))
+        return "returned", _encoded(name, function(*values))
     except BaseException as error:  # SystemExit and CheckpointException are answers like any other
         return "raised", dumps(record(error))
+
+
+def _encoded(name: FunctionName, value: object) -> bytes:
+    try:
+        return dumps(value)
+    except NotPlainData as error:
+        raise TypeError(
+            f"{name} returned a value that is not plain data (it holds {error}): make it plain on the rank."
+        ) from None
 
 
 def _load_arguments(arguments: bytes) -> tuple[Any, ...]:

@@ -153,6 +153,8 @@ class World:
                 continue
             if seat in silent:
                 how = f"did not start in {_START_LIMIT:g} s"
+            elif seat.garbage:
+                how = f"sent {seat.garbage} at its start"
             elif seat.reply is not None:
                 how = f"could not start: {exception_in(seat.reply[1]).traceback}"
             else:
@@ -224,6 +226,8 @@ class World:
                 found.append("The default process group is gone.")
         if silent:
             found.append("A collective is left over: the barrier after the run did not complete.")
+        if seat.garbage:
+            found.append(f"Its channel to the harness carried {seat.garbage}.")
         if seat.ending is not None:
             found.append(f"The process ended after it had answered ({tell_ending(seat.ending)}).")
         return found

@@ -7,7 +7,7 @@ HarnessFault: our own machinery failed. Anything else that a test raises is a ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from dcp_conformance.harness.cluster import Died, ExceptionRecord, Hung, Outcome, Raised, Returned
@@ -25,6 +25,10 @@ class Broken(AssertionError):
     ) -> None:
         super().__init__(observed)
         self.observed, self.kind, self.rank, self.evidence = observed, kind, rank, dict(evidence or {})
+        # A smaller body that shows this finding alone, for the further trials that decide blame (default: the case's).
+        self.witness: Callable[[Any], None] | None = None
+        # Further findings of the same clause and case, each with its witness: one of them may be the backend's.
+        self.others: tuple[Broken, ...] = ()
 
 
 class Untestable(Exception):
@@ -39,6 +43,8 @@ class HarnessFault(Exception):
     """The harness itself failed; never held against the backend."""
 
 
+# Only code under test can have sent what no rank of ours sends.
+_GARBAGE = "dcp_conformance.harness.cluster.answers.ChannelGarbage"
 # How a scenario says on its rank that there is nothing to judge: harness.subject.session.
 _ENDINGS: Mapping[str, type[Exception]] = {
     "dcp_conformance.harness.subject.session.Excused": NotApplicable,
@@ -98,7 +104,7 @@ def unexpected(error: ExceptionRecord, rank: int, outcome: Outcome | None = None
 
 def of_subject(error: ExceptionRecord) -> bool:
     """Whether an error came out of the code under test."""
-    return any(
+    return error.type_name == _GARBAGE or any(
         file.endswith(door) and function == name for file, _, function in error.frames for door, name in _DOORS
     )  # fmt: skip
 

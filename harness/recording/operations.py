@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from dcp_conformance.harness.cluster.codec import NotPlainData, dumps, loads
 
 CALLS = (
     "mkdir", "open", "write", "truncate", "fsync", "syncfs", "sync", "close", "rename", "exchange", "link", "symlink",
@@ -68,21 +69,24 @@ class Recording:
 
     def save(self, path: Path) -> None:
         """Write the recording to `path`: a format line, the SHA-256 of the body, the body."""
-        body = pickle.dumps(dataclasses.asdict(self), protocol=5)
+        body = dumps(dataclasses.asdict(self))
         path.write_bytes(FORMAT + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 
 def load(path: Path) -> Recording:
-    """Read what `Recording.save` wrote; RecordingError for anything else. Only for files of one's own: it unpickles."""
+    """Read what `Recording.save` wrote; RecordingError for anything else."""
     head, _, rest = path.read_bytes().partition(b"\n")
     if head + b"\n" != FORMAT:
         raise RecordingError(f"{path} is not a recording of this version (it begins with {head[:40]!r})")
     digest, _, body = rest.partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise RecordingError(f"{path} is damaged: its body is not the one that was written")
-    fields: dict[str, Any] = pickle.loads(body)
-    fields["operations"] = tuple(Operation(**operation) for operation in fields["operations"])
-    return Recording(**fields)
+    try:
+        fields: dict[str, Any] = loads(body)
+        fields["operations"] = tuple(Operation(**operation) for operation in fields["operations"])
+        return Recording(**fields)
+    except (NotPlainData, TypeError, KeyError) as error:
+        raise RecordingError(f"{path} holds no recording: {error}") from None
 
 
 def read_tree(folder: Path) -> dict[str, bytes | str | None]:

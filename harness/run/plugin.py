@@ -19,8 +19,9 @@ from dcp_conformance import HOME
 from dcp_conformance.harness.backend.locate import locate
 from dcp_conformance.harness.backend.server import Server
 from dcp_conformance.harness.certificate import terminal
-from dcp_conformance.harness.certificate.prose import encodable
+from dcp_conformance.harness.certificate.prose import encodable, plain
 from dcp_conformance.harness.certificate.redact import redact
+from dcp_conformance.harness.certificate.reports import CERTIFICATE
 from dcp_conformance.harness.commands.explain import explanation
 from dcp_conformance.harness.contract import Clause, load_catalogue
 from dcp_conformance.harness.errors import UsageError
@@ -30,6 +31,8 @@ from dcp_conformance.harness.run.closing import Finish, secrets
 from dcp_conformance.harness.run.marks import MARKERS
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.run.run import Run
+from dcp_conformance.harness.run.stopping import StopSignals, end_workers
+from dcp_conformance.harness.run.watching import Watching, told
 from dcp_conformance.harness.scratch import choose_scratch, filesystem_type
 from dcp_conformance.harness.subject.subject import Subject
 from dcp_conformance.harness.verdicts import levels
@@ -55,7 +58,11 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     _leave_findings_to_the_summary(config.option)
     try:
-        config.pluginmanager.register(Conformance(config), "dcp-conformance-run")
+        conformance = Conformance(config)
+        config.pluginmanager.register(conformance, "dcp-conformance-run")
+        if not conformance.is_worker and config.option.verbose == 0 and not config.option.collectonly:
+            earlier = conformance.options.report_dir / CERTIFICATE
+            config.pluginmanager.register(Watching(earlier), "dcp-conformance-progress")
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
 
@@ -97,6 +104,7 @@ class Conformance:
         self.run: Run | None = None
         self.server: Server | None = None
         self.finish: Finish | None = None
+        self.stop_signals = StopSignals()
         self.is_worker = self.controls = False
         self.partial: tuple[str, ...] = ()
         self.cases: dict[str, tuple[Clause, ...]] = {}
@@ -109,11 +117,16 @@ class Conformance:
         self.is_worker = given is not None
         # Of an xdist run, the process that has workers judges nothing.
         self.controls = not self.is_worker and bool(self.config.getoption("numprocesses", None))
-        folder = choose_scratch(self.options.scratch) if given is None else Path(given["dcp_folder"])
+        folder = (
+            choose_scratch(self.options.scratch, keep=self.options.keep_scratch)
+            if given is None
+            else Path(given["dcp_folder"])
+        )
         worker = "main" if given is None else given["workerid"]
         self.run = Run(self.options, self.catalogue, folder, worker=worker, cwd=cwd, controls=self.controls)
         try:
             if given is None:
+                self.stop_signals.install()
                 self.finish = Finish(self.run, self.known)
                 self.finish.check_report_folder()
                 self.run.cluster.launch()
@@ -241,6 +254,7 @@ class Conformance:
                 self.run.log.table(table)
         for outcome in outcomes:
             self.run.log.outcome(outcome)
+        pyfuncitem.user_properties.append(told(self.cases[case], outcomes))
         self._conclude(outcomes)
         return True
 
@@ -285,6 +299,11 @@ class Conformance:
         for line in encodable(lines, sys.stdout.encoding):
             terminalreporter.write_line(line)
 
+    def pytest_keyboard_interrupt(self) -> None:
+        """A run that is stopped does not wait for its workers."""
+        if self.controls and self.run is not None:
+            end_workers(keep={self.run.cluster.server_pid()})
+
     def pytest_unconfigure(self) -> None:
         """End what this run started, also after Ctrl-C."""
         if self.run is not None:
@@ -292,7 +311,9 @@ class Conformance:
         if self.server is not None:
             self.server.stop()
         if self.finish is not None:
-            self.finish.clean_up()
+            for line in encodable(map(plain, self.finish.clean_up()), sys.stderr.encoding):
+                sys.stderr.write(f"{line}\n")
+        self.stop_signals.restore()
 
     def _clauses(self, item: pytest.Item) -> tuple[Clause, ...]:
         marker = item.get_closest_marker("clauses")
@@ -341,7 +362,7 @@ class Conformance:
         return levels.pytest_word(
             outcome,
             strength=clause.strength.name,
-            column="engine" if self.run.applicability(clause).kind == "engine" else "backend",
+            column="engine" if self.run.applicability(clause).kind == "engine" and not outcome.broken else "backend",
             known=self.known.expected(outcome.clause, outcome.case) is not None,
             strict=self.options.strict,
         )

@@ -78,18 +78,12 @@ class Subject:
     """One storage under one engine, during one trial of one case.
 
     findings: clause id -> what was found; a clause that was settled without one kept its promise.
+    refusal: why a scenario is not run on so many ranks, or nothing.
     """
 
-    def __init__(
-        self,
-        ranks: RunOnRanks,
-        spec: SubjectSpec,
-        clauses: tuple[str, ...],
-        *,
-        refusal: Callable[[int], str] = lambda world_size: "",
-    ) -> None:
-        """`refusal`: why a scenario is not run on so many ranks, or nothing."""
-        self._ranks, self._spec, self._clauses, self._refusal = ranks, spec, clauses, refusal
+    def __init__(self, ranks: RunOnRanks, spec: SubjectSpec, clauses: tuple[str, ...]) -> None:
+        self._ranks, self._spec, self._clauses = ranks, spec, clauses
+        self.refusal: Callable[[int], str] = lambda world_size: ""
         self.findings: dict[str, Exception] = {}
         self.settled: set[str] = set()
         self.events: list[Event] = []
@@ -148,7 +142,7 @@ class Subject:
         its own, for a scenario that makes device meshes: torch keeps the names of their groups in caches, and their
         threads, so such ranks serve no other scenario.
         """
-        if refusal := self._refusal(world_size):
+        if refusal := self.refusal(world_size):
             raise Untestable(refusal)
         alone = {"fresh": True} if fresh else {}
         outcomes = self._ranks.run(

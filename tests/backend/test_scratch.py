@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import dcp_conformance.harness.scratch
 from dcp_conformance.harness.backend.record import Backend, FileBlobs
 from dcp_conformance.harness.errors import UsageError
-from dcp_conformance.harness.scratch import choose_scratch, discard_scratch, filesystem_type, run_folder_of
+from dcp_conformance.harness.scratch import MARKER, choose_scratch, discard_scratch, filesystem_type, run_folder_of
 
+# A run that ends without a chance to clean up; its folder is printed.
+KILLED = """
+import os, sys
+from dcp_conformance.harness.scratch import choose_scratch
+print(choose_scratch(sys.argv[1], keep=sys.argv[2] == "kept"), flush=True)
+os._exit(0)
+"""
 BACKEND = Backend(name="paths", writer=print, reader=print)
 
 
@@ -28,8 +38,6 @@ def test_each_run_has_a_fresh_folder_below_the_chosen_one(tmp_path: Path) -> Non
 
 
 def test_the_default_is_on_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import dcp_conformance.harness.scratch
-
     monkeypatch.setattr(dcp_conformance.harness.scratch.tempfile, "gettempdir", lambda: "/dev/shm")
     monkeypatch.chdir(tmp_path)
 
@@ -56,6 +64,42 @@ def test_only_a_folder_of_a_run_is_removed(run: Path) -> None:
         discard_scratch(run.parent)
     discard_scratch(run)
     assert run.parent.is_dir() and not run.exists()
+
+
+def test_what_a_backend_leaves_is_removed(run: Path) -> None:
+    (run / MARKER).unlink()
+    before = os.getcwd()
+    os.chdir(run)
+    for _ in range(1500):  # beyond what Python's own removal can recurse into
+        os.mkdir("d")
+        os.chdir("d")
+    os.chdir(before)
+
+    assert discard_scratch(run) == [] and not run.exists()
+
+
+def test_what_stays_is_said(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dcp_conformance.harness.scratch, "_remove", lambda folder: None)
+
+    [sentence] = discard_scratch(run)
+    assert str(run) in sentence and "could not be removed" in sentence
+
+
+def test_the_folder_of_a_killed_run_is_swept_by_the_next(tmp_path: Path) -> None:
+    folders = {
+        name: Path(subprocess.check_output([sys.executable, "-c", KILLED, str(tmp_path), name], text=True).strip())
+        for name in ("dropped", "kept")
+    }
+    alive = choose_scratch(str(tmp_path))
+    (tmp_path / "dcp-conformance-of-somebody").mkdir()
+    pipe = tmp_path / "dcp-conformance-pipe"
+    pipe.mkdir()
+    os.mkfifo(pipe / MARKER)
+
+    choose_scratch(str(tmp_path))
+
+    assert not folders["dropped"].exists() and folders["kept"].exists()
+    assert alive.exists() and pipe.exists() and (tmp_path / "dcp-conformance-of-somebody").exists()
 
 
 def test_the_type_of_a_file_system_is_told(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class Description:
     inherits: tuple[str, ...] = ()
     torch: str = "2.13.0"
     patience: float = 1.0
-    has_async_save: bool = False
+    functions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, SubjectSpec
 from dcp_conformance.harness.subject.subject import Subject
-from dcp_conformance.harness.verdicts.hang_budget import HANG_BUDGET, LEAST_PER_HANG
+from dcp_conformance.harness.verdicts.budget import CASE_BUDGET, HANG_BUDGET, LEAST_PER_HANG, TOTAL_BUDGET
 from dcp_conformance.harness.verdicts.judge import Judge
 from dcp_conformance.harness.verdicts.ownership import Applicability
 from dcp_conformance.harness.verdicts.verdict import Verdict
@@ -38,7 +39,56 @@ def test_blame_follows_the_table(control: bool, second: bool, blame: str) -> Non
     ranks = ranks_of(control=control, second=second)
     outcome = judged(ranks)
     assert (outcome.verdict, outcome.blame) == (Verdict.FAIL, blame)
-    assert ranks.pairs == [("mine", TORCH_ENGINE), (CONTROL, TORCH_ENGINE), ("mine", "second")]
+    # No engine is blamed before the first pair failed once more.
+    again = [("mine", TORCH_ENGINE)] if blame == "engine" else []
+    assert ranks.pairs == [("mine", TORCH_ENGINE), (CONTROL, TORCH_ENGINE), ("mine", "second"), *again]
+
+
+def test_what_does_not_repeat_is_not_the_engines() -> None:
+    runs = itertools.count()
+    ranks = PlayedRanks(lambda spec: spec.storage.reference == "mine" and next(runs) == 0, storage_calls)
+    outcome = judged(ranks)
+    assert (outcome.verdict, outcome.blame) == (Verdict.FAIL, "backend")
+    assert "did not repeat" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("control", "second", "verdict", "blame"),
+    (
+        (True, True, Verdict.FAIL, "engine"),
+        (False, False, Verdict.FAIL, "engine"),
+        (False, True, Verdict.FAIL, "backend"),
+    ),
+)
+def test_torchs_name_stands_only_on_what_torch_breaks(
+    control: bool, second: bool, verdict: Verdict, blame: str
+) -> None:
+    def calls(spec: SubjectSpec) -> list[dict[str, object]]:
+        owner = spec.owner(spec.storage)
+        return [{"owner": owner, "part": "S", "name": name} for name in ("write_data", "read_data")]
+
+    ranks = ranks_of(control=control, second=second)
+    ranks = PlayedRanks(ranks._broken, calls)
+    outcome = judged(ranks, applies="P", engines=True)
+    assert (outcome.verdict, outcome.blame) == (verdict, blame)
+
+
+def test_an_engine_clause_that_a_storage_stands_in_the_way_of_is_nobodys_failure() -> None:
+    outcome = judged(ranks_of(control=False, second=True), applies="P", engines=True)
+    assert (outcome.verdict, outcome.blame) == (Verdict.UNTESTABLE, None)
+
+
+@pytest.mark.parametrize(("torchs", "blame"), ((False, "backend"), (True, "engine")))
+def test_an_own_function_is_told_from_torchs_in_its_place(torchs: bool, blame: str) -> None:
+    def broken(spec: SubjectSpec) -> bool:
+        return spec.engine.reference == "mine" or torchs and spec.engine.reference == TORCH_ENGINE
+
+    def calls(spec: SubjectSpec) -> list[dict[str, object]]:
+        entered = [{"owner": "backend", "part": "E", "name": "load"}] if spec.engine.reference == "mine" else []
+        return [*entered, *storage_calls(spec)]
+
+    outcome = judged(PlayedRanks(broken, calls), letters="SE", applies="S", functions=("load",))
+    assert (outcome.verdict, outcome.blame) == (Verdict.FAIL, blame)
 
 
 def test_further_trials_are_made_once_for_all_clauses_of_a_case() -> None:
@@ -188,3 +238,55 @@ def test_hangs_that_leave_a_case_undecided_count_too(monkeypatch: pytest.MonkeyP
     [first] = judge.judge("first", {clause(): OWNED}, arranged_in_vain)
     [second] = judge.judge("second", {clause(): OWNED}, arranged_in_vain)
     assert "could not be made" in first.reason and "hung before" in second.reason
+
+
+def test_errors_that_come_late_are_not_borne_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    judge = bench_judge()
+
+    def late(subject: Subject) -> None:
+        subject.run(1, "played:scenario")
+        clock.now += 50.0
+        raise Broken("it failed after 50 s", kind="error")
+
+    borne = math.ceil(TOTAL_BUDGET / 50.0)
+    outcomes = [judge.judge(f"case {n}", {clause(): OWNED}, late, below_storage=True)[0] for n in range(borne + 2)]
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.FAIL] * borne + [Verdict.UNTESTABLE] * 2
+    assert "a run must end" in outcomes[-1].reason
+
+
+def test_time_of_cases_that_pass_is_not_charged(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    judge = bench_judge()
+
+    def slow(subject: Subject) -> None:
+        subject.run(1, "played:scenario")
+        clock.now += TOTAL_BUDGET
+
+    outcomes = [judge.judge(f"case {n}", {clause(): OWNED}, slow)[0] for n in range(3)]
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.PASS] * 3
+
+
+def test_a_case_that_hung_is_given_up_before_its_further_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    judge = bench_judge()
+    ran: list[float] = []
+
+    def hangs_again_and_again(subject: Subject) -> None:
+        for _ in range(10):
+            subject.run(2, "played:scenario")
+            subject.hung.add(2)
+            ran.append(clock.now)
+            clock.now += 60.0
+
+    [outcome] = judge.judge("a case", {clause(): OWNED}, hangs_again_and_again, below_storage=True)
+    assert len(ran) == math.ceil(CASE_BUDGET / 60.0)
+    assert outcome.verdict is Verdict.UNTESTABLE and "has hung before it" in outcome.reason
+
+
+class Clock:
+    """The judge's clock, which only the test puts forward."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr("dcp_conformance.harness.verdicts.judge.time.monotonic", lambda: self.now)

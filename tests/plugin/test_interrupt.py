@@ -56,6 +56,16 @@ def test_ctrl_c_leaves_no_process_and_a_partial_certificate(running: subprocess.
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_polite_signal_is_ctrl_c(running: subprocess.Popen[bytes], tmp_path: Path, number: signal.Signals) -> None:
+    running.send_signal(number)  # to the one process, as a CI job does
+    assert running.wait(LIMIT) == 2
+    wait_until(lambda: not marked(tmp_path))
+    certificate = json.loads((tmp_path / "dcp-report" / "certificate.json").read_text())
+    assert certificate["run"]["partial"] and certificate["run"]["exit_status"] == 2
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
 def test_kill_9_leaves_no_process(running: subprocess.Popen[bytes], tmp_path: Path) -> None:
     running.kill()
     running.wait(LIMIT)

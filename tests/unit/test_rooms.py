@@ -16,8 +16,8 @@ OURS = "dcp_conformance."
 GROUND = {"harness", "harness.errors", "harness.scratch", "harness.contract"}
 HARNESS: Mapping[str, set[str]] = {
     "cluster": set(),
-    "recording": set(),
-    "replay": {"recording"},
+    "recording": {"cluster"},
+    "replay": {"recording", "cluster"},
     "laws": {"cluster"},
     "backend": {"laws", "cluster"},
     "states": {"laws", "cluster"},

@@ -1,7 +1,8 @@
 """A process that dies in the middle of replacing a checkpoint, at each operation on files of its finish.
 
-The operations are those that Python announces to audit hooks: a library that works below Python is not seen, and a
-check that saw none of them is not made.
+The operations are those that Python announces to audit hooks, where the ids are: a library that works below Python is
+not seen, and a check that saw none of them is not made. A death at an operation elsewhere (a lazy import, a client's
+socket, a log) would prove nothing about the checkpoint.
 """
 
 from __future__ import annotations
@@ -35,16 +36,19 @@ _OPERATIONS = frozenset(
         "shutil.move",
     ]
 )
+# Modes of `open` are texts too: "rb", "w+b".
+_LONGEST_MODE = 4
 
 
 @dataclass
 class KillAt:
-    """A tap that kills this process at the `number`-th operation on files during finish.
+    """A tap that kills this process at the `number`-th operation on files in one of `places` during finish.
 
     An audit hook cannot be taken away again; it does nothing once finish has returned.
     """
 
     number: int
+    places: tuple[str, ...]
     seen: int = 0
     active: bool = False
 
@@ -58,13 +62,22 @@ class KillAt:
             self.active = False
 
     def _hook(self, event: str, args: tuple[Any, ...]) -> None:
-        if not self.active or event not in _OPERATIONS:
+        if not self.active or event not in _OPERATIONS or not self._concerns(args):
             return
         self.seen += 1
         if self.seen == self.number:
             self.active = False
             announce("fault", phase="finish", what=f"kill at {event}")
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def _concerns(self, args: tuple[Any, ...]) -> bool:
+        """Whether an operation is on a path in one of the places; what it names by a relative path may be."""
+        paths = [os.fsdecode(item) for item in args if isinstance(item, str | bytes | os.PathLike)]
+        # The second argument of "open" is its mode, and a relative path may be one below an open folder.
+        return any(
+            (not os.path.isabs(path) and len(path) > _LONGEST_MODE) or os.path.realpath(path).startswith(self.places)
+            for path in paths
+        )
 
 
 def save_old(session: Session, number: int) -> None:
@@ -74,7 +87,9 @@ def save_old(session: Session, number: int) -> None:
 
 def replace_killed(session: Session, number: int) -> int:
     """Save over it and die at the `number`-th operation of finish; returns how many there were, if they were fewer."""
-    checkpoint_id, tap = session.new_id(f"at{number}"), KillAt(number)
+    checkpoint_id = session.new_id(f"at{number}")
+    # A store may keep what it has beside the ids, in a file or folder of its own.
+    tap = KillAt(number, (os.path.realpath(session.spec.scratch), os.path.realpath(str(checkpoint_id))))
     session.save(
         own_state(0, version=2), checkpoint_id, writer=interpose(session.writer(checkpoint_id), ("finish",), tap)
     )

@@ -30,7 +30,7 @@ def test_death_at_any_operation_of_finish_leaves_the_old_or_the_new_checkpoint(s
         if not (isinstance(outcomes[0], Died) and killed):
             [operations] = must_return(outcomes)
             if operations == 0:
-                raise Untestable("no operation on files was seen in finish, so none could be interrupted")
+                raise Untestable("no operation on files where the ids are was seen in finish, so none was interrupted")
             return
         loaded = subject.alone(on_ranks.what_loads, number)
         if loaded not in ("old", "new"):

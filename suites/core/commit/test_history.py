@@ -1,0 +1,100 @@
+"""An id, its neighbours and its users over many saves: what loads is always what was saved there last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dcp_conformance.harness.laws.verbs import must, must_match, must_refuse, must_return, must_succeed, needs_reached
+from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
+from dcp_conformance.suites.core.commit.looks import Look
+
+if TYPE_CHECKING:
+    from dcp_conformance.suites.core.commit import on_ranks_history as on_ranks
+else:
+    on_ranks = module_on_ranks("dcp_conformance.suites.core.commit.on_ranks_history")
+
+if TYPE_CHECKING:
+    from dcp_conformance.suites.core.commit import on_ranks_retries as on_retries
+else:
+    on_retries = module_on_ranks("dcp_conformance.suites.core.commit.on_ranks_retries")
+
+# Generation 10 sorts before generation 9.
+SAVES = 12
+
+
+def as_saved(observed: Iterable[Sequence[Look]]) -> None:
+    """Broken unless every look of every rank found what was saved last."""
+    looks = [list(own) for own in observed]
+    for turn in range(len(looks[0])):
+        must_match([own[turn].found for own in looks], f"what loads {looks[0][turn].when}")
+
+
+@pytest.mark.clauses("FIN-06")
+@pytest.mark.worlds(1, 2)
+def test_each_of_many_saves_to_an_id_leaves_its_own_state(subject: Subject, world: int) -> None:
+    as_saved(subject.observe(world, on_ranks.many_saves, SAVES, False))
+
+
+@pytest.mark.clauses("API-09")
+@pytest.mark.worlds(1, 2)
+def test_one_writer_and_one_reader_see_each_of_many_saves(subject: Subject, world: int) -> None:
+    as_saved(subject.observe(world, on_ranks.many_saves, SAVES, True))
+
+
+@pytest.mark.clauses("FIN-06")
+@pytest.mark.parametrize("before,after", ((2, 1), (1, 2), (4, 2)))
+def test_save_by_other_ranks_than_before_leaves_exactly_its_own_state(
+    subject: Subject, before: int, after: int
+) -> None:
+    subject.needs("overwrite")
+    for version, ranks in ((1, before), (2, after)):
+        subject.observe(ranks, on_ranks.save_as, version)
+        for readers in (1, ranks):
+            for rank, (keys, look) in enumerate(subject.observe(readers, on_ranks.look_at, ranks, version)):
+                must_match([look.found], f"what loads {look.when}")
+                wanted = subject.alone(on_ranks.keys_of, ranks, version)
+                must(keys == wanted, otherwise=f"{keys} are listed, {wanted} were saved last", kind="keys", rank=rank)
+
+
+@pytest.mark.clauses("FIN-14")
+@pytest.mark.worlds(1, 2)
+@pytest.mark.parametrize("overwrite", (False, True), ids=("fresh", "saved_anew"))
+def test_save_changes_no_checkpoint_but_its_own(subject: Subject, world: int, overwrite: bool) -> None:
+    as_saved(subject.observe(world, on_ranks.neighbours, overwrite))
+
+
+@pytest.mark.clauses("INPL-05")
+@pytest.mark.worlds(1, 2)
+def test_object_that_moves_on_is_saved_as_it_is_each_time(subject: Subject, world: int) -> None:
+    as_saved(subject.observe(world, on_ranks.moving_stateful, 3))
+
+
+@pytest.mark.clauses("FIN-15")
+@pytest.mark.worlds(1, 2)
+@pytest.mark.parametrize("when", ("set_up", "prepare_local_plan", "create_local_plan", "create_global_plan"))
+def test_save_that_fails_before_it_writes_leaves_the_old_checkpoint(subject: Subject, world: int, when: str) -> None:
+    outcomes = subject.run(world, on_ranks.fails_early, when)
+    observed = must_return(outcomes)
+    failing = 0 if when == "create_global_plan" else world - 1
+    needs_reached(outcomes, when, (failing,))
+    for rank, (ended, look) in enumerate(observed):
+        must_refuse(ended, f"a save that failed in {when} on rank {failing}", rank=rank)
+        must_match([look.found], f"what loads {look.when}")
+
+
+@pytest.mark.clauses("FIN-16")
+@pytest.mark.worlds(1, 2)
+@pytest.mark.parametrize("reuse", (False, True), ids=("new_objects", "same_objects"))
+def test_operation_that_failed_can_be_repeated_at_once(subject: Subject, world: int, reuse: bool) -> None:
+    outcomes = subject.run(world, on_retries.retried, reuse)
+    observed = must_return(outcomes)
+    for rank, retries in enumerate(observed):
+        for retry in retries:
+            must_refuse(retry.failed, f"a {retry.call} that failed in {retry.phase}", rank=rank)
+            must_succeed(
+                retry.again, f"the same {retry.call} at once again, after one failed in {retry.phase}", rank=rank
+            )
+            must_match([retry.found], f"what came of a {retry.call} that was repeated after it failed in {retry.phase}")
