@@ -147,6 +147,7 @@ def bench(options: Options, surveyed: Surveyed, folder: Path, cwd: str, *, worke
         worker=worker,
         command=options.command,
         patience=surveyed.description.patience,
+        keep=options.keep_scratch,
     )
 
 
