@@ -21,7 +21,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_AR
 # The name says what the environment was made of, so that another choice makes it anew.
 READY := $(VENV)/ready-$(TORCH)-$(subst /,_,$(PYTHON))
 
-.PHONY: certify test mutants coverage clean
+.PHONY: certify test test-page mutants coverage clean
 .DELETE_ON_ERROR:
 
 certify: $(READY)
@@ -32,6 +32,10 @@ test: $(READY)
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest tests -W error -n $(WORKERS) $(PYTEST_ARGS)
+
+# The report in a real browser: needs chromium with its driver, and axe-core (see tests/browser/conftest.py).
+test-page: $(READY)
+	$(BIN)/python -m pytest tests/browser -W error $(PYTEST_ARGS)
 
 mutants: $(READY)
 	$(BIN)/python -m tests.mutants.matrix --jobs $(WORKERS) $(MATRIX_ARGS)

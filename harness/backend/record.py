@@ -86,6 +86,8 @@ class Backend:
     # Starts what the backend needs (a server) and returns the environment variables that ranks need to find it.
     start: Callable[[], Mapping[str, str] | None] | None = None
     stop: Callable[[], None] | None = None
+    # Whether the store still answers, asked before a failure counts; without it a small checkpoint tells.
+    alive: Callable[[], bool] | None = None
     # Capability -> the reason why the backend does not have it.
     unsupported: Mapping[str, str] = field(default_factory=dict)
     offers: tuple[str, ...] = ()
@@ -166,7 +168,7 @@ def _check_parts(backend: Backend, where: str) -> None:
         raise UsageError(f"{where} has a {there} but no {missing}. A checkpoint needs both.")
     if backend.writer is None and (backend.save is None or backend.load is None):
         raise UsageError(f"{where} has nothing to test. Give it writer and reader, or save and load, or all four.")
-    optional = ("writer", "reader", "save", "load", "async_save", "start", "stop")
+    optional = ("writer", "reader", "save", "load", "async_save", "start", "stop", "alive")
     for part in (*optional, "new_checkpoint_id", "blobs", "discard"):
         value = getattr(backend, part)
         if not callable(value) and not (value is None and part in optional):

@@ -37,7 +37,7 @@ def resolve(name: str, options: Mapping[str, str], cwd: str) -> Backend:
     located = locate(name, cwd)
     _extend_path(located.search)
     module, notes = _import(located)
-    backend = _record(located, module) or _plain(located, module)
+    backend = _with_handles_left_out(_record(located, module) or _plain(located, module))
     backend = dataclasses.replace(backend, location=backend.location or located.origin, notes=(*backend.notes, *notes))
     return _with_options(backend, options, name)
 
@@ -219,6 +219,19 @@ def _version(module: ModuleType) -> str:
         return importlib.metadata.version(top.__name__.replace("_", "-"))
     except importlib.metadata.PackageNotFoundError:
         return "unknown"  # a module of its own, never packaged
+
+
+def _with_handles_left_out(backend: Backend) -> Backend:
+    """An engine whose writer and reader are no DCP storage has a store of its own, which it is called with ids for."""
+    from dcp_conformance.harness.backend import signatures
+
+    if backend.save is None or backend.load is None:
+        return backend
+    lacking = signatures.missing_steps(backend.writer, backend.reader)
+    if not lacking:
+        return backend
+    note = f"its writer and reader are no DCP storage ({lacking}): it is judged as an engine with a store of its own"
+    return dataclasses.replace(backend, writer=None, reader=None, notes=(*backend.notes, note))
 
 
 def _with_options(backend: Backend, options: Mapping[str, str], reference: str) -> Backend:

@@ -81,6 +81,16 @@ def inherited_from_torch(writer: Callable[..., Any] | None, reader: Callable[...
     return tuple(found)
 
 
+def missing_steps(writer: Callable[..., Any] | None, reader: Callable[..., Any] | None) -> str:
+    """Say which step of DCP's interface the classes are known to lack, "no write_data" say; empty where none is."""
+    for maker, step in ((writer, "write_data"), (writer, "finish"), (reader, "read_metadata"), (reader, "read_data")):
+        made = made_class(maker)
+        # A class that answers any name may have the step after all: only an object of it could tell.
+        if made is not None and not hasattr(made, step) and not hasattr(made, "__getattr__"):
+            return f"no {step}"
+    return ""
+
+
 def made_class(maker: Callable[..., Any] | None) -> type[Any] | None:
     """Return the class that a writer or reader callable makes, as far as that is known without calling it."""
     if isinstance(maker, functools.partial):

@@ -12,7 +12,14 @@ from dcp_conformance.harness.certificate.schema import validate
 from dcp_conformance.harness.errors import UsageError
 
 _MARKER = "dcp-conformance/certificate/"
-_JUNIT_MARKER = '<testsuites name="dcp-conformance"'
+# The first words of every other report that is written beside a certificate.
+_MARKERS = (
+    '<testsuites name="dcp-conformance"',
+    "<!-- dcp-conformance report -->",
+    "<!-- dcp-conformance summary -->",
+    'aria-label="DCP conformance: ',
+    '"label": "DCP conformance"',
+)
 
 
 def check_target(path: str | Path) -> None:
@@ -94,7 +101,7 @@ def _is_report(path: Path) -> bool:
     """By its marker only: an older or newer schema of ours may be replaced too."""
     try:
         content = path.read_text(encoding="utf-8")
-        if _JUNIT_MARKER in content[:200]:
+        if any(marker in content[:400] for marker in _MARKERS):
             return True
         data = json.loads(content)
     except (OSError, ValueError):

@@ -26,6 +26,7 @@ def junit_xml(certificate: Mapping[str, Any]) -> str:
             if entries:
                 _suite(suites, certificate, level["level"], column, entries)
     _errors(suites, certificate["run"]["errors"])
+    suites.set("time", f"{sum(float(suite.get('time', '0')) for suite in suites):.3f}")
     for name in ("tests", "failures", "errors", "skipped"):
         suites.set(name, str(sum(int(suite.get(name, "0")) for suite in suites)))
     ElementTree.indent(suites)
@@ -53,7 +54,9 @@ def _suite(
 
 
 def _testcase(suite: ElementTree.Element, level: str, name: str, seconds: float) -> ElementTree.Element:
-    return ElementTree.SubElement(suite, "testcase", classname=_text(level), name=_text(name), time=f"{seconds:.3f}")
+    return ElementTree.SubElement(
+        suite, "testcase", classname=_text(f"dcp-conformance.{level}"), name=_text(name), time=f"{seconds:.3f}"
+    )
 
 
 def _result(
@@ -74,10 +77,14 @@ def _result(
         ElementTree.SubElement(case, "system-out").text = _evidence(entry, outcome)
     elif word == "failed":
         message = _text(f"{outcome.verdict.word}: {observed}")
-        ElementTree.SubElement(case, "failure", message=message).text = _evidence(entry, outcome)
+        ElementTree.SubElement(case, "failure", message=message, type=outcome.verdict.word).text = _evidence(
+            entry, outcome
+        )
     elif word != "passed":
         tag = "error" if word == "error" else "skipped"
-        ElementTree.SubElement(case, tag, message=_text(f"{outcome.verdict.word}: {outcome.reason}"))
+        result = ElementTree.SubElement(case, tag, message=_text(f"{outcome.verdict.word}: {outcome.reason}"))
+        if tag == "error":
+            result.set("type", outcome.verdict.word)
 
 
 def _kind(outcome: CaseOutcome, column: Column, known: KnownFailure | None) -> str:
@@ -98,13 +105,14 @@ def _errors(suites: ElementTree.Element, errors: list[str]) -> None:
     suite = ElementTree.SubElement(suites, "testsuite", name="run")
     for number, error in enumerate(errors, start=1):
         case = _testcase(suite, "run", f"error {number}", 0.0)
-        ElementTree.SubElement(case, "error", message=_text(error))
+        ElementTree.SubElement(case, "error", message=_text(error), type="run")
     _totals(suite)
 
 
 def _totals(suite: ElementTree.Element) -> None:
     cases = suite.findall("testcase")
     suite.set("tests", str(len(cases)))
+    suite.set("time", f"{sum(float(case.get('time', '0')) for case in cases):.3f}")
     for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(name, str(sum(case.find(tag) is not None for case in cases)))
 

@@ -31,10 +31,14 @@ _KEY_OWNERS = frozenset(
         *("service", "hmac", "session", "security"),
     )
 )
+# NoCredentialsError is followed by what went wrong, not by credentials.
+_KINDS_OF_ERRORS = frozenset(("error", "exception", "warning", "failure", "failed", "denied", "expired", "missing"))
 # "token" only at the end of a name, or before one of these: token_embedding.weight is a tensor.
 _AFTER_TOKEN = frozenset(("value", "string", "id", "header", "secret"))
 # A literal shorter than this would blank ordinary words all over a report.
 _SHORTEST_LITERAL = 4
+# A value that nothing but its origin makes secret must be longer, and one shorter than this may be a part of a word.
+_SHORTEST_TEXT, _SURELY_NO_WORD = 6, 8
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 # An encoded ? or & before the name is not part of it.
@@ -81,10 +85,19 @@ def redact(text: str, *, secrets: Iterable[str] = ()) -> str:
     """
     spellings = {spelling for secret in secrets if len(secret) >= _SHORTEST_LITERAL for spelling in _spellings(secret)}
     for spelling in sorted(spellings, key=len, reverse=True):
-        text = text.replace(spelling, MARK)
+        text = _without(text, spelling)
     for pattern, replacement in _SHAPES:
         text = pattern.sub(replacement, text)
     return _redact_named(_redact_pem_tails(text))
+
+
+def given_values(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The values that a backend's start() gave, for `secrets=`: whatever their names are, they are nobody's business.
+
+    Numbers, truth values and very short texts stay readable: they would take the sense out of every sentence.
+    """
+    given = [value for name, value in environment.items() if is_secret_option(name) or not _is_plain(value)]
+    return tuple(sorted(set(given)))
 
 
 def redact_mapping(options: Mapping[str, object], *, secrets: Iterable[str] = ()) -> dict[str, str]:
@@ -104,6 +117,8 @@ def secret_values(options: Mapping[str, object]) -> tuple[str, ...]:
 def is_secret_name(name: str) -> bool:
     """Does a name in running text smell of a secret: `secret_key`, `X-Amz-Signature`, `sessionToken`; not `key`."""
     words = [word.lower() for word in _WORD.findall(name)]
+    if words and words[-1] in _KINDS_OF_ERRORS:
+        return False
     keys = [index for index, word in enumerate(words) if word in ("key", "keys")]
     owned = any(owner in _KEY_OWNERS for index in keys for owner in words[max(0, index - 2) : index])
     letters = [word for word in words if not word.isdigit()]
@@ -118,6 +133,17 @@ def is_secret_option(name: str) -> bool:
     """As `is_secret_name`, and stricter: an option or variable whose name ends with key or pass is a secret's too."""
     words = [word.lower() for word in _WORD.findall(name)]
     return is_secret_name(name) or bool(words and words[-1] in ("key", "keys", "pass"))
+
+
+def _is_plain(value: str) -> bool:
+    return len(value) < _SHORTEST_TEXT or value.lower() in ("true", "false") or bool(re.fullmatch(r"[\d.,:+-]*", value))
+
+
+def _without(text: str, secret: str) -> str:
+    """`text` with the mark for a secret; a short one only where it is a word of its own, not a part of others."""
+    if len(secret) >= _SURELY_NO_WORD:
+        return text.replace(secret, MARK)
+    return re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", lambda _: MARK, text)
 
 
 def _spellings(secret: str) -> tuple[str, ...]:

@@ -41,32 +41,39 @@ def explanation(clause: Clause, report_dir: Path, width: int = WIDTH) -> list[st
         last = files.read(report_dir / CERTIFICATE)
     except UsageError:
         last = None
-    return explained.explain_lines(clause, list(tests_of(clause.id)), mutants_of(clause.id), last, width)
+    return explained.explain_lines(clause, tests_of(clause.id), mutants_of(clause.id), last, width)
 
 
-def tests_of(clause_id: str, folder: Path = SUITES) -> Iterator[str]:
+def tests_of(clause_id: str, folder: Path = SUITES) -> list[str]:
     """The tests that are marked with the clause, as `path:line name`."""
+    return [place for clause, place in marked(folder, naming=f'"{clause_id}"') if clause == clause_id]
+
+
+def marked(folder: Path = SUITES, *, naming: str = "") -> Iterator[tuple[str, str]]:
+    """Each clause and each test marked with it, in the files that hold the text `naming`."""
     for path in sorted(folder.rglob("test_*.py")):
         text = path.read_text(encoding="utf-8")
-        if f'"{clause_id}"' in text:
-            shown = path.relative_to(folder.parent)
-            yield from (f"{shown}:{line} {name.removeprefix('test_')}" for name, line in _marked(text, clause_id))
+        for clause, name, line in _marks(text) if naming in text else ():
+            yield clause, f"{path.relative_to(folder.parent)}:{line} {name.removeprefix('test_')}"
 
 
-def _marked(text: str, clause_id: str) -> Iterator[tuple[str, int]]:
+def _marks(text: str) -> Iterator[tuple[str, str, int]]:
     for node in ast.parse(text).body:
         if isinstance(node, ast.FunctionDef):
             marks = [mark for mark in node.decorator_list if isinstance(mark, ast.Call)]
             named = [mark for mark in marks if isinstance(mark.func, ast.Attribute) and mark.func.attr == "clauses"]
             words = [word.value for mark in named for word in mark.args if isinstance(word, ast.Constant)]
-            if clause_id in words:
-                yield node.name, node.lineno
+            yield from ((str(word), node.name, node.lineno) for word in words)
 
 
 def mutants_of(clause_id: str, folder: Path = MUTANTS) -> list[str]:
     """Names of the mutants that the clause must catch, read from each module's BREAKS without importing it."""
-    found = [breaks(path) for path in sorted(folder.glob("*.py"))]
-    return [name for broken in found for name, clauses in broken.items() if clause_id in clauses]
+    return [name for name, clauses in mutants(folder).items() if clause_id in clauses]
+
+
+def mutants(folder: Path = MUTANTS) -> dict[str, tuple[str, ...]]:
+    """Every mutant with the clauses that must catch it."""
+    return {name: clauses for path in sorted(folder.glob("*.py")) for name, clauses in breaks(path).items()}
 
 
 def breaks(path: Path) -> dict[str, tuple[str, ...]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from dcp_conformance import HOME
 from dcp_conformance.harness.certificate import files
-from dcp_conformance.harness.certificate.prose import count
+from dcp_conformance.harness.certificate.prose import count, plain
 from dcp_conformance.harness.certificate.verify import catalogue_problems, same_suite, verify
 from dcp_conformance.harness.commands.arguments import add_certificate, parser, place_of
 from dcp_conformance.harness.commands.rerun import disagreements, sample
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     certificate = files.load(place)
     problems, note = _problems(certificate)
     for problem in problems:
-        print(f"refused: {problem}")
+        print(f"refused: {plain(problem)}")
     if problems:
         print(f"{place}: {count(len(problems), 'contradiction')}; this certificate is not to be relied on.")
         return 1

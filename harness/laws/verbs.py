@@ -7,7 +7,7 @@ HarnessFault: our own machinery failed. Anything else that a test raises is a ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from dcp_conformance.harness.cluster import Died, ExceptionRecord, Hung, Outcome, Raised, Returned
@@ -25,6 +25,10 @@ class Broken(AssertionError):
     ) -> None:
         super().__init__(observed)
         self.observed, self.kind, self.rank, self.evidence = observed, kind, rank, dict(evidence or {})
+        # A smaller body that shows this finding alone, for the further trials that decide blame (default: the case's).
+        self.witness: Callable[[Any], None] | None = None
+        # Further findings of the same clause and case, each with its witness: one of them may be the backend's.
+        self.others: tuple[Broken, ...] = ()
 
 
 class Untestable(Exception):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,15 @@ from dcp_conformance.harness.certificate.build import RunInfo, build
 from dcp_conformance.harness.certificate.details import detail_lines
 from dcp_conformance.harness.certificate.events import read_events
 from dcp_conformance.harness.certificate.facts import machine
-from dcp_conformance.harness.certificate.junit import junit_xml
+from dcp_conformance.harness.certificate.markdown import markdown
 from dcp_conformance.harness.certificate.redact import secret_values
+from dcp_conformance.harness.certificate.reports import CERTIFICATE, PAGE, REPORTS
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.run.run import Run
 from dcp_conformance.harness.scratch import discard_scratch, filesystem_type
 from dcp_conformance.harness.states import checklist
 from dcp_conformance.harness.verdicts.known_failures import KnownFailures
 
-CERTIFICATE = "certificate.json"
-JUNIT = "junit.xml"
-PAGE = "index.html"
 # Variables of the shell that are named like a password and hold a folder.
 _FOLDERS = ("PWD", "OLDPWD")
 
@@ -39,7 +38,7 @@ class Finish:
 
     def check_report_folder(self) -> None:
         """Refuse before the run what could not be written after it. Raises UsageError."""
-        for target in (self._target, self._target.with_name(JUNIT)):
+        for target in (self._target, *(self._target.with_name(name) for name in REPORTS)):
             files.check_target(target)
 
     def certificate(self, *, status: int, partial: Sequence[str]) -> dict[str, Any]:
@@ -54,7 +53,9 @@ class Finish:
                 self._known if options.known_failures is not None else None,
             )
             files.write(self._certificate, self._target)
-            files.write_text(junit_xml(self._certificate), self._target.with_name(JUNIT))
+            for name, made in REPORTS.items():
+                files.write_text(made(self._certificate), self._target.with_name(name))
+            _tell_github(self._certificate)
         return self._certificate
 
     def summary(
@@ -105,6 +106,16 @@ def secrets(options: Options) -> tuple[str, ...]:
     """Values that no text may show: those of options and environment variables that are named like secrets."""
     surroundings = {name: value for name, value in os.environ.items() if name not in _FOLDERS}
     return secret_values({**surroundings, **dict(options.backend_options)})
+
+
+def _tell_github(certificate: Mapping[str, Any]) -> None:
+    """Put the summary on the page of the run, where GitHub's runner says which file that is."""
+    place = os.environ.get("GITHUB_STEP_SUMMARY")
+    # What the runner does with the file is not worth losing a certificate for.
+    with contextlib.suppress(OSError):
+        if place:
+            with Path(place).open("a", encoding="utf-8") as file:
+                file.write(markdown(certificate))
 
 
 def _now() -> str:

@@ -6,10 +6,11 @@ this module, and only in runs that name our suites.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import shutil
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from dcp_conformance import HOME
 from dcp_conformance.harness.backend.locate import locate
 from dcp_conformance.harness.backend.server import Server
 from dcp_conformance.harness.certificate import terminal
+from dcp_conformance.harness.certificate.cleaning import Cleaner
 from dcp_conformance.harness.certificate.prose import encodable, plain
-from dcp_conformance.harness.certificate.redact import redact
+from dcp_conformance.harness.certificate.redact import given_values, redact
+from dcp_conformance.harness.certificate.reports import CERTIFICATE
 from dcp_conformance.harness.commands.explain import explanation
 from dcp_conformance.harness.contract import Clause, load_catalogue
 from dcp_conformance.harness.errors import UsageError
@@ -31,11 +34,15 @@ from dcp_conformance.harness.run.marks import MARKERS
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.run.run import Run
 from dcp_conformance.harness.run.stopping import StopSignals, end_workers
+from dcp_conformance.harness.run.store import Store
+from dcp_conformance.harness.run.watching import Watching, told
 from dcp_conformance.harness.scratch import choose_scratch, filesystem_type
 from dcp_conformance.harness.subject.subject import Subject
 from dcp_conformance.harness.verdicts import levels
+from dcp_conformance.harness.verdicts.judge import Body
 from dcp_conformance.harness.verdicts.known_failures import KnownFailures
 from dcp_conformance.harness.verdicts.known_failures import load as load_known_failures
+from dcp_conformance.harness.verdicts.ownership import Applicability
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 
 _LETTERS = {"S": "storage", "E": "engine", "P": "planners", "F": "torch's format", "U": "utilities"}
@@ -56,7 +63,11 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     _leave_findings_to_the_summary(config.option)
     try:
-        config.pluginmanager.register(Conformance(config), "dcp-conformance-run")
+        conformance = Conformance(config)
+        config.pluginmanager.register(conformance, "dcp-conformance-run")
+        if not conformance.is_worker and config.option.verbose == 0 and not config.option.collectonly:
+            earlier = conformance.options.report_dir / CERTIFICATE
+            config.pluginmanager.register(Watching(earlier), "dcp-conformance-progress")
     except UsageError as error:
         raise pytest.UsageError(_said(str(error))) from None
 
@@ -96,8 +107,9 @@ class Conformance:
         for clause in (*self.options.clauses, *([self.options.explain] if self.options.explain else [])):
             self.catalogue[clause]
         self.run: Run | None = None
-        self.server: Server | None = None
+        self.store: Store | None = None
         self.finish: Finish | None = None
+        self.left: list[str] = []
         self.stop_signals = StopSignals()
         self.is_worker = self.controls = False
         self.partial: tuple[str, ...] = ()
@@ -151,8 +163,8 @@ class Conformance:
         if self.controls:
             run.tell_workers(surveyed.as_json())
         elif surveyed.has_server:
-            self.server = Server(self.options.backend, self.options.backend_options, run.cwd)
-            run.restart(self.server.start())
+            self.store = Store(Server(self.options.backend, self.options.backend_options, run.cwd), run)
+            self.store.start()
         elif surveyed.description.patience != 1.0:
             run.restart({})
 
@@ -247,11 +259,15 @@ class Conformance:
         below = pyfuncitem.get_closest_marker("below_storage") is not None
         outcomes = self._too_large(pyfuncitem, case)
         if not outcomes:
-            outcomes = self.run.judge.judge(case, binding, body, below_storage=below)
+            judge = functools.partial(self._judge, case, binding, body, below_storage=below)
+            outcomes = judge() if self.store is None else self.store.judged(judge)
             for table in self.run.judge.tables:
-                self.run.log.table(table)
+                self.run.log.table(self._clean.table(table))
+        # What this process knows to be secret never leaves it: not for a report, nor for the process that writes one.
+        outcomes = [self._clean.outcome(outcome) for outcome in outcomes]
         for outcome in outcomes:
             self.run.log.outcome(outcome)
+        pyfuncitem.user_properties.append(told(self.cases[case], outcomes))
         self._conclude(outcomes)
         return True
 
@@ -274,7 +290,7 @@ class Conformance:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, Any, Any]:
         """The exit code is the certificate's: levels decide it, not counts of tests."""
         if self.run is not None:
-            self.run.log.finished(status=int(exitstatus))
+            self.run.log.finished(status=int(exitstatus), leftovers=self._clean.all(self.left))
         self.partial = partial_reasons(session, self.options)
         result = yield
         if self.finish is not None and not self.config.option.collectonly:
@@ -305,8 +321,8 @@ class Conformance:
         """End what this run started, also after Ctrl-C."""
         if self.run is not None:
             self.run.close()
-        if self.server is not None:
-            self.server.stop()
+        if self.store is not None:
+            self.store.stop()
         if self.finish is not None:
             for line in encodable(map(plain, self.finish.clean_up()), sys.stderr.encoding):
                 sys.stderr.write(f"{line}\n")
@@ -366,7 +382,22 @@ class Conformance:
 
     def _text(self, outcome: CaseOutcome) -> str:
         lines = terminal.failure_lines(self.catalogue[outcome.clause], outcome)
-        return redact("\n".join(lines), secrets=secrets(self.options))
+        return self._clean("\n".join(lines))
+
+    def _judge(
+        self, case: str, binding: Mapping[Clause, Applicability], body: Body, *, below_storage: bool
+    ) -> list[CaseOutcome]:
+        assert self.run is not None
+        judge = self.run.judge  # the one of now: a store that was started anew has ranks, and a judge, of its own
+        outcomes = judge.judge(case, binding, body, below_storage=below_storage)
+        self.left += judge.left
+        judge.left.clear()
+        return outcomes
+
+    @property
+    def _clean(self) -> Cleaner:
+        given = {} if self.store is None else self.store.environment
+        return Cleaner((*secrets(self.options), *given_values(given)))
 
 
 def _said(text: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dcp_conformance.harness.backend.description import Surveyed
 from dcp_conformance.harness.backend.locate import locate
+from dcp_conformance.harness.backend.torch_release import check_torch
 from dcp_conformance.harness.certificate.events import EventLog
 from dcp_conformance.harness.cluster import Cluster, ClusterConfig, Outcome, Raised, Returned
 from dcp_conformance.harness.contract import LEVELS, Catalogue, Clause
@@ -35,6 +36,7 @@ class Run:
         self, options: Options, catalogue: Catalogue, folder: Path, *, worker: str, cwd: str, controls: bool = False
     ) -> None:
         """`controls`: this process judges nothing, and lends its server's imports to the workers that do."""
+        check_torch()
         self.options, self.catalogue, self.folder, self.worker, self.cwd = options, catalogue, folder, worker, cwd
         self._controls = controls
         self.log = EventLog.for_worker(_made(folder / "events"), worker)
@@ -145,6 +147,7 @@ def bench(options: Options, surveyed: Surveyed, folder: Path, cwd: str, *, worke
         worker=worker,
         command=options.command,
         patience=surveyed.description.patience,
+        keep=options.keep_scratch,
     )
 
 

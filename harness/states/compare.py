@@ -73,7 +73,12 @@ def _local(tensor: torch.Tensor) -> torch.Tensor:
 
 def _bytes(tensor: torch.Tensor) -> torch.Tensor:
     """The bits of `tensor` as a uint8 tensor of shape (elements, bytes per element)."""
-    dense = tensor.contiguous().reshape(-1)
+    # Up to one element counts as contiguous whatever its stride, and then cannot be viewed as bytes.
+    dense = (
+        tensor.contiguous().reshape(-1)
+        if tensor.numel() > 1
+        else tensor.clone(memory_format=torch.contiguous_format).reshape(-1)
+    )
     raw = dense.to(torch.uint8) if dense.dtype == torch.bool else dense.view(torch.uint8)
     return raw.reshape(tensor.numel(), -1) if tensor.numel() else raw.reshape(0, 1)
 

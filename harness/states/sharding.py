@@ -14,6 +14,7 @@ from torch.distributed._shard.sharded_tensor import ShardedTensor
 from torch.distributed._shard.sharding_spec import EnumerableShardingSpec, ShardMetadata
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 from torch.distributed.tensor.placement_types import Placement, _StridedShard
 
 from dcp_conformance.harness.laws.observations import Difference
@@ -49,8 +50,15 @@ class Placer:
     def distributed(self, whole: torch.Tensor, ranks: Mesh, placements: Sequence[str]) -> DTensor:
         """`whole` as a DTensor; nothing is sent, each rank cuts out its part."""
         mesh = self.mesh(ranks)
-        local = whole.to(self._device).clone()
-        return distribute_tensor(local, mesh, _placements(placements, mesh), src_data_rank=None)
+        placed = _placements(placements, mesh)
+        if issubclass(_StridedShard, Shard) and any(name.startswith("SS") for name in placements):
+            # Up to torch 2.12 distribute_tensor cuts these as if they were not strided.
+            sizes, offsets = compute_local_shape_and_global_offset(whole.shape, mesh, placed)
+            local = _cut(whole.to(self._device), offsets, sizes).clone()
+            return DTensor.from_local(
+                local, mesh, placed, run_check=False, shape=whole.shape, stride=whole.stride()
+            )  # fmt: skip
+        return distribute_tensor(whole.to(self._device).clone(), mesh, placed, src_data_rank=None)
 
 
 def _placements(names: Sequence[str], mesh: DeviceMesh) -> list[Placement]:

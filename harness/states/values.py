@@ -74,5 +74,5 @@ def other_bits(tensor: torch.Tensor) -> torch.Tensor:
     target = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
     if tensor.dtype == torch.bool:
         return target.copy_(~tensor)
-    raw = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
+    raw = resolved(tensor.detach()).reshape(-1).view(torch.uint8)
     return (raw ^ 0xFF).view(tensor.dtype).reshape(tensor.shape)

@@ -207,6 +207,18 @@ def opted_out(spec: SubjectSpec, capability: str) -> str | None:
     return Session(spec).storage.unsupported.get(capability)
 
 
+def discard(spec: SubjectSpec, checkpoint_ids: tuple[str, ...]) -> list[str]:
+    """Have the backend's record take checkpoints away; return a sentence for each that stays where it is."""
+    storage, left = Session(spec).storage, []
+    for checkpoint_id in checkpoint_ids:
+        try:
+            if storage.discard(checkpoint_id) is False:
+                left.append(f"{checkpoint_id} was left behind: the record has no discard that takes it away")
+        except Exception as error:  # foreign code, and the other checkpoints are still to go
+            left.append(f"{checkpoint_id} was left behind: discard raised {type(error).__name__}: {error}")
+    return left
+
+
 def perform(spec: SubjectSpec, function: str, args: tuple[Any, ...]) -> Any:
     """Run a scenario, named `module:function`, on this rank; what the cluster calls for every case."""
     module, _, name = function.partition(":")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dcp_conformance.harness.cluster import Returned
 from dcp_conformance.harness.contract import FUNCTIONS, Clause
 from dcp_conformance.harness.laws.observations import Table
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable
@@ -49,6 +50,7 @@ class Bench:
     worker: str
     command: tuple[str, ...]
     patience: float = 1.0
+    keep: bool = False  # what was stored is to stay
 
 
 @dataclass
@@ -74,9 +76,12 @@ class Judge:
     ranks: RunOnRanks
     # What the case at hand reported for the certificate; not what its further trials of other pairs did.
     tables: tuple[Table, ...] = ()
+    # Checkpoints outside of the scratch folder that nobody could discard, in sentences.
+    left: list[str] = field(default_factory=list)
+    _ids: list[str] = field(default_factory=list)
     _places: itertools.count[int] = field(default_factory=itertools.count)
     # The further trials of the case at hand: made once, however many of its clauses are to be blamed for.
-    _further: dict[tuple[Part | None, Part | None], Trial] = field(default_factory=dict)
+    _further: dict[tuple[Part | None, Part | None, Body], Trial] = field(default_factory=dict)
     _levels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -100,18 +105,36 @@ class Judge:
             self._began, self._hung = time.monotonic(), False
             self._further.clear()
             # The body also judges what does not apply; those findings are left alone.
-            trial = self._trial(tuple(clause.id for clause in clauses), body, self._spec())
+            trial = self._trial(tuple(clause.id for clause in clauses), body, self.spec())
             self.tables = trial.tables
             outcomes += [self._verdict(case, clause, clauses, trial, body, below_storage) for clause in asked]
+            self._discard()
             self._charge(trial, outcomes, time.monotonic() - self._began)
         return [speakable_outcome(item) for item in outcomes]
 
-    def _spec(self, *, storage: Part | None = None, engine: Part | None = None) -> SubjectSpec:
+    def spec(self, *, storage: Part | None = None, engine: Part | None = None) -> SubjectSpec:
+        """What a rank needs for a trial, in a place of its own; storage, engine: in the place of the bench's."""
         bench = self.bench
         return SubjectSpec(
             under_test=bench.backend.reference, storage=storage or bench.backend, engine=engine or bench.engine,
             scratch=bench.scratch, place=f"{bench.worker}-{next(self._places):05d}", folder=bench.folder,
         )  # fmt: skip
+
+    def _discard(self) -> None:
+        """Have the backend take away what the case at hand stored elsewhere; the scratch folder goes as a whole."""
+        outside = [name for name in dict.fromkeys(self._ids) if not name.startswith(self.bench.scratch)]
+        self._ids.clear()
+        if not outside:
+            return
+        if self.bench.keep:
+            self.left += [f"{name} was kept, as --keep-scratch asks" for name in outside]
+            return
+        function = "dcp_conformance.harness.subject.session:discard"
+        [outcome] = self.ranks.run(1, function, self.spec(), tuple(outside))
+        if isinstance(outcome, Returned):
+            self.left += outcome.value
+        else:
+            self.left += [f"{name} was left behind: its discard ended with {outcome}" for name in outside]
 
     def _charge(self, trial: Trial, outcomes: list[CaseOutcome], seconds: float) -> None:
         self._budget.charge_hang(self._levels, trial.hung, _lost_to_hangs(trial, outcomes, seconds))
@@ -136,6 +159,7 @@ class Judge:
             fault = error
         self._hung = self._hung or bool(subject.hung)
         calls = [event.data for event in subject.events if event.kind == "call"]
+        self._ids += [str(event.data["id"]) for event in subject.events if event.kind == "id"]
         return Trial(
             findings=subject.findings, used=_used(calls), moved=_moved(calls),
             torchs=frozenset(str(call["name"]) for call in calls if call["owner"] == "delegated"),
@@ -178,6 +202,24 @@ class Judge:
         return bool(bound & trial.used)
 
     def _failed(
+        self,
+        base: CaseOutcome,
+        clause: Clause,
+        asked: Mapping[Clause, Applicability],
+        trial: Trial,
+        found: Broken,
+        body: Body,
+        below_storage: bool,
+    ) -> CaseOutcome:
+        """The first of a case's findings of the clause that is the backend's; none: the first of them."""
+        outcomes = (
+            self._failed_with(base, clause, asked, trial, item, item.witness or body, below_storage)
+            for item in (found, *found.others)
+        )
+        first = next(outcomes)
+        return first if first.blame == "backend" else next((o for o in outcomes if o.blame == "backend"), first)
+
+    def _failed_with(
         self,
         base: CaseOutcome,
         clause: Clause,
@@ -246,9 +288,10 @@ class Judge:
         self, ids: tuple[str, ...], body: Body, *, storage: Part | None = None, engine: Part | None = None
     ) -> Trial:
         """The same case with another storage or engine; made once for all clauses of the case."""
-        if (storage, engine) not in self._further:
-            self._further[storage, engine] = self._trial(ids, body, self._spec(storage=storage, engine=engine))
-        return self._further[storage, engine]
+        key = (storage, engine, body)
+        if key not in self._further:
+            self._further[key] = self._trial(ids, body, self.spec(storage=storage, engine=engine))
+        return self._further[key]
 
     def _under_second(self, failed: CaseOutcome, ids: tuple[str, ...], body: Body) -> bool | None:
         """Whether the backend's storage breaks the clause under the second engine too; None if that is not known."""

@@ -3,7 +3,7 @@
 The one name that an installation adds. In a clone the packages below it are links to the folders at the top of the
 repository: `dcp_conformance.harness` is harness/. Nothing is imported here, since ranks and small programs come by.
 
-PYTEST_DONT_REWRITE: the command has imported this module before pytest could rewrite its asserts, of which it has none.
+PYTEST_DONT_REWRITE: the command imports this package before pytest could rewrite its asserts, of which it has none.
 """
 
 from __future__ import annotations

@@ -210,6 +210,22 @@ def test_an_engine_with_a_store_of_its_own_needs_no_pair(author: Author) -> None
     assert set(backend.unsupported) == {"async_save", "async_process"}
 
 
+def test_a_pair_of_handles_beside_an_engine_is_no_storage(author: Author) -> None:
+    name = author.writes(
+        "from dcp_conformance.harness.backend.record import Backend",
+        "class Handle:",
+        "    def __init__(self, path): self.path = path",
+        "def save(state_dict, *, checkpoint_id): ...",
+        "def load(state_dict, *, checkpoint_id): ...",
+        "backend = Backend(name='handles', writer=Handle, reader=Handle, save=save, load=load)",
+    )
+
+    backend = author.resolves(name)
+
+    assert backend.owned_letters == {"E"}
+    assert "no write_data" in backend.notes[-1]
+
+
 def test_planners_and_converters_under_torchs_names_are_the_modules(author: Author) -> None:
     name = author.writes(
         pair("My"),

@@ -21,7 +21,7 @@ def case(document, name):
 
 def test_every_clause_and_case_is_one_testcase():
     document = parsed(eventful())
-    names = [item.get("name") for item in document.iter("testcase") if item.get("classname") == "core"]
+    names = [item.get("name") for item in document.iter("testcase") if item.get("classname") == "dcp-conformance.core"]
     assert names == [
         "API-10 [api-10 case]",
         "FIN-01 [fin-01 [fresh]]",

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dcp_conformance.harness.certificate.redact import MARK, is_secret_option, redact, redact_mapping, secret_values
+from dcp_conformance.harness.certificate.redact import (
+    MARK,
+    given_values,
+    is_secret_option,
+    redact,
+    redact_mapping,
+    secret_values,
+)
 
 # Secrets as people have them; the tricky letters are those that quote, escape or end things.
 SECRETS = st.text(string.ascii_letters + string.digits + "/+=_-.", min_size=8, max_size=40).map(
@@ -170,3 +177,21 @@ def test_short_literals_do_not_blank_ordinary_words():
 def test_a_long_text_is_no_trouble():
     for text in ("a" * 100_000, "=" * 100_000, " " * 100_000, "x: " * 30_000, "\\" * 100_000, "-----BEGIN " * 5_000):
         assert isinstance(redact(text), str)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "botocore.exceptions.NoCredentialsError: Unable to locate credentials",
+        "google.auth.exceptions.DefaultCredentialsError: Your default credentials were not found.",
+    ],
+)
+def test_an_error_about_credentials_keeps_its_sense(text):
+    assert redact(text) == text
+
+
+def test_what_start_gave_is_secret_whatever_it_is_called():
+    given = {"STORE_WORD": "sesame", "STORE_PORT": "9000", "STORE_TLS": "false", "STORE_PASSWORD": "test"}
+    assert given_values(given) == ("sesame", "test")
+    told = redact("no answer to sesame at port 9000, false; the test of sesames", secrets=given_values(given))
+    assert told == f"no answer to {MARK} at port 9000, false; the {MARK} of sesames"

@@ -49,10 +49,11 @@ def judged(
     below_storage: bool = False,
     functions: tuple[str, ...] = ("save", "load", "async_save"),
     engines: bool = False,
+    played: Callable[[Subject], None] | None = None,
 ) -> CaseOutcome:
     """The outcome of one case of one clause on these ranks, for a backend that owns `letters`.
 
-    engines: the clause is in the engine's column.
+    engines: the clause is in the engine's column; played: the body of the case in place of `body`.
     """
     own = Part(reference="mine")
     bench = Bench(
@@ -61,7 +62,9 @@ def judged(
         command=("dcp-conformance", "mine"), functions=frozenset(functions),
     )  # fmt: skip
     binding = Applicability("engine", "for a reason") if engines else OWNED
-    [outcome] = Judge(bench, ranks).judge("a case", {clause(applies): binding}, body, below_storage=below_storage)
+    [outcome] = Judge(bench, ranks).judge(
+        "a case", {clause(applies): binding}, played or body, below_storage=below_storage
+    )
     return outcome
 
 

@@ -217,7 +217,8 @@ def _history(tensor: torch.Tensor) -> tuple[Any, ...]:
     return (
         tensor.requires_grad,
         tensor.is_leaf,
-        id(tensor.grad_fn),
+        # The object and not its id: torch before 2.13 makes a new one for each look that outlives the last.
+        tensor.grad_fn,
         tensor.is_inference(),
         tensor.grad is None,
         type(tensor).__name__,
