@@ -6,7 +6,7 @@ The files are torch's: each reads what the other wrote. Start reading at ``save.
 
 from __future__ import annotations
 
-from dcp_conformance.reference_impl.engine.async_save import AsyncCheckpointerType, AsyncSaveResponse, async_save
+from dcp_conformance.reference_impl.engine.async_save import async_save
 from dcp_conformance.reference_impl.engine.load import load, load_state_dict
 from dcp_conformance.reference_impl.engine.load_keys import load_keys
 from dcp_conformance.reference_impl.engine.save import save, save_state_dict
@@ -16,8 +16,11 @@ from dcp_conformance.reference_impl.errors import (
     CorruptCheckpointError,
     DifferentCheckpointsError,
     UnknownVersionError,
+    UnreadableObjectError,
 )
 from dcp_conformance.reference_impl.interchange import (
+    AsyncCheckpointerType,
+    AsyncSaveResponse,
     BytesStorageMetadata,
     CheckpointException,
     ChunkStorageMetadata,
@@ -44,6 +47,7 @@ from dcp_conformance.reference_impl.planners.plan_load import DefaultLoadPlanner
 from dcp_conformance.reference_impl.planners.plan_save import DefaultSavePlanner
 from dcp_conformance.reference_impl.storage.filesystem_reader import FileSystemReader
 from dcp_conformance.reference_impl.storage.filesystem_writer import FileSystemWriter
+from dcp_conformance.reference_impl.values.dtypes import LossyConversionWarning
 
 __version__ = "1.0"
 
@@ -65,6 +69,7 @@ __all__ = [
     "LoadItemType",
     "LoadPlan",
     "LoadPlanner",
+    "LossyConversionWarning",
     "Metadata",
     "MetadataIndex",
     "ReadItem",
@@ -79,6 +84,7 @@ __all__ = [
     "TensorStorageMetadata",
     "TensorWriteData",
     "UnknownVersionError",
+    "UnreadableObjectError",
     "WriteItem",
     "WriteItemType",
     "WriteResult",

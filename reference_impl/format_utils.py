@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -53,3 +55,23 @@ class DynamicMetaLoadPlanner(DefaultLoadPlanner):
             chunks = [whole_chunk(value.size())]
             entries[name] = TensorStorageMetadata(TensorProperties(dtype=value.dtype), value.size(), chunks)
         self.metadata = Metadata(entries)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Convert as ``python -m ...format_utils MODE SRC DST``. Leaves with an error where there is nothing at SRC."""
+    parser = argparse.ArgumentParser(prog="format_utils", description="Convert checkpoints and torch.save files.")
+    parser.add_argument("mode", choices=("torch_to_dcp", "dcp_to_torch"))
+    parser.add_argument("src", help="what is converted")
+    parser.add_argument("dst", help="where the result goes")
+    given = parser.parse_args(arguments)
+    there, convert = {
+        "torch_to_dcp": (os.path.isfile, torch_save_to_dcp),
+        "dcp_to_torch": (os.path.isdir, dcp_to_torch_save),
+    }[given.mode]
+    if not there(given.src):
+        parser.error(f"there is nothing to convert at {given.src!r}")
+    convert(given.src, given.dst)
+
+
+if __name__ == "__main__":
+    main()

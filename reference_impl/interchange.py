@@ -31,6 +31,7 @@ from torch.distributed.checkpoint.planner import (
     WriteItem,
     WriteItemType,
 )
+from torch.distributed.checkpoint.state_dict_saver import AsyncCheckpointerType, AsyncSaveResponse
 from torch.distributed.checkpoint.stateful import Stateful
 from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, WriteResult
 
@@ -41,6 +42,8 @@ FORMAT_VERSION = "1.0.0"
 
 __all__ = [
     "FORMAT_VERSION",
+    "AsyncCheckpointerType",
+    "AsyncSaveResponse",
     "BytesIOWriteData",
     "BytesStorageMetadata",
     "CheckpointException",

@@ -7,7 +7,6 @@ never mix. The thread is not a daemon: a process that ends normally finishes its
 from __future__ import annotations
 
 import contextlib
-import enum
 import os
 import threading
 from collections.abc import Callable
@@ -22,28 +21,18 @@ from dcp_conformance.reference_impl.engine.detection import choose_writer
 from dcp_conformance.reference_impl.engine.observe import logged, logger
 from dcp_conformance.reference_impl.engine.save import SaveRun, turn_key
 from dcp_conformance.reference_impl.engine.staging import AsyncStager, DefaultStager, StagingOptions
-from dcp_conformance.reference_impl.interchange import Metadata, SavePlanner, StateDict, StorageWriter
+from dcp_conformance.reference_impl.interchange import (
+    AsyncCheckpointerType,
+    AsyncSaveResponse,
+    Metadata,
+    SavePlanner,
+    StateDict,
+    StorageWriter,
+)
 from dcp_conformance.reference_impl.ranks.crew import Crew
 from dcp_conformance.reference_impl.ranks.envelopes import release_frames, seal
 from dcp_conformance.reference_impl.ranks.turns import Turn
 from dcp_conformance.reference_impl.values.stateful_tree import require_mapping, unwrapped
-
-
-class AsyncCheckpointerType(enum.Enum):
-    """Where the data is written from: a thread of this process, or a process of its own."""
-
-    THREAD = "thread"
-    PROCESS = "process"
-
-
-@dataclass
-class AsyncSaveResponse:
-    """What ``async_save`` returns for a stager that works in the background."""
-
-    #: Done when later changes no longer reach the checkpoint; fails if staging failed.
-    staging_completion: Future[None]
-    #: Done when the checkpoint is committed, with its metadata.
-    upload_completion: Future[Metadata]
 
 
 def async_save(
@@ -91,7 +80,8 @@ def async_save(
         raise
     upload.start(staged)
     if isinstance(staged, Future):
-        return AsyncSaveResponse(_completion_of(staged), upload.future)
+        # torch declares a future of None, and this one gives the metadata as that of the other branch does.
+        return AsyncSaveResponse(_completion_of(staged), upload.future)  # type: ignore[arg-type]
     if async_stager.should_synchronize_after_execute:
         async_stager.synchronize_staging()
     return upload.future

@@ -19,6 +19,7 @@ from torch.distributed._shard.sharded_tensor import Shard, ShardedTensor
 from torch.distributed.tensor import DTensor
 
 from dcp_conformance.reference_impl.interchange import StateDict
+from dcp_conformance.reference_impl.values.described import take_description
 
 
 @runtime_checkable
@@ -138,6 +139,8 @@ class Snapshot:
                 copies.update(self._share_copy(group, first, end))
             else:
                 copies.update((key, self._single_copy(tensor)) for key, tensor in group)
+        for key, tensor in found.items():
+            take_description(tensor, copies[key])
         return copies
 
     def _single_copy(self, tensor: torch.Tensor) -> torch.Tensor:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-import torch
 
 from dcp_conformance.reference_impl.errors import CorruptCheckpointError
 from dcp_conformance.reference_impl.files import checksum
@@ -137,11 +134,3 @@ def slices(data: bytes | bytearray) -> Read:
     """Reads within bytes in memory."""
     view = memoryview(data)
     return lambda start, count: view[start : start + count]
-
-
-def memory_of(tensor: torch.Tensor) -> memoryview:
-    """The bytes of a contiguous CPU tensor, writable."""
-    size = tensor.numel() * tensor.element_size()
-    if size == 0:
-        return memoryview(bytearray())
-    return memoryview((ctypes.c_char * size).from_address(tensor.data_ptr())).cast("B")

@@ -19,10 +19,11 @@ import torch
 from dcp_conformance.reference_impl.errors import CorruptCheckpointError
 from dcp_conformance.reference_impl.files import checksum
 from dcp_conformance.reference_impl.files.archive import TensorLayout, find_tensor
-from dcp_conformance.reference_impl.files.entry_bytes import WINDOW, EntryBytes, memory_of, short, slices
+from dcp_conformance.reference_impl.files.entry_bytes import WINDOW, EntryBytes, short, slices
 from dcp_conformance.reference_impl.interchange import LoadItemType, LoadPlanner, ReadItem
 from dcp_conformance.reference_impl.values.boxes import narrow
-from dcp_conformance.reference_impl.values.dtypes import holds_every_value
+from dcp_conformance.reference_impl.values.dtypes import require_dtype
+from dcp_conformance.reference_impl.values.memory import memory_of
 
 #: Entries up to this size are read whole, with one read; finding the elements first takes several.
 _SMALL = 1 << 18
@@ -166,12 +167,10 @@ class EntryReader:
             raise ValueError(
                 f"{self.entry.what}: the target has size {tuple(target.size())}, needed is {tuple(request.lengths)}"
             )
-        lossy = getattr(planner, "allow_lossy_conversion", False)
-        if not lossy and not holds_every_value(target.dtype, dtype):
-            raise TypeError(
-                f"{self.entry.index.fqn!r} is stored as {dtype}, and {target.dtype} cannot hold all its values; set "
-                "allow_lossy_conversion on the load planner to load it all the same"
-            )
+        # The planner of this package has looked at this already, and has warned once for all values.
+        strict = getattr(planner, "strict_dtypes", None)
+        if strict is not False:
+            require_dtype(self.entry.index.fqn, dtype, target.dtype, strict=bool(strict))
 
 
 def _copied(payload: memoryview) -> torch.Tensor:

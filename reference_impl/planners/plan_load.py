@@ -24,7 +24,8 @@ from dcp_conformance.reference_impl.interchange import (
 )
 from dcp_conformance.reference_impl.planners.legacy import legacy_sources, take_out
 from dcp_conformance.reference_impl.values.boxes import narrow
-from dcp_conformance.reference_impl.values.dtypes import holds_every_value, unstorable
+from dcp_conformance.reference_impl.values.described import global_size
+from dcp_conformance.reference_impl.values.dtypes import require_dtype
 from dcp_conformance.reference_impl.values.flatten import Flat, Path, flatten, set_path, stored_structure
 from dcp_conformance.reference_impl.values.objects import load_object
 from dcp_conformance.reference_impl.values.read_items import object_read_item, tensor_read_items
@@ -42,7 +43,8 @@ class DefaultLoadPlanner(LoadPlanner):
         flatten_state_dict: the checkpoint was saved with this on (the default of both).
         flatten_sharded_tensors: accepted for compatibility; nested ShardedTensors are always understood.
         allow_partial_load: skip keys of the template that the checkpoint lacks instead of failing.
-        allow_lossy_conversion: load into a dtype that cannot hold every stored value (narrowing, complex to real).
+        strict_dtypes: refuse to load into a dtype that cannot hold every stored value (narrowing, complex to real);
+            False converts with a warning.
         trusted: False refuses objects that need more than plain types; see ``reference_impl.values.objects``.
     """
 
@@ -52,13 +54,13 @@ class DefaultLoadPlanner(LoadPlanner):
         flatten_sharded_tensors: bool = True,
         allow_partial_load: bool = False,
         *,
-        allow_lossy_conversion: bool = False,
+        strict_dtypes: bool = False,
         trusted: bool = True,
     ) -> None:
         self.flatten_state_dict = flatten_state_dict
         self.flatten_sharded_tensors = flatten_sharded_tensors
         self.allow_partial_load = allow_partial_load
-        self.allow_lossy_conversion = allow_lossy_conversion
+        self.strict_dtypes = strict_dtypes
         self.trusted = trusted
         self.original_state_dict: StateDict = {}
         self.mappings: dict[str, Path] = {}
@@ -89,7 +91,7 @@ class DefaultLoadPlanner(LoadPlanner):
             self._plannable(),
             self.metadata,
             strict=not self.allow_partial_load,
-            allow_lossy_conversion=self.allow_lossy_conversion,
+            strict_dtypes=self.strict_dtypes,
         )
         plan.items.extend(object_read_item(name) for name in self._legacy)
         return plan
@@ -100,10 +102,11 @@ class DefaultLoadPlanner(LoadPlanner):
 
     def finish_plan(self, central_plan: LoadPlan) -> LoadPlan:
         """Accept the plan; from here on the caller's values may change: meta tensors get memory."""
+        stored = self.metadata.state_dict_metadata if self.metadata is not None else {}
         wanted = {item.dest_index.fqn for item in central_plan.items}
-        for name in wanted:
-            value: Any = self.state_dict.get(name)
-            if on_meta(value):
+        for name, value in list(self.state_dict.items()):
+            # A rank without elements of a tensor reads nothing of it, and gets it back like the others all the same.
+            if on_meta(value) and (name in wanted or name in stored):
                 self._put(name, materialised(name, value))
         for path in self._empties().values():
             set_path(self.original_state_dict, path, {})
@@ -199,7 +202,7 @@ class DefaultLoadPlanner(LoadPlanner):
 
 
 def local_load_plan(
-    state_dict: StateDict, metadata: Metadata, *, strict: bool = True, allow_lossy_conversion: bool = False
+    state_dict: StateDict, metadata: Metadata, *, strict: bool = True, strict_dtypes: bool = False
 ) -> LoadPlan:
     """Items that fill every value of a flat ``state_dict``; keys that only the checkpoint has are left alone."""
     stored = metadata.state_dict_metadata
@@ -212,11 +215,11 @@ def local_load_plan(
     items: list[ReadItem] = []
     for name, value in state_dict.items():
         if name in stored:
-            items.extend(_read_items(name, stored[name], value, allow_lossy_conversion))
+            items.extend(_read_items(name, stored[name], value, strict_dtypes))
     return LoadPlan(items)
 
 
-def _read_items(name: str, entry: Any, value: Any, allow_lossy_conversion: bool) -> list[ReadItem]:
+def _read_items(name: str, entry: Any, value: Any, strict_dtypes: bool) -> list[ReadItem]:
     if isinstance(entry, BytesStorageMetadata):
         if is_tensor(value):
             raise ValueError(f"{name!r} is an object in the checkpoint and a tensor in the template")
@@ -225,22 +228,12 @@ def _read_items(name: str, entry: Any, value: Any, allow_lossy_conversion: bool)
         raise ValueError(f"the checkpoint's metadata is not valid: {name!r} is a {type(entry).__name__}")
     if not is_tensor(value):
         raise ValueError(f"{name!r} is a tensor in the checkpoint and a {type(value).__name__} in the template")
-    size = value.size() if hasattr(value, "size") else entry.size
+    size = global_size(value) if hasattr(value, "size") else entry.size
     if tuple(size) != tuple(entry.size):
-        raise ValueError(f"size mismatch for {name!r}: {tuple(entry.size)} is stored, the template has {tuple(size)}")
-    _require_dtype(name, entry.properties.dtype, value, allow_lossy_conversion)
+        raise ValueError(f"Size mismatch for {name!r}: {tuple(entry.size)} is stored, the template has {tuple(size)}")
+    if isinstance(getattr(value, "dtype", None), torch.dtype):
+        require_dtype(name, entry.properties.dtype, value.dtype, strict=strict_dtypes)
     return tensor_read_items(name, entry, chunk_list(value))
-
-
-def _require_dtype(name: str, stored: torch.dtype, value: Any, allow_lossy_conversion: bool) -> None:
-    target = getattr(value, "dtype", None)
-    if isinstance(target, torch.dtype) and unstorable(target, torch.strided):
-        raise TypeError(f"{name!r} has the dtype {target} in the template, which cannot be loaded into")
-    if isinstance(target, torch.dtype) and not allow_lossy_conversion and not holds_every_value(target, stored):
-        raise TypeError(
-            f"{name!r} is stored as {stored}, and {target} cannot hold all its values; "
-            "use DefaultLoadPlanner(allow_lossy_conversion=True) to load it all the same"
-        )
 
 
 def on_meta(value: Any) -> bool:
@@ -256,10 +249,9 @@ def materialised(name: str, value: torch.Tensor) -> torch.Tensor:
     """A tensor with memory in place of one on the meta device. Raises RuntimeError for a ShardedTensor."""
     if isinstance(value, ShardedTensor):
         raise RuntimeError(f"{name!r} is a ShardedTensor on the meta device, which cannot be loaded into")
-    device = _group_device()
     if not isinstance(value, DTensor):
-        return torch.empty_like(value, device=device)
-    local = torch.empty_like(value.to_local(), device=device)
+        return torch.empty_like(value, device=_group_device())
+    local = torch.empty_like(value.to_local(), device=_device_of(value.device_mesh.device_type))
     return DTensor.from_local(
         local, value.device_mesh, value.placements, run_check=False, shape=value.size(), stride=value.stride()
     )
@@ -270,8 +262,13 @@ def _group_device() -> torch.device:
     if dist.is_available() and dist.is_initialized() and torch.accelerator.is_available():
         device = torch.accelerator.current_accelerator()
         if device is not None and "nccl" in dist.get_backend():
-            return torch.device(device.type, torch.accelerator.current_device_index())
+            return _device_of(device.type)
     return torch.device("cpu")
+
+
+def _device_of(kind: str) -> torch.device:
+    """The device of this kind that is in use."""
+    return torch.device(kind) if kind == "cpu" else torch.device(kind, torch.accelerator.current_device_index())
 
 
 def _kind(value: Any) -> str:

@@ -20,6 +20,7 @@ from dcp_conformance.reference_impl.interchange import (
     WriteItem,
     WriteItemType,
 )
+from dcp_conformance.reference_impl.planners import replicas
 from dcp_conformance.reference_impl.values.dedup import assign_owners
 from dcp_conformance.reference_impl.values.dtypes import refuse_unstorable
 from dcp_conformance.reference_impl.values.flatten import Flat, Path, flatten, merge_planner_data, refuse_read_only
@@ -73,13 +74,15 @@ class DefaultSavePlanner(SavePlanner):
         plan = local_save_plan(self.state_dict)
         if self._flat is not None:
             plan = replace(plan, planner_data=self._flat.planner_data())
+        plan = replicas.signed(plan, self.state_dict)
         self.plan = plan
         return plan
 
     def create_global_plan(self, all_plans: list[SavePlan]) -> tuple[list[SavePlan], Metadata]:
         """One owner for each value, and the metadata. Raises ValueError where the plans do not fit together."""
+        differ, all_plans = replicas.compared(all_plans)
         raise_if(agreement_errors(all_plans))
-        owned = assign_owners(all_plans, to_lowest_rank=self.dedup_save_to_lowest_rank)
+        owned = assign_owners(all_plans, to_lowest_rank=self.dedup_save_to_lowest_rank, replicas_differ=differ)
         plans, metadata = global_save_plan(owned)
         if self.flatten_state_dict:
             metadata = replace(metadata, planner_data=merge_planner_data([plan.planner_data for plan in all_plans]))

@@ -14,6 +14,7 @@ import uuid
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from torch.futures import Future
@@ -49,9 +50,10 @@ class FileSystemWriter(StorageWriter):
         cache_staged_state_dict: accepted for compatibility; without effect.
         overwrite: False refuses to save over a committed checkpoint.
         _extensions: transforms for the stored bytes, see ``reference_impl.files.extensions``.
+        serialization_format: how tensors are stored; only torch.save, as torch reads nothing else back.
 
     Raises:
-        ValueError: for a thread count below 1.
+        ValueError: for a thread count below 1, or another format.
     """
 
     def __init__(
@@ -64,7 +66,10 @@ class FileSystemWriter(StorageWriter):
         cache_staged_state_dict: bool = False,
         overwrite: bool = True,
         _extensions: Sequence[StreamTransform] | None = None,
+        serialization_format: Any = "torch_save",
     ) -> None:
+        if getattr(serialization_format, "value", serialization_format) != "torch_save":
+            raise ValueError(f"serialization_format is {serialization_format}; torch.save is the one that can be read")
         if thread_count < 1:
             raise ValueError(f"thread_count is {thread_count}, it must be at least 1")
         self.single_file_per_rank = single_file_per_rank
@@ -177,6 +182,11 @@ class FileSystemWriter(StorageWriter):
     def checkpoint_id(self) -> str:
         """The folder."""
         return self.files.folder
+
+    @property
+    def path(self) -> Path:
+        """The folder, as torch's writer calls it."""
+        return Path(self.files.folder)
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:

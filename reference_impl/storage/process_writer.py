@@ -23,7 +23,6 @@ from typing import IO, Any
 import torch
 from torch.futures import Future
 
-from dcp_conformance.reference_impl.files.entry_bytes import memory_of
 from dcp_conformance.reference_impl.files.entry_writer import compact
 from dcp_conformance.reference_impl.interchange import (
     Metadata,
@@ -39,6 +38,7 @@ from dcp_conformance.reference_impl.interchange import (
 )
 from dcp_conformance.reference_impl.ranks.calls import takes
 from dcp_conformance.reference_impl.ranks.envelopes import Envelope, seal
+from dcp_conformance.reference_impl.values.memory import memory_of
 
 #: Alignment of each value in the shared file: enough for every dtype.
 _ALIGN = 64

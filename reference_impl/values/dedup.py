@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from dcp_conformance.reference_impl.interchange import MetadataIndex, SavePlan, WriteItem
@@ -18,15 +19,18 @@ def written_bytes(item: WriteItem) -> int:
     return volume(item.tensor_data.chunk.sizes) * item.tensor_data.properties.dtype.itemsize
 
 
-def assign_owners(plans: list[SavePlan], *, to_lowest_rank: bool = False) -> list[SavePlan]:
+def assign_owners(
+    plans: list[SavePlan], *, to_lowest_rank: bool = False, replicas_differ: bool = False
+) -> list[SavePlan]:
     """The plans with every (name, offset) left to exactly one of the ranks that hold it.
 
     Tensors go, largest first, to the holder with the fewest bytes so far, ties to the lowest rank. Objects and single
     numbers cost nothing to write and go to the lowest rank: where they differ by rank although they should not (seeds,
-    counters), the coordinator's is kept. The result depends on the plans alone.
+    counters), the coordinator's is kept. Where whole tensors differ too (``replicas_differ``), all whole values go to
+    the lowest rank: a state that some rank had, and no mixture. The result depends on the plans alone.
     """
     holders = _holders(plans)
-    owner = _owners(holders, len(plans), to_lowest_rank)
+    owner = _owners(holders, len(plans), lambda item: to_lowest_rank or (replicas_differ and is_whole(item)))
     return [
         replace(plan, items=[i for i in plan.items if owner[i.index] == rank and holders[i.index][rank] is i])
         for rank, plan in enumerate(plans)
@@ -52,13 +56,18 @@ def _is_single(item: WriteItem) -> bool:
     return item.tensor_data is None or volume(item.tensor_data.chunk.sizes) <= 1
 
 
-def _owners(holders: Holders, ranks: int, to_lowest_rank: bool) -> dict[MetadataIndex, int]:
+def is_whole(item: WriteItem) -> bool:
+    """Whether an item stores all of a value: an object, or a tensor that is not split."""
+    return item.tensor_data is None or item.tensor_data.chunk.sizes == item.tensor_data.size
+
+
+def _owners(holders: Holders, ranks: int, to_lowest: Callable[[WriteItem], bool]) -> dict[MetadataIndex, int]:
     load = [0] * ranks
     owner: dict[MetadataIndex, int] = {}
     shared: list[tuple[int, MetadataIndex]] = []
     for index, held in holders.items():
         first, item = next(iter(held.items()))
-        if len(held) == 1 or to_lowest_rank or _is_single(item):
+        if len(held) == 1 or to_lowest(item) or _is_single(item):
             owner[index] = first
             load[first] += written_bytes(item)
         else:

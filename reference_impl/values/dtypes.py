@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import warnings
 from typing import Any
 
 import torch
@@ -45,6 +47,23 @@ def unstorable(dtype: torch.dtype, layout: torch.layout) -> str | None:
     return None
 
 
+class LossyConversionWarning(UserWarning):
+    """Stored values are loaded into a dtype that cannot hold all of them."""
+
+
+def require_dtype(name: str, stored: torch.dtype, target: torch.dtype, *, strict: bool) -> None:
+    """Warn where a dtype cannot hold every stored value; raise TypeError where that is not wanted, or impossible."""
+    if unstorable(target, torch.strided):
+        raise TypeError(f"{name!r} has the dtype {target} in the template, which cannot be loaded into")
+    if holds_every_value(target, stored):
+        return
+    text = f"{name!r} is stored as {stored}, and {target} cannot hold all its values"
+    if strict:
+        raise TypeError(f"{text}; use DefaultLoadPlanner(strict_dtypes=False) to load it all the same")
+    warnings.warn(f"{text}: they are converted", LossyConversionWarning, stacklevel=2)
+
+
+@functools.cache
 def holds_every_value(target: torch.dtype, source: torch.dtype) -> bool:
     """Whether ``target`` can represent every value of ``source`` exactly (widening, or the same dtype)."""
     if target == source:

@@ -22,6 +22,7 @@ from dcp_conformance.reference_impl.interchange import (
     WriteItem,
     WriteItemType,
 )
+from dcp_conformance.reference_impl.values.described import described_parts, global_size, is_described
 
 #: Offset in the whole tensor, size, and the data: one part of a tensor on this rank.
 Part = tuple[torch.Size, torch.Size, torch.Tensor]
@@ -45,6 +46,9 @@ def write_items(name: str, value: Any) -> list[WriteItem]:
     if isinstance(value, (DTensor, ShardedTensor)):
         properties = _properties(value)
         return [_item(name, WriteItemType.SHARD, o, s, properties, value.size()) for o, s, _ in parts(value)]
+    if is_described(value):
+        properties, whole = _properties(value), global_size(value)
+        return [_item(name, WriteItemType.SHARD, o, s, properties, whole) for o, s, _ in parts(value)]
     if isinstance(value, torch.Tensor):
         zero = torch.Size([0] * value.dim())
         return [_item(name, WriteItemType.TENSOR, zero, value.size(), _properties(value), value.size())]
@@ -72,8 +76,8 @@ def find_part(value: Any, index: MetadataIndex) -> torch.Tensor:
     if not isinstance(value, torch.Tensor):
         raise ValueError(f"{index.fqn!r} is not a tensor; it has no part at offset {index.offset}")
     if index.offset is None:
-        if isinstance(value, ShardedTensor):
-            raise ValueError(f"{index.fqn!r} is a ShardedTensor; a part of it is found by its offset")
+        if isinstance(value, ShardedTensor) or is_described(value):
+            raise ValueError(f"{index.fqn!r} is sharded; a part of it is found by its offset")
         return value.to_local() if isinstance(value, DTensor) else value
     mine = list(parts(value))
     hint = index.index
@@ -100,6 +104,8 @@ def parts(value: torch.Tensor) -> Iterator[Part]:
                     yield torch.Size(a + b for a, b in zip(base, offset, strict=True)), size, data
             else:
                 yield torch.Size(base), torch.Size(shard.metadata.shard_sizes), shard.tensor
+    elif is_described(value):
+        yield from described_parts(value)
     elif isinstance(value, torch.Tensor):
         yield torch.Size([0] * value.dim()), value.size(), value
     else:

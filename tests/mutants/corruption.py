@@ -6,6 +6,8 @@ import ctypes
 import io
 import json
 import os
+import pickle
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +28,7 @@ BREAKS = {
     "hides_the_cause": ("CORR-07",),
     "hides_the_failure_of_others": ("CORR-08",),
     "trusts_recorded_places": ("CORR-11",),
+    "unpickles_to_have_a_look": ("CORR-12",),
 }
 _DIGEST = 32
 
@@ -108,6 +111,17 @@ class _ScaleReader(_Reading):
         return stream.getvalue()
 
 
+class _Looking(reference_impl.FileSystemReader):
+    """Knows its metadata by what it unpickles to, before anything is checked."""
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            pickle.loads(Path(self.files.path(".metadata")).read_bytes())
+        except Exception as error:
+            raise reference_impl.CorruptCheckpointError("this is no metadata") from error
+        return super().read_metadata(*args, **kwargs)
+
+
 def _load_without_cause(state: Any, **arguments: Any) -> None:
     """Tells users that it failed, and no more."""
     try:
@@ -139,3 +153,6 @@ hides_the_cause = engine(
 )  # fmt: skip
 hides_the_failure_of_others = engine("hides_the_failure_of_others", load=_load_for_oneself)
 trusts_recorded_places = torch_storage("trusts_recorded_places")
+unpickles_to_have_a_look = torch_storage(
+    "unpickles_to_have_a_look", writer=reference_impl.FileSystemWriter, reader=_Looking
+)

@@ -14,6 +14,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel, StateDictType
 from torch.distributed.tensor import Shard, distribute_tensor
 
 from dcp_conformance import reference_impl as ref
+from dcp_conformance.reference_impl import format_utils
 from dcp_conformance.reference_impl.format_utils import (
     BroadcastingTorchSaveReader,
     DynamicMetaLoadPlanner,
@@ -200,3 +201,16 @@ def test_six_properties_as_2_15_writes_them_load(tmp_path: Path, monkeypatch: py
     target = {"t": torch.zeros(4)}
     ref.load(target, checkpoint_id=tmp_path)
     assert target["t"].sum() == 6
+
+
+def test_command_converts_both_ways_and_says_where_nothing_is(tmp_path: Path) -> None:
+    source, folder, back = tmp_path / "a.pt", tmp_path / "b", tmp_path / "c.pt"
+    torch.save({"t": torch.arange(3.0), "o": 5}, source)
+    format_utils.main(["torch_to_dcp", str(source), str(folder)])
+    format_utils.main(["dcp_to_torch", str(folder), str(back)])
+    loaded = torch.load(back)
+    assert loaded["o"] == 5
+    assert loaded["t"].equal(torch.arange(3.0))
+    with pytest.raises(SystemExit) as ended:
+        format_utils.main(["dcp_to_torch", str(tmp_path / "nothing"), str(back)])
+    assert ended.value.code == 2

@@ -14,6 +14,7 @@ DCP = "torch.distributed.checkpoint"
 ALLOWED = {
     f"{DCP}.api": {"CheckpointException"},
     f"{DCP}.filesystem": {"_StorageInfo"},
+    f"{DCP}.state_dict_saver": {"AsyncCheckpointerType", "AsyncSaveResponse"},
     f"{DCP}.stateful": {"Stateful"},
     f"{DCP}.storage": {"StorageReader", "StorageWriter", "WriteResult"},
     f"{DCP}.metadata": None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +62,20 @@ def test_mismatches_are_refused_by_name(tmp_path: Path, case: str) -> None:
     stored, wanted = MISMATCHES[case]
     ref.save({"key": stored}, checkpoint_id=tmp_path)
     target = {"key": wanted}
-    assert "'key'" in outcome(ref.load, target, checkpoint_id=tmp_path)["text"] and target["key"] is wanted
+    strict = ref.DefaultLoadPlanner(strict_dtypes=True)
+    assert "'key'" in outcome(ref.load, target, checkpoint_id=tmp_path, planner=strict)["text"]
+    assert target["key"] is wanted
 
 
-def test_lossy_conversion_on_request_and_widening_always(tmp_path: Path) -> None:
+def test_lossy_conversion_warns_and_widening_does_not(tmp_path: Path) -> None:
     ref.save({"t": torch.tensor([1.5, -2.0], dtype=torch.bfloat16)}, checkpoint_id=tmp_path)
     wide, narrow = torch.zeros(2), torch.zeros(2, dtype=torch.int8)
-    ref.load({"t": wide}, checkpoint_id=tmp_path)
-    ref.load({"t": narrow}, checkpoint_id=tmp_path, planner=ref.DefaultLoadPlanner(allow_lossy_conversion=True))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        ref.load({"t": wide}, checkpoint_id=tmp_path)
+        assert not [one for one in said if issubclass(one.category, ref.LossyConversionWarning)]
+        ref.load({"t": narrow}, checkpoint_id=tmp_path)
+    assert [one for one in said if issubclass(one.category, ref.LossyConversionWarning)]
     assert wide.tolist() == [1.5, -2.0] and narrow.tolist() == [1, -2]
 
 

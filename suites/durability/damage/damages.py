@@ -89,6 +89,16 @@ RUNGS = {
 LADDER = "Worst load of damaged data (SILENT < opaque < typed < named error < right)"
 
 
+@dataclass(frozen=True, kw_only=True)
+class DearLoad:
+    """One load: what stood in the place of which object, and what it cost. `grown` in bytes."""
+
+    what: str
+    name: str
+    grown: int
+    seconds: float
+
+
 def report(subject: Subject, found: Census, kind: str) -> None:
     """Put on the certificate how low loads fell with this kind of damage, for each kind of stored thing."""
     grades = [(row["part"], Grade(row["grade"])) for row in found.rows]

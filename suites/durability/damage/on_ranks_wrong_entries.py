@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from dcp_conformance.harness.faults import torch_entries
 from dcp_conformance.harness.faults.corruption import contents, inflicted
-from dcp_conformance.harness.faults.limits import address_space_limit
+from dcp_conformance.harness.faults.limits import address_space_limit, peak_memory
 from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.laws.verbs import described
 from dcp_conformance.harness.states.compare import differences
@@ -48,9 +46,9 @@ def loads_with_wrong_places(session: Session, start: int) -> dict[str, Any]:
         done = {torch_entries.METADATA: torch_entries.edited(blobs, key, EDITS[edit])}
         target: Any = {key: blank(state)[key]}
         with inflicted(blobs, done, stored), address_space_limit(MEMORY):
-            before = _peak()
+            before = peak_memory()
             attempt = session.attempt(session.load, target, checkpoint_id)
-            grown = _peak(reset=False) - before
+            grown = peak_memory(reset=False) - before
         found = differences({key: state[key]}, target) if attempt.ok else []
         error = attempt.error
         told = [] if error is None else [error, *(error.failures or {}).values()]
@@ -72,17 +70,3 @@ def load_with_exchanged_entries(session: Session) -> dict[str, Any]:
     with inflicted(blobs, done, stored):
         attempt = session.attempt(session.load, target, checkpoint_id)
     return {"attempt": attempt, "differences": differences(state, target) if attempt.ok else []}
-
-
-def _peak(*, reset: bool = True) -> int:
-    """The most memory that the process has held, in bytes; since now, where the system lets it be counted anew."""
-    if reset:
-        try:
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        except OSError:
-            # Not allowed here: then growth is told only beyond the highest peak so far, which never cries wolf.
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
