@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,8 @@ __all__ = ["CAPABILITIES", "OFFERS", "PLANNERS", "UTILITIES", "Backend", "Blobs"
 
 # Names of torch.distributed.checkpoint by which a module supplies the default planners, and by which it supplies
 # a replacement of a class or helper that the U clauses bind.
+# With more a rank could stand still for longer than a run is to last.
+MOST_PATIENCE = 10
 PLANNERS = frozenset({"DefaultSavePlanner", "DefaultLoadPlanner"})
 UTILITIES = frozenset(
     {
@@ -92,7 +93,7 @@ class Backend:
     offers: tuple[str, ...] = ()
     # Settings of the writer that it documents, each a certified way to use it; none means ({},).
     option_sets: tuple[Mapping[str, Any], ...] = ()
-    # Multiplies the limits after which a hang is declared, for a store that retries.
+    # Multiplies the limits after which a hang is declared, for a store that retries; at most MOST_PATIENCE.
     patience: float = 1.0
     # Planners and utilities that the backend supplies under torch's own names.
     utilities: Mapping[str, Any] = field(default_factory=dict)
@@ -108,8 +109,10 @@ class Backend:
         if not isinstance(self.name, str) or not self.name.strip():
             raise UsageError("A Backend needs a name: Backend(name=..., writer=..., reader=...).")
         _check_parts(self, where)
-        if not isinstance(self.patience, (int, float)) or not (math.isfinite(self.patience) and self.patience > 0):
-            raise UsageError(f"{where}: patience must be a number above 0; it is {self.patience!r}.")
+        if not isinstance(self.patience, (int, float)) or not 0 < self.patience <= MOST_PATIENCE:
+            raise UsageError(
+                f"{where}: patience must be a number above 0 and at most {MOST_PATIENCE}; it is {self.patience!r}."
+            )
         opted_out = check_unsupported(self.unsupported, f"{where}: unsupported")
         object.__setattr__(self, "unsupported", {**_left_out(self), **opted_out})
         object.__setattr__(self, "offers", check_offers(self.offers, f"{where}: offers"))

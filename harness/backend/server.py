@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,9 +48,16 @@ class Server:
         )  # fmt: skip
         os.close(theirs)
         os.close(control)
-        with os.fdopen(answer) as pipe:
-            text = pipe.read()
-        if not text:
+        try:
+            text = _line(answer, START_LIMIT)
+        except TimeoutError:
+            self._kill()
+            raise UsageError(
+                f"--backend={self._reference}: its start() did not return in {START_LIMIT:g} s and was ended."
+            ) from None
+        finally:
+            os.close(answer)
+        if not text.endswith(b"\n"):
             raise UsageError(f"--backend={self._reference}: its start() did not come up; its output is above.")
         return {str(name): str(value) for name, value in json.loads(text).items()}
 
@@ -60,9 +69,32 @@ class Server:
         try:
             self._process.wait(STOP_LIMIT)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            sys.stderr.write(
+                f"--backend={self._reference}: its stop() took more than {STOP_LIMIT:g} s and was ended.\n"
+            )
+            self._kill()
         self._process = None
+
+    def _kill(self) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def _line(descriptor: int, limit: float) -> bytes:
+    """What comes up to the first line break, or to the end. Raises TimeoutError after `limit` seconds.
+
+    Not up to the end alone: a helper that start() forked keeps the pipe open for as long as it lives.
+    """
+    text, deadline = b"", time.monotonic() + limit
+    while not text.endswith(b"\n"):
+        if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            raise TimeoutError
+        piece = os.read(descriptor, 1 << 16)
+        if not piece:
+            break
+        text += piece
+    return text
 
 
 def main(text: str) -> None:
@@ -72,10 +104,12 @@ def main(text: str) -> None:
     request: Mapping[str, Any] = json.loads(text)
     # Ctrl-C reaches pytest, which closes the pipe; this program must live long enough to stop the server.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("answer", "control"):
+        os.set_inheritable(request[name], False)  # a program that start() runs has no use for them
     backend = resolve(request["reference"], request["options"], request["cwd"])
     environment = (backend.start() if backend.start is not None else None) or {}
     with os.fdopen(request["answer"], "w") as pipe:
-        json.dump(dict(environment), pipe)
+        pipe.write(json.dumps(dict(environment)) + "\n")
     with os.fdopen(request["control"], "rb") as pipe:
         pipe.read()
     if backend.stop is not None:

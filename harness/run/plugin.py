@@ -69,7 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
             earlier = conformance.options.report_dir / CERTIFICATE
             config.pluginmanager.register(Watching(earlier), "dcp-conformance-progress")
     except UsageError as error:
-        raise pytest.UsageError(str(error)) from None
+        raise pytest.UsageError(_said(str(error))) from None
 
 
 def _leave_findings_to_the_summary(option: Any) -> None:
@@ -149,20 +149,24 @@ class Conformance:
     def _survey(self) -> None:
         assert self.run is not None
         try:
-            surveyed = self.run.surveyed
+            self._prepare(self.run)
         except UsageError as error:
             if self.controls:
                 self.run.tell_workers("")
             self.pytest_unconfigure()
             self.finish = self.run = None
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(_said(str(error))) from None
+
+    def _prepare(self, run: Run) -> None:
+        """Learn what the backend is and start what it needs. Raises UsageError."""
+        surveyed = run.surveyed
         if self.controls:
-            self.run.tell_workers(surveyed.as_json())
+            run.tell_workers(surveyed.as_json())
         elif surveyed.has_server:
-            self.store = Store(Server(self.options.backend, self.options.backend_options, self.run.cwd), self.run)
+            self.store = Store(Server(self.options.backend, self.options.backend_options, run.cwd), run)
             self.store.start()
         elif surveyed.description.patience != 1.0:
-            self.run.restart({})
+            run.restart({})
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -184,7 +188,7 @@ class Conformance:
             f"levels {', '.join(self.run.levels)}; ranks {', '.join(map(str, options.ranks))} on {options.device}",
             f"scratch {self.run.folder} ({filesystem_type(self.run.folder)}); report {options.report_dir}",
         ]
-        return [redact(line) for line in (*lines, *found.notes, *surveyed.notes)]
+        return [_said(redact(line)) for line in (*lines, *found.notes, *surveyed.notes)]
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One case for each world size that a test is marked with."""
@@ -357,13 +361,13 @@ class Conformance:
         word = levels.worst_word(words.values())
         chosen = [outcome for outcome in outcomes if words[outcome.clause] == word]
         if word == "error":
-            raise HarnessFault(chosen[0].reason)
+            raise HarnessFault(_said(chosen[0].reason))
         if word == "failed":
             pytest.fail("\n\n".join(map(self._text, chosen)), pytrace=False)
         if word == "xfailed":
             pytest.xfail("\n".join(map(self._text, chosen)))
         if word == "skipped":
-            pytest.skip("; ".join(dict.fromkeys(f"{item.verdict.word}: {item.reason}" for item in chosen)))
+            pytest.skip(_said("; ".join(dict.fromkeys(f"{item.verdict.word}: {item.reason}" for item in chosen))))
 
     def _word(self, outcome: CaseOutcome) -> levels.PytestWord:
         assert self.run is not None
@@ -394,6 +398,11 @@ class Conformance:
     def _clean(self) -> Cleaner:
         given = {} if self.store is None else self.store.environment
         return Cleaner((*secrets(self.options), *given_values(given)))
+
+
+def _said(text: str) -> str:
+    """A text that may hold words of the backend, for a terminal."""
+    return "\n".join(encodable(plain(text).split("\n"), sys.stdout.encoding))
 
 
 def case_name(item: pytest.Item) -> str:

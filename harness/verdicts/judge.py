@@ -18,6 +18,7 @@ from dcp_conformance.harness.subject.subject import RunOnRanks, Subject
 from dcp_conformance.harness.verdicts.blame import decide, delegating, once_only, own_functions
 from dcp_conformance.harness.verdicts.budget import LEAST_PER_HANG, Budget
 from dcp_conformance.harness.verdicts.ownership import Applicability
+from dcp_conformance.harness.verdicts.texts import speakable_outcome
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Finding, Verdict
 
 CONTROL = Part(reference="dcp_conformance.harness.control")
@@ -109,7 +110,7 @@ class Judge:
             outcomes += [self._verdict(case, clause, clauses, trial, body, below_storage) for clause in asked]
             self._discard()
             self._charge(trial, outcomes, time.monotonic() - self._began)
-        return outcomes
+        return [speakable_outcome(item) for item in outcomes]
 
     def spec(self, *, storage: Part | None = None, engine: Part | None = None) -> SubjectSpec:
         """What a rank needs for a trial, in a place of its own; storage, engine: in the place of the bench's."""

@@ -68,6 +68,16 @@ def judged(
     return outcome
 
 
+def bench_judge(second: str | None = None) -> Judge:
+    """A judge of a sound storage under torch's engine."""
+    bench = Bench(
+        backend=Part(reference="mine"), letters=frozenset("S"), engine=Part(reference=TORCH_ENGINE),
+        second=None if second is None else Part(reference=second),
+        scratch="/scratch", folder="/", worker="main", command=("dcp-conformance", "mine"),
+    )  # fmt: skip
+    return Judge(bench, PlayedRanks(lambda spec: False, storage_calls))
+
+
 def clause(applies: str = "S") -> Clause:
     return Clause(
         id="TEST-01",

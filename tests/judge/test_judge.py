@@ -15,7 +15,7 @@ from dcp_conformance.harness.verdicts.budget import CASE_BUDGET, HANG_BUDGET, LE
 from dcp_conformance.harness.verdicts.judge import Judge
 from dcp_conformance.harness.verdicts.ownership import Applicability
 from dcp_conformance.harness.verdicts.verdict import Verdict
-from tests.judge.played import OWNED, PlayedRanks, body, clause, judged, storage_calls
+from tests.judge.played import OWNED, PlayedRanks, bench_judge, body, clause, judged, storage_calls
 
 CONTROL = "dcp_conformance.harness.control"
 
@@ -152,18 +152,6 @@ def judge_with(error: Exception) -> Verdict:
     judge = bench_judge()
     [outcome] = judge.judge("a case", {played.clause(): OWNED}, body)
     return outcome.verdict
-
-
-def bench_judge(second: str | None = None) -> Judge:
-    from dcp_conformance.harness.subject.spec import Part
-    from dcp_conformance.harness.verdicts.judge import Bench
-
-    bench = Bench(
-        backend=Part(reference="mine"), letters=frozenset("S"), engine=Part(reference=TORCH_ENGINE),
-        second=None if second is None else Part(reference=second),
-        scratch="/scratch", folder="/", worker="main", command=("dcp-conformance", "mine"),
-    )  # fmt: skip
-    return Judge(bench, PlayedRanks(lambda spec: False, storage_calls))
 
 
 @pytest.mark.parametrize(
