@@ -21,10 +21,14 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_AR
 # The name says what the environment was made of, so that another choice makes it anew.
 READY := $(VENV)/ready-$(TORCH)-$(subst /,_,$(PYTHON))
 
+# An adapter of backends/ needs its extra, and the store on Azure's side a program from npm.
+EXTRA := $(filter $(BACKEND),$(shell sed -n 's/^\([a-z0-9-]*\) = \[.*/\1/p' pyproject.toml))
+EXTRA_READY := $(if $(EXTRA),$(READY)-$(EXTRA))
+
 .PHONY: certify test test-page mutants coverage clean
 .DELETE_ON_ERROR:
 
-certify: $(READY)
+certify: $(READY) $(EXTRA_READY)
 	$(BIN)/python -m pytest suites --backend=$(BACKEND) -n $(WORKERS) $(PYTEST_ARGS)
 
 test: $(READY)
@@ -46,6 +50,11 @@ coverage: $(READY)
 	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/python -m coverage run -m pytest tests -q $(PYTEST_ARGS)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered | tail -n 40
+
+$(READY)-%: $(READY)
+	$(PIP) --constraint constraints.txt --editable ".[$*]"
+	$(if $(findstring azure,$*),npm install --prefix $(VENV) --no-audit --no-fund --silent azurite@3)
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

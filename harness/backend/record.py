@@ -9,6 +9,7 @@ from typing import Any
 
 from dcp_conformance.harness.backend.blobs import Blobs, FileBlobs, discard_path, file_blobs, path_below
 from dcp_conformance.harness.backend.capabilities import CAPABILITIES, OFFERS, check_offers, check_unsupported
+from dcp_conformance.harness.backend.object_store import ObjectStore
 from dcp_conformance.harness.contract import FUNCTIONS
 from dcp_conformance.harness.errors import UsageError
 
@@ -88,6 +89,8 @@ class Backend:
     stop: Callable[[], None] | None = None
     # Whether the store still answers, asked before a failure counts; without it a small checkpoint tells.
     alive: Callable[[], bool] | None = None
+    # An object store with its server: stands for all of the above that is not given, and for local_files.
+    store: ObjectStore | None = None
     # Capability -> the reason why the backend does not have it.
     unsupported: Mapping[str, str] = field(default_factory=dict)
     offers: tuple[str, ...] = ()
@@ -106,6 +109,8 @@ class Backend:
 
     def __post_init__(self) -> None:
         where = f"Backend {self.name!r}"
+        if self.store is not None:
+            _take_store(self, self.store)
         if not isinstance(self.name, str) or not self.name.strip():
             raise UsageError("A Backend needs a name: Backend(name=..., writer=..., reader=...).")
         _check_parts(self, where)
@@ -153,6 +158,15 @@ class Backend:
             "U": bool(UTILITIES & set(self.utilities)),
         }
         return frozenset(letter for letter, owned in letters.items() if owned)
+
+
+def _take_store(backend: Backend, store: ObjectStore) -> None:
+    defaults = {"new_checkpoint_id": path_below, "blobs": file_blobs, "discard": discard_path}
+    for name in (*defaults, "start", "stop", "alive"):
+        if getattr(backend, name) is defaults.get(name):
+            object.__setattr__(backend, name, getattr(store, name, None))
+    reason = {"local_files": "it keeps its checkpoints in an object store"}
+    object.__setattr__(backend, "unsupported", {**reason, **backend.unsupported})
 
 
 def _left_out(backend: Backend) -> dict[str, str]:

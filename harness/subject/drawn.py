@@ -6,6 +6,7 @@ Which clause a finding belongs to is decided by the law that broke. Blame is dec
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -28,6 +29,8 @@ from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 PER_RUN = 12
 # Distinct findings of a case; what else fails after them is not looked into.
 MOST_FINDINGS = 4
+# A slow store meets fewer combinations, and the certificate says how many pairs those were; seconds for a case.
+MOST_SECONDS = 40.0
 # (subject, combinations, name of their ids) -> for each rank how each went; ranks stop after the first that fails.
 Play = Callable[[Subject, list[Combination], str], list[Outcome]]
 _settings = module_on_ranks("dcp_conformance.harness.subject.writer_options")
@@ -102,13 +105,13 @@ class _Search:
 
     def __init__(self, drawing: Drawing, subject: Subject, model: Model) -> None:
         self._drawing, self._subject, self._model = drawing, subject, model
-        self._runs = 0
+        self._runs, self._began = 0, time.monotonic()
         self.findings: list[Found] = []
 
     def through(self, rows: Sequence[Combination]) -> list[Combination]:
-        """Judge the rows until there are enough findings; returns those that kept every law."""
+        """Judge the rows until there are enough findings or the time is up; returns those that kept every law."""
         kept, left = list[Combination](), list(rows)
-        while left and len(self.findings) < MOST_FINDINGS:
+        while left and len(self.findings) < MOST_FINDINGS and time.monotonic() - self._began < MOST_SECONDS:
             alike = [row for row in left[:PER_RUN] if self._drawing.together(row) == self._drawing.together(left[0])]
             now, left = alike, left[len(alike) :]
             trip = self.tried(now)
