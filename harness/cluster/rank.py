@@ -8,7 +8,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dcp_conformance.harness.cluster.wire import Channel, dumps
+from dcp_conformance.harness.cluster.messages import Reply, Told
+from dcp_conformance.harness.cluster.wire import MOST_TEXT, Channel, framed
+from dcp_conformance.harness.plain.records import NotPlainData
+from dcp_conformance.harness.plain.text import dumps
 
 CHILD_EVENTS = "DCP_CONFORMANCE_RANK_EVENTS"
 """Environment variable that names the file into which children of a rank write their events."""
@@ -60,19 +63,19 @@ def emit(kind: str, **data: Any) -> None:
     Raises:
         RuntimeError: this process is neither a rank nor started by one.
     """
-    event = (kind, dumps(data), time.monotonic())
+    event = Told(kind=kind, data=_text(data), at=time.monotonic())
     if _Here.pid == os.getpid() and _Here.channel is not None:
         with _Here.lock:
-            _Here.channel.send(("event", *event))
+            _Here.channel.send(event)
         return
     path = os.environ.get(CHILD_EVENTS)
     if path is None:
         raise RuntimeError("emit() was called in a process that no rank of a cluster started")
-    frame = dumps(event)
+    frame = framed(event)
     # One write to a file opened for appending is not torn by the writes of other processes.
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.write(file, len(frame).to_bytes(8, "little") + frame)
+        os.write(file, frame)
     finally:
         os.close(file)
 
@@ -92,8 +95,20 @@ def begin_run(number: int) -> None:
     _Here.info = replace(current(), run=number)
 
 
-def answer(message: tuple[Any, ...]) -> None:
+def answer(message: Reply) -> None:
     """Send a message of the rank's main program, in line with the events of its threads."""
     if _Here.channel is not None:
         with _Here.lock:
             _Here.channel.send(message)
+
+
+def _text(data: dict[str, Any]) -> str:
+    """An event's data; where it cannot travel, what it held. An event never fails the code that it tells about."""
+    try:
+        text = dumps(data).decode("ascii")
+        if len(text) <= MOST_TEXT:
+            return text
+        why = f"{len(text)} bytes as text"
+    except NotPlainData as error:
+        why = str(error)
+    return dumps({"not_plain_data": why}).decode("ascii")

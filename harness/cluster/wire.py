@@ -1,74 +1,34 @@
-"""Framed messages over Unix sockets, and a decoder that never imports anything.
-
-A frame is an 8-byte length and a pickle of plain data. The driving process decodes with `loads`, which
-resolves only the classes of plain data: the code under test must not be imported, let alone run, there.
-"""
+"""Framed messages over Unix sockets: an 8-byte length and plain data as harness.plain.text writes it."""
 
 from __future__ import annotations
 
 import array
-import io
-import pickle
 import socket
 import struct
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+from dcp_conformance.harness.plain.text import Malformed, dumps, loads
 
 _HEADER = struct.Struct("<Q")
 _CHUNK = 1 << 18
 _MOST_CHUNKS = 64
 _MOST_FDS = 250  # SCM_MAX_FD is 253
-_PLAIN: Mapping[str, frozenset[str]] = {
-    "builtins": frozenset(
-        {"bool", "bytearray", "bytes", "complex", "float", "int", "range", "slice", "str", "Ellipsis"}
-        | {"dict", "frozenset", "list", "set", "tuple"}
-    ),
-    "collections": frozenset({"Counter", "OrderedDict", "defaultdict", "deque"}),
-    "datetime": frozenset({"date", "datetime", "time", "timedelta", "timezone"}),
-    "decimal": frozenset({"Decimal"}),
-    "fractions": frozenset({"Fraction"}),
-    "pathlib": frozenset({"PosixPath", "PurePosixPath"}),
-    "pathlib._local": frozenset({"PosixPath", "PurePosixPath"}),  # Python 3.13
-}
-"""Module -> classes that make up plain data."""
-
-
-class NotPlainData(Exception):
-    """A message refers to something that is not plain data; the text names it."""
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    def __init__(self, data: bytes, packages: Sequence[str]) -> None:
-        super().__init__(io.BytesIO(data))
-        self._packages = packages
-
-    def find_class(self, module: str, name: str) -> Any:
-        loaded = module.partition(".")[0] in self._packages and module in sys.modules
-        if not loaded and name not in _PLAIN.get(module, ()):
-            raise NotPlainData(f"{module}.{name}")
-        return super().find_class(module, name)
-
-
-def dumps(message: object) -> bytes:
-    """Pickle with the newest protocol."""
-    return pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-
-
-def loads(data: bytes, packages: Sequence[str] = ("dcp_conformance",)) -> Any:
-    """Unpickle plain data and classes of already imported modules of these packages; nothing is imported.
-
-    Raises:
-        NotPlainData: the data refers to anything else.
-    """
-    return _PlainUnpickler(data, packages).load()
+MOST_BYTES = 16 << 20
+"""The longest message from a rank. Read as JSON it takes half a GiB of memory at the worst."""
+MOST_TEXT = MOST_BYTES // 2
+"""The longest value inside a message, as text: its quotes are quoted there once more."""
+MOST_ARGUMENT_BYTES = 1 << 30
+"""The longest message to a rank: the states that a crash left travel as arguments."""
 
 
 class Channel:
     """One end of a blocking stream socket, with whole messages in both directions."""
 
-    def __init__(self, end: socket.socket, *, send_limit: float | None = None) -> None:
+    def __init__(self, end: socket.socket, *, send_limit: float | None = None, most: int = MOST_BYTES) -> None:
+        """send_limit: seconds; most: bytes of a message that comes in."""
         self.socket = end
+        self._most = most
         if send_limit is not None:
             # Not settimeout(): Python would then wait in reads that are told not to wait.
             limit = struct.pack("@ll", int(send_limit), 0)
@@ -85,16 +45,15 @@ class Channel:
 
         Raises:
             OSError: the other side is gone, or the send limit has passed (BlockingIOError).
+            NotPlainData: the message cannot travel.
         """
-        data = dumps(message)
-        self.socket.sendall(_HEADER.pack(len(data)) + data)
+        self.socket.sendall(framed(message))
 
     def send_with_fds(self, message: object, fds: Sequence[int]) -> None:
         """Send a message together with copies of these open files (SCM_RIGHTS)."""
         if len(fds) > _MOST_FDS:
             raise ValueError(f"{len(fds)} open files in one message, the kernel allows {_MOST_FDS}")
-        data = dumps(message)
-        frame = _HEADER.pack(len(data)) + data
+        frame = framed(message)
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
         sent = self.socket.sendmsg([frame], [rights])
         self.socket.sendall(frame[sent:])
@@ -104,6 +63,7 @@ class Channel:
 
         Raises:
             EOFError: the other side is gone.
+            Malformed, NotPlainData: what it sent is no message.
         """
         while True:
             frame = self._next_frame()
@@ -116,6 +76,9 @@ class Channel:
         """Messages that have arrived, without waiting; sets `closed` at the end of the stream.
 
         At most 16 MiB at a time: who sends without end must not keep the reader from looking at its clock.
+
+        Raises:
+            Malformed, NotPlainData: what the other side sent is no message.
         """
         messages = []
         for _ in range(_MOST_CHUNKS):
@@ -158,8 +121,32 @@ class Channel:
         if len(self._buffer) < _HEADER.size:
             return None
         (length,) = _HEADER.unpack_from(self._buffer)
+        if length > self._most:
+            raise Malformed(f"a message of {length} bytes; {self._most} are the most")
         if len(self._buffer) < _HEADER.size + length:
             return None
         frame = bytes(self._buffer[_HEADER.size : _HEADER.size + length])
         del self._buffer[: _HEADER.size + length]
         return frame
+
+
+def framed(message: object) -> bytes:
+    """A message with its length before it. Raises NotPlainData if it cannot travel."""
+    data = dumps(message)
+    return _HEADER.pack(len(data)) + data
+
+
+def frames(data: bytes) -> Iterator[Any]:
+    """The messages in a file of frames; one that was cut short when its writer was killed is left out.
+
+    Raises:
+        Malformed, NotPlainData: what stands there is no message.
+    """
+    position = 0
+    while len(data) - position >= _HEADER.size:
+        (length,) = _HEADER.unpack_from(data, position)
+        frame = data[position + _HEADER.size : position + _HEADER.size + length]
+        if len(frame) < length:
+            return
+        yield loads(frame)
+        position += _HEADER.size + length

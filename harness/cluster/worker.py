@@ -19,16 +19,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dcp_conformance.harness.cluster import measure, processes, rank
+from dcp_conformance.harness.cluster import guard, measure, processes, rank
 from dcp_conformance.harness.cluster.exceptions import record
 from dcp_conformance.harness.cluster.functions import FunctionName, resolve
-from dcp_conformance.harness.cluster.wire import Channel, dumps
+from dcp_conformance.harness.cluster.messages import Answer, Failed, Proof, Ready
+from dcp_conformance.harness.cluster.wire import MOST_TEXT, Channel
+from dcp_conformance.harness.plain.records import NotPlainData
+from dcp_conformance.harness.plain.text import dumps
 
 STACK_SIGNAL = 61
 """Makes a rank write the stacks of its threads. A real-time signal, because backends use SIGUSR1 and SIGUSR2; by its
 number (SIGRTMAX - 3), because other systems, where this module is only imported, lack the name."""
 
 _CRASHED = 70
+_LOOKING = 4  # times the settle limit, for what may change loaded values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,13 +117,13 @@ class _Rank:
         try:
             self._info = self._set_up(late_imports)
         except BaseException as error:
-            channel.send(("failed", dumps(record(error))))
+            channel.send(Failed(error=_written(error)))
             raise
         # Imported here because it imports torch, which the server does in its own time.
         from dcp_conformance.harness.cluster.fingerprint import Fingerprint
 
         self._baseline = Fingerprint.take()
-        channel.send(("ready", self._info.device, self._info.backend))
+        channel.send(Ready(device=self._info.device, backend=self._info.backend))
 
     def _set_up(self, late_imports: tuple[str, ...]) -> rank.RankInfo:
         spec = self._spec
@@ -155,15 +159,25 @@ class _Rank:
 
     def _run(self, number: int, module: str, qualname: str, file: str | None, arguments: bytes) -> None:
         rank.begin_run(number)
+        guard.forget()
         started = time.monotonic()
-        kind, payload = _call(FunctionName(module, qualname, file), arguments)
+        raised, payload = _call(FunctionName(module, qualname, file), arguments)
         if os.getpid() != self._pid:
             os._exit(_CRASHED)  # a process that the function forked came back from it: it is not the rank
         seconds = time.monotonic() - started
         _flush()
         # Looked at before the answer, in the shadow of slower ranks; usually nothing differs and that is all.
-        self._clean = kind == "returned" and self._baseline.holds()
-        rank.answer(("answer", number, kind, payload, seconds, self._clean))
+        self._clean = not raised and self._baseline.holds()
+        if self._clean:
+            guard.forget()  # nothing is left that could still change a value
+        else:
+            guard.settle()
+        rank.answer(
+            Answer(
+                number=number, raised=raised, payload=payload, seconds=seconds, clean=self._clean,
+                replaced=guard.replaced(),
+            )
+        )  # fmt: skip
 
     def _prove(self, number: int, lasting: Collection[str]) -> None:
         differences = [] if self._clean else self._settled_differences(lasting)
@@ -174,7 +188,15 @@ class _Rank:
                 numbers = _numbered_barrier(number, self._spec.world_size)
             except Exception as error:
                 differences.append(f"The barrier after the run failed: {type(error).__name__}: {error}")
-        rank.answer(("proof", number, numbers, differences, newcomers))
+        rank.answer(
+            Proof(
+                number=number,
+                numbers=None if numbers is None else tuple(numbers),
+                differences=tuple(differences),
+                newcomers=tuple(newcomers),
+                changed=guard.changed(),
+            )
+        )
 
     def _settled_differences(self, lasting: Collection[str]) -> list[str]:
         """Differences that stay: threads, children and files of a finished run may take a moment to go away.
@@ -183,6 +205,8 @@ class _Rank:
         """
         # Where something else differs the world is lost anyway: wait a little, for true sentences only.
         limit = self._spec.settle_limit if self._baseline.may_settle() else min(0.1, self._spec.settle_limit)
+        if guard.is_watching():
+            limit *= _LOOKING  # what stays behind may be what will change the values
         deadline = time.monotonic() + limit
         pause = 0.002
         while self._baseline.unsettled(lasting) and time.monotonic() < deadline:
@@ -192,13 +216,30 @@ class _Rank:
         return self._baseline.differences()
 
 
-def _call(name: FunctionName, arguments: bytes) -> tuple[str, bytes]:
+def _call(name: FunctionName, arguments: bytes) -> tuple[bool, str]:
+    """Whether the function raised, and its value or its exception as text."""
     try:
         function = resolve(name)
         values = _load_arguments(arguments)
-        return "returned", dumps(function(*values))
+        return False, _value(name, function(*values))
     except BaseException as error:  # SystemExit and CheckpointException are answers like any other
-        return "raised", dumps(record(error))
+        return True, _written(error)
+
+
+def _value(name: FunctionName, value: object) -> str:
+    try:
+        text = dumps(value).decode("ascii")
+    except NotPlainData as error:
+        raise TypeError(
+            f"{name} returned a value that is not plain data (it holds {error}): make it plain on the rank."
+        ) from None
+    if len(text) > MOST_TEXT:
+        raise TypeError(f"{name} returned a value of {len(text)} bytes as text; {MOST_TEXT} can travel.")
+    return text
+
+
+def _written(error: BaseException) -> str:
+    return dumps(record(error)).decode("ascii")
 
 
 def _load_arguments(arguments: bytes) -> tuple[Any, ...]:

@@ -1,19 +1,16 @@
-"""Messages arrive whole, with their open files, and decoding them imports nothing."""
+"""Messages arrive whole, with their open files; what is no message is told from what is."""
 
 from __future__ import annotations
 
-import datetime
 import os
 import socket
-import sys
 import threading
-from pathlib import PurePosixPath
-from typing import Any
 
 import pytest
 
-from dcp_conformance.harness.cluster.outcomes import Event
-from dcp_conformance.harness.cluster.wire import Channel, NotPlainData, dumps, loads
+from dcp_conformance.harness.cluster.messages import Told
+from dcp_conformance.harness.cluster.wire import Channel, framed, frames
+from dcp_conformance.harness.plain.text import Malformed
 
 
 def test_messages_of_any_size_arrive_whole() -> None:
@@ -46,32 +43,19 @@ def test_open_files_travel_with_their_message() -> None:
             os.close(end)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [{"a": [1, 2.5, None, True]}, {1, 2}, 3 + 4j, datetime.timedelta(1), PurePosixPath("/a"), Event("k", {}, 0.5)],
-)
-def test_plain_data_comes_back_equal(value: object) -> None:
-    assert loads(dumps(value)) == value
+@pytest.mark.parametrize("sent", [b"\xff" * 64, (5).to_bytes(8, "little") + b"hello", (1 << 40).to_bytes(8, "little")])
+def test_garbage_is_malformed_and_never_waited_for(sent: bytes) -> None:
+    with _Pair() as (ours, theirs):
+        theirs.socket.sendall(sent)
+        with pytest.raises(Malformed):
+            ours.drain()
 
 
-class Touches:
-    """Its pickle, loaded freely, would call os.system."""
-
-    def __reduce__(self) -> Any:
-        return (os.system, ("exit 1",))
-
-
-@pytest.mark.parametrize("value", [Touches(), socket.AF_INET, print, eval])
-def test_anything_else_is_refused_by_name(value: object) -> None:
-    with pytest.raises(NotPlainData, match="socket|system|print|eval"):
-        loads(dumps(value))
-
-
-def test_decoding_never_imports() -> None:
-    assert "wave" not in sys.modules
-    with pytest.raises(NotPlainData, match="wave.Error"):
-        loads(b"cwave\nError\n.", ("wave",))
-    assert "wave" not in sys.modules
+def test_a_file_of_frames_may_end_within_the_last_one() -> None:
+    events = [Told(kind="a", data="{}", at=1.0), Told(kind="b", data="{}", at=2.0)]
+    whole = b"".join(map(framed, events))
+    assert list(frames(whole)) == events
+    assert list(frames(whole[:-1])) == events[:1]
 
 
 class _Pair:
