@@ -127,8 +127,7 @@ def _of_torch(torch: Any) -> Iterator[_Sealed]:
     for name in _COMPARING:
         if hasattr(torch.Tensor, name):
             yield _Sealed(torch.Tensor, name, getattr(torch.Tensor, name), None)
-    for name in ("equal", "empty", "tensor", "unravel_index", "arange"):
-        yield _Sealed(torch, name, getattr(torch, name), None)
+    yield _Sealed(torch, "equal", torch.equal, None)  # torch rebinds others itself when they are first used
 
 
 def _functions_of(module: ModuleType) -> Iterator[_Sealed]:

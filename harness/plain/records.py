@@ -24,7 +24,7 @@ class NotPlainData(Exception):
 
 def name_of_record(value: object) -> str:
     """The name by which a record travels, `module:Class`. Raises NotPlainData for what is no record."""
-    kind = type(value)
+    kind: Any = type(value)
     if not _is_record_type(kind):
         raise NotPlainData(f"{kind.__module__}.{kind.__qualname__}")
     return f"{kind.__module__}:{kind.__qualname__}"
