@@ -7,6 +7,8 @@ table, named by its id::
     promise = "Complex tensors come back byte for byte."   # one sentence: what is promised, not how it is checked
     strength = "MUST"                  # MUST costs the level, SHOULD is advice, MAY is an allowed freedom
     applies = ["S", "F"]               # whom it binds: S storage, E engine, P planner, F format, U utilities
+    about = ["load"]                   # optional, for E and P: the functions whose promise it is (default: save, load)
+    basis = "documented"               # what stands behind it upstream, see BASES (default: ours)
     world = 1                          # the smallest number of ranks with which a check means something
     gpu = true                         # optional: needs an accelerator (these clauses form the level accelerator)
     capabilities = ["exotic_dtypes"]   # optional: not applicable to a backend that opted out of one of them
@@ -49,6 +51,10 @@ LEVELS = (
     "accelerator",
 )
 LETTERS = ("S", "E", "P", "F", "U")
+FUNCTIONS = ("save", "load", "async_save")
+# What stands behind a promise, the strongest first: torch's documentation or docstrings say so, a test of torch asserts
+# it, its source was plainly written to do it, or it is this contract's own demand, which torch's makers never made.
+BASES = ("documented", "upstream-tested", "upstream-source", "ours")
 LARGEST_WORLD = 4  # no clause needs more ranks to mean something
 
 _FILE = "clauses.toml"
@@ -74,6 +80,8 @@ class Clause:
     level: str
     promise: str
     source: str
+    about: tuple[str, ...] = ("save", "load")
+    basis: str = "ours"
     gpu: bool = False
     capabilities: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
@@ -156,6 +164,7 @@ def _clause(clause_id: str, table: object, level: str, path: Path) -> Clause:
             "level": level,
             "strength": Strength(table["strength"]),
             "applies": frozenset(table["applies"]),
+            "about": tuple(table.get("about", Clause.about)),
             "capabilities": tuple(table.get("capabilities", ())),
             "tools": tuple(table.get("tools", ())),
         }
@@ -217,6 +226,11 @@ _CHECKS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "promise": (_is_sentence, "one sentence on one line that ends with a full stop"),
     "strength": (lambda value: value in [strength.value for strength in Strength], "MUST, SHOULD or MAY"),
     "applies": (lambda value: bool(value) and _is_list(value, LETTERS), "a list of letters out of S, E, P, F and U"),
+    "about": (
+        lambda value: bool(value) and _is_list(value, FUNCTIONS),
+        "a list of names out of save, load and async_save",
+    ),
+    "basis": (lambda value: value in BASES, f"one of {', '.join(BASES)}"),
     "world": (
         lambda value: type(value) is int and 1 <= value <= LARGEST_WORLD,  # `true` is an int, but no world
         f"a number of ranks from 1 to {LARGEST_WORLD}",

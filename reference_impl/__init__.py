@@ -11,7 +11,12 @@ from dcp_conformance.reference_impl.engine.load import load, load_state_dict
 from dcp_conformance.reference_impl.engine.load_keys import load_keys
 from dcp_conformance.reference_impl.engine.save import save, save_state_dict
 from dcp_conformance.reference_impl.engine.staging import AsyncStager, DefaultStager, StagingOptions
-from dcp_conformance.reference_impl.errors import ConcurrentSaveError, CorruptCheckpointError, UnknownVersionError
+from dcp_conformance.reference_impl.errors import (
+    ConcurrentSaveError,
+    CorruptCheckpointError,
+    DifferentCheckpointsError,
+    UnknownVersionError,
+)
 from dcp_conformance.reference_impl.interchange import (
     BytesStorageMetadata,
     CheckpointException,
@@ -54,6 +59,7 @@ __all__ = [
     "DefaultLoadPlanner",
     "DefaultSavePlanner",
     "DefaultStager",
+    "DifferentCheckpointsError",
     "FileSystemReader",
     "FileSystemWriter",
     "LoadItemType",

@@ -15,6 +15,8 @@ class Description:
     reference: str  # as typed behind --backend=
     version: str
     location: str  # the file or the entry point
+    commit: str = ""  # of the repository that holds it, empty where there is none
+    digest: str = ""  # of its files of code
     letters: tuple[str, ...]  # what it supplies, see Backend.owned_letters
     unsupported: dict[str, str] = field(default_factory=dict)
     offers: tuple[str, ...] = ()
@@ -22,7 +24,7 @@ class Description:
     inherits: tuple[str, ...] = ()  # "writer.write_data": storage methods that are torch's code
     torch: str = ""
     patience: float = 1.0
-    has_async_save: bool = False
+    functions: tuple[str, ...] = ()  # which of save, load and async_save it exports
     notes: tuple[str, ...] = ()
 
 

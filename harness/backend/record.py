@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 
 from dcp_conformance.harness.backend.blobs import Blobs, FileBlobs, discard_path, file_blobs, path_below
 from dcp_conformance.harness.backend.capabilities import CAPABILITIES, OFFERS, check_offers, check_unsupported
+from dcp_conformance.harness.contract import FUNCTIONS
 from dcp_conformance.harness.errors import UsageError
 
 __all__ = ["CAPABILITIES", "OFFERS", "PLANNERS", "UTILITIES", "Backend", "Blobs", "FileBlobs"]
@@ -120,12 +122,27 @@ class Backend:
         return tuple(sorted(self.utilities))
 
     @property
+    def functions(self) -> tuple[str, ...]:
+        """Which of save, load and async_save it exports; the others are torch's."""
+        return tuple(name for name in FUNCTIONS if getattr(self, name) is not None)
+
+    def completed(self, other: Backend) -> Backend:
+        """This record with `other`'s functions in place of those of save and load that it lacks.
+
+        A record that has both is whole: who exports an engine and no async_save has none.
+        """
+        if self.save is not None and self.load is not None:
+            return self
+        lacking = {name: getattr(other, name) for name in FUNCTIONS if name not in self.functions}
+        return dataclasses.replace(self, **lacking)
+
+    @property
     def owned_letters(self) -> frozenset[str]:
-        """What the backend supplies: S storage, E engine, P planner, F torch's format, U utilities."""
+        """What the backend supplies: S storage, E engine or a part of it, P planner, F torch's format, U utilities."""
         storage = self.writer is not None and self.reader is not None
         letters = {
             "S": storage,
-            "E": self.save is not None and self.load is not None,
+            "E": bool(self.functions),
             "P": set(self.utilities) >= PLANNERS,
             "F": storage and "torch_format" not in self.unsupported,
             "U": bool(UTILITIES & set(self.utilities)),

@@ -79,13 +79,17 @@ def describe(backend: Backend, reference: str) -> Description:
     """Return the description of a record; imports torch, calls nothing of the backend."""
     import torch
 
-    from dcp_conformance.harness.backend import signatures
+    from dcp_conformance.harness.backend import identity, signatures
 
+    parts = (backend.writer, backend.reader, backend.save, backend.load, backend.async_save)
+    files = identity.files_of(backend.location, [part for part in parts if part is not None])
     return Description(
         name=backend.name,
         reference=reference,
         version=backend.version,
         location=backend.location,
+        commit=identity.commit_of(Path(backend.location)) if files else "",
+        digest=identity.code_digest(files),
         letters=tuple(letter for letter in "SEPFU" if letter in backend.owned_letters),
         unsupported=dict(backend.unsupported),
         offers=backend.offers,
@@ -93,7 +97,7 @@ def describe(backend: Backend, reference: str) -> Description:
         inherits=signatures.inherited_from_torch(backend.writer, backend.reader),
         torch=str(torch.__version__),
         patience=float(backend.patience),
-        has_async_save=backend.async_save is not None,
+        functions=backend.functions,
         notes=backend.notes,
     )
 

@@ -10,8 +10,9 @@ from dcp_conformance.harness.certificate.cleaning import Cleaner
 from dcp_conformance.harness.certificate.events import RunEvents
 from dcp_conformance.harness.certificate.redact import secret_values
 from dcp_conformance.harness.certificate.schema import SCHEMA, validate
+from dcp_conformance.harness.certificate.seal import catalogue_digest, clause_data, sealed
 from dcp_conformance.harness.certificate.sorting import SortedClauses, sort_clauses
-from dcp_conformance.harness.contract import LETTERS
+from dcp_conformance.harness.contract import FUNCTIONS, LETTERS
 from dcp_conformance.harness.verdicts.known_failures import KnownFailure, KnownFailures
 from dcp_conformance.harness.verdicts.levels import LevelResult, exit_code, level_results
 from dcp_conformance.harness.verdicts.ownership import Supplies
@@ -33,13 +34,15 @@ class Describes(Supplies, Protocol):
     @property
     def location(self) -> str: ...
     @property
+    def commit(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    @property
     def inherits(self) -> Collection[str]: ...
     @property
     def torch(self) -> str: ...
     @property
     def patience(self) -> float: ...
-    @property
-    def has_async_save(self) -> bool: ...
     @property
     def notes(self) -> Collection[str]: ...
 
@@ -106,7 +109,11 @@ def build(
     levels = level_results(results, selected=run.levels, partial=bool(partial))
     certificate = {
         "schema": SCHEMA,
-        "suite": {"version": run.suite_version, "clauses": len(catalogue)},
+        "suite": {
+            "version": run.suite_version,
+            "clauses": len(catalogue),
+            "digest": catalogue_digest(catalogue),
+        },
         "backend": _backend(description, clean),
         "engine": f"torch {description.torch}".strip(),
         "environment": _environment(description, run),
@@ -134,6 +141,7 @@ def build(
         "tables": [clean.table(table).as_data() for table in events.tables],
         "leftovers": clean.all(events.leftovers),
     }
+    certificate = sealed(certificate, events=events.digest)
     problems = validate(certificate)
     if problems:
         raise ValueError("The harness built a certificate that breaks its own schema: " + "; ".join(problems[:5]))
@@ -167,13 +175,15 @@ def _backend(description: Describes, clean: Cleaner) -> dict[str, Any]:
         "reference": clean(description.reference),
         "version": clean(description.version),
         "location": clean(description.location),
+        "commit": clean(description.commit),
+        "digest": description.digest,
         "letters": [letter for letter in LETTERS if letter in description.letters],
         "unsupported": {name: clean(reason) for name, reason in sorted(description.unsupported.items())},
         "offers": sorted(description.offers),
         "exports": sorted(description.exports),
         "inherits": sorted(description.inherits),
         "patience": description.patience,
-        "has_async_save": description.has_async_save,
+        "functions": [name for name in FUNCTIONS if name in description.functions],
         "notes": clean.all(description.notes),
     }
 
@@ -235,13 +245,7 @@ def _clauses(results: Iterable[ClauseResult], catalogue: Catalogue) -> list[dict
 def _clause(result: ClauseResult, catalogue: Catalogue) -> dict[str, Any]:
     clause = catalogue[result.clause]
     return {
-        "id": clause.id,
-        "level": clause.level,
-        "strength": clause.strength.name,
-        "applies": [letter for letter in LETTERS if letter in clause.applies],
-        "world": clause.world,
-        "promise": clause.promise,
-        "source": clause.source,
+        **clause_data(clause),
         "standing": result.standing,
         "verdict": None if result.verdict is None else result.verdict.word,
         "engine": result.engine,

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from dcp_conformance.harness.certificate.seal import events_digest
 from dcp_conformance.harness.certificate.tables import merged
 from dcp_conformance.harness.laws.observations import Table
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
@@ -85,7 +86,7 @@ class RunEvents:
 
     `outcomes` includes a harness-error for every case that started and did not report on one of its clauses.
     `unfinished` names the workers that wrote no `finished`, `errors` are sentences about the files themselves,
-    `notes` what was tolerated (a torn last line).
+    `notes` what was tolerated (a torn last line). `digest` is that of the files themselves.
     """
 
     facts: Mapping[str, Mapping[str, Any]]
@@ -98,6 +99,7 @@ class RunEvents:
     tables: tuple[Table, ...] = ()
     errors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    digest: str = ""
 
     @property
     def never_started(self) -> tuple[str, ...]:
@@ -111,7 +113,7 @@ def read_events(folder: str | Path) -> RunEvents:
     merging = _Merging()
     for path in sorted(Path(folder).glob("events-*.jsonl")):
         merging.read(path)
-    return merging.merged()
+    return replace(merging.merged(), digest=events_digest(Path(folder)))
 
 
 @dataclass

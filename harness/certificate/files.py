@@ -62,14 +62,19 @@ def write_text(content: str, path: str | Path) -> None:
 
 def read(path: str | Path) -> dict[str, Any]:
     """The certificate at `path`. Raises UsageError if it cannot be read or is not one."""
-    try:
-        certificate = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"Cannot read a certificate from {path}: {error}.") from error
+    certificate = load(path)
     problems = validate(certificate)
     if problems:
         raise UsageError(f"{path} is not a valid certificate: " + "; ".join(problems[:5]) + ".")
     return dict(certificate)
+
+
+def load(path: str | Path) -> Any:
+    """The JSON data at `path`, whatever it is. Raises UsageError if it cannot be read."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"Cannot read a certificate from {path}: {error}.") from error
 
 
 def _replace(target: Path, content: str) -> None:

@@ -15,6 +15,8 @@ _MOST_LINES = 16
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _LABEL = 11
+# A word as shlex.join writes it; an option and its value stay on one line.
+_SHELL_WORD = re.compile(r"""(?:--[a-z-]+ (?!-))?(?:"'"|'[^']*'|[^\s'"])+""")
 
 
 def plain(text: str) -> str:
@@ -23,9 +25,9 @@ def plain(text: str) -> str:
     return _CONTROL.sub("?", text)
 
 
-def one_line(text: str, width: int) -> str:
-    """The first line of `text`, cut to `width` characters."""
-    lines = plain(text).strip().splitlines() or [""]
+def one_line(text: str, width: int, *, strip: bool = True) -> str:
+    """The first line of `text`, cut to `width` characters; without `strip` blanks around it count."""
+    lines = (plain(text).strip() if strip else plain(text)).splitlines() or [""]
     line = lines[0] if len(lines) == 1 else f"{lines[0]} ..."
     return line if len(line) <= width else line[: max(0, width - 4)].rstrip() + " ..."
 
@@ -51,6 +53,20 @@ def paragraph(text: str, width: int, *, first: str = "", rest: str = "") -> list
 def labelled(label: str, text: str, width: int) -> list[str]:
     """A paragraph with its label in a column of its own."""
     return paragraph(text, width, first=f"  {label:<{_LABEL}}", rest=" " * (_LABEL + 2))
+
+
+def command_lines(command: str, width: int, *, first: str = "") -> list[str]:
+    """A command line for a shell, broken with backslashes where it is too long, so that it can be copied as it is."""
+    words = _SHELL_WORD.findall(plain(command).replace("\n", " "))
+    lines, rest = [first.rstrip("\n")], " " * (len(first) + 2)
+    for word in words:
+        line = lines[-1]
+        if line.strip() != first.strip() and len(line) + len(word) + 3 > width:
+            lines[-1] = f"{line} \\"
+            lines.append(rest + word)
+        else:
+            lines[-1] = f"{line}{word}" if line in (first, rest) else f"{line} {word}"
+    return lines
 
 
 def count(number: int, one: str, many: str = "") -> str:

@@ -11,11 +11,12 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, get_args
 
-from dcp_conformance.harness.contract import LETTERS, LEVELS, Strength
+from dcp_conformance.harness.contract import BASES, FUNCTIONS, LETTERS, LEVELS, Strength
 from dcp_conformance.harness.verdicts.levels import State
 from dcp_conformance.harness.verdicts.verdict import ENGINE, KNOWN, NOT_EXERCISED, Verdict
 
-SCHEMA = "dcp-conformance/certificate/1"
+FAMILY = "dcp-conformance/certificate/"
+SCHEMA = f"{FAMILY}2"
 
 Check = Callable[[Any, str], list[str]]
 
@@ -25,8 +26,16 @@ _VERDICTS = tuple(verdict.word for verdict in Verdict)
 def validate(certificate: object) -> list[str]:
     """Every way in which `certificate` (JSON data) is not a certificate of this schema; empty if it is one."""
     if not isinstance(certificate, Mapping) or certificate.get("schema") != SCHEMA:
-        return [f"certificate: not marked as {SCHEMA!r}"]
+        return [_other_schema(certificate)]
     return _CERTIFICATE(certificate, "certificate")
+
+
+def _other_schema(certificate: object) -> str:
+    marked = certificate.get("schema") if isinstance(certificate, Mapping) else None
+    if isinstance(marked, str) and marked.startswith(FAMILY) and marked[len(FAMILY) :].isdigit():
+        age = "an older" if int(marked[len(FAMILY) :]) < int(SCHEMA[len(FAMILY) :]) else "a newer"
+        return f"certificate: written by {age} dcp-conformance ({marked}), which this one ({SCHEMA}) does not read"
+    return f"certificate: not marked as {SCHEMA!r}"
 
 
 def _text(value: Any, where: str) -> list[str]:
@@ -184,6 +193,8 @@ _CLAUSE = _record(
         "level": _LEVEL,
         "strength": _one_of([strength.name for strength in Strength]),
         "applies": _list(_one_of(LETTERS)),
+        "about": _list(_one_of(FUNCTIONS)),
+        "basis": _one_of(BASES),
         "world": _count,
         "promise": _text,
         "source": _text,
@@ -219,13 +230,15 @@ _BACKEND = _record(
         "reference": _text,
         "version": _text,
         "location": _text,
+        "commit": _text,
+        "digest": _text,
         "letters": _list(_one_of(LETTERS)),
         "unsupported": _table(_text),
         "offers": _list(_text),
         "exports": _list(_text),
         "inherits": _list(_text),
         "patience": _seconds,
-        "has_async_save": _flag,
+        "functions": _list(_one_of(FUNCTIONS)),
         "notes": _list(_text),
     }
 )
@@ -259,7 +272,7 @@ _ENVIRONMENT = _record(
 _CERTIFICATE = _record(
     {
         "schema": _one_of((SCHEMA,)),
-        "suite": _record({"version": _text, "clauses": _count}),
+        "suite": _record({"version": _text, "clauses": _count, "digest": _text}),
         "backend": _BACKEND,
         "engine": _text,
         "environment": _ENVIRONMENT,
@@ -280,5 +293,6 @@ _CERTIFICATE = _record(
         "checklist": _list(_record({"name": _text, "values": _list(_text)})),
         "tables": _list(_rectangular, increasing=lambda item: item["title"]),
         "leftovers": _list(_text),
+        "digests": _record(dict.fromkeys(("events", "cases", "evidence", "levels", "whole"), _text)),
     }
 )

@@ -69,10 +69,11 @@ def _place(
         result.not_applicable[clause.id] = applies.reason
         reported = [case for case in cases if case.verdict is not Verdict.NOT_APPLICABLE]
         result.errors += _stray(clause, reported, "does not apply to this backend")
-    elif applies.kind == "engine":
+    elif applies.kind == "engine" and not any(case.broken for case in cases):
         result.engine.append(clause_result(clause, cases, column="engine"))
         result.errors += _broke_down(clause, cases)
     else:
+        # Of a clause that it does not own, a backend may still be shown to be what broke it.
         result.owned.append(clause_result(clause, cases, known=known))
 
 

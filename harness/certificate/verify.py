@@ -1,11 +1,16 @@
-"""Checks a certificate against itself: verdicts, levels and the exit code follow from the cases that it lists."""
+"""Checks a certificate against itself and the contract: that it is whole, and that each word follows from evidence.
+
+Verdicts of cases follow from their findings, those of clauses from their cases, levels and the exit status from the
+clauses. What is consistent may still be made up: nothing here shows who made a certificate.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dcp_conformance.harness.certificate.schema import validate
+from dcp_conformance.harness.certificate.seal import catalogue_digest, clause_data, seal_problems
 from dcp_conformance.harness.contract import Clause, Strength
 from dcp_conformance.harness.verdicts.known_failures import KnownFailures, known_of
 from dcp_conformance.harness.verdicts.levels import LevelResult, exit_code, level_results
@@ -17,6 +22,9 @@ from dcp_conformance.harness.verdicts.verdict import (
     Verdict,
     clause_result,
 )
+
+if TYPE_CHECKING:
+    from dcp_conformance.harness.contract import Catalogue
 
 
 def verify(certificate: Mapping[str, Any]) -> list[str]:
@@ -33,12 +41,40 @@ def verify(certificate: Mapping[str, Any]) -> list[str]:
         partial=bool(certificate["run"]["partial"]),
     )
     return [
+        *seal_problems(certificate),
+        *_evidence_problems([*owned, *engine]),
         *_clause_problems(certificate["clauses"], owned),
         *_clause_problems(certificate["engine_column"], engine),
         *_level_problems(certificate["levels"], levels),
         *_list_problems(certificate, owned, engine),
         *_exit_problems(certificate["run"], levels),
     ]
+
+
+def catalogue_problems(certificate: Mapping[str, Any], catalogue: Catalogue) -> list[str]:
+    """Every way in which a certificate of this very suite says something else of the contract than it does."""
+    entries = [*certificate["clauses"], *certificate["engine_column"]]
+    placed = {entry["id"] for entry in (*entries, *certificate["not_applicable"], *certificate["excluded"])}
+    strangers = sorted(clause for clause in placed if clause not in catalogue)
+    changed = [
+        (entry["id"], name)
+        for entry in entries
+        if entry["id"] in catalogue
+        for name, value in clause_data(catalogue[entry["id"]]).items()
+        if entry[name] != value
+    ]
+    levels = certificate["run"]["levels"]
+    missing = [clause.id for clause in catalogue if clause.level in levels and clause.id not in placed]
+    return [
+        *(f"{clause}: the contract has no such clause" for clause in strangers),
+        *(f"{clause}: its {name} is not that of the contract" for clause, name in changed),
+        *(f"{clause}: belongs to a level of the run and is not on the certificate" for clause in missing),
+    ]
+
+
+def same_suite(certificate: Mapping[str, Any], catalogue: Catalogue) -> bool:
+    """Whether the certificate was made with this very contract."""
+    return bool(certificate["suite"]["digest"] == catalogue_digest(catalogue))
 
 
 def results(certificate: Mapping[str, Any], column: Column, known: KnownFailures) -> list[ClauseResult]:
@@ -59,6 +95,8 @@ def _clause(entry: Mapping[str, Any]) -> Clause:
         level=entry["level"],
         promise=entry["promise"],
         source=entry["source"],
+        about=tuple(entry["about"]),
+        basis=entry["basis"],
     )
 
 
@@ -71,6 +109,27 @@ def _not_applicable(certificate: Mapping[str, Any]) -> Iterator[ClauseResult]:
             column="backend",
             verdict=Verdict.NOT_APPLICABLE,
         )
+
+
+def _evidence_problems(merged: Iterable[ClauseResult]) -> Iterator[str]:
+    for result in merged:
+        for case in result.cases:
+            lacking = _lacks(case)
+            if lacking:
+                yield f"{case.clause}, case {case.case}: says {case.verdict.word}, {lacking}"
+
+
+def _lacks(case: CaseOutcome) -> str:
+    """What speaks against the verdict of a case; empty where its evidence is that of its verdict."""
+    if case.verdict is Verdict.PASS:
+        if case.finding is not None or case.blame is not None:
+            return "and has a finding against it"
+        return "" if case.used else "without evidence that the backend's own code was reached"
+    if case.verdict.failing:
+        if case.finding is None or case.blame is None:
+            return "without a finding or without blame"
+        return "" if case.finding.observed else "and its finding says nothing"
+    return "" if case.reason else "without a reason"
 
 
 def _clause_problems(entries: Iterable[Mapping[str, Any]], merged: Iterable[ClauseResult]) -> Iterator[str]:

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import signal
+from dataclasses import replace
 from typing import Any
 
 from dcp_conformance.harness.cluster import processes
+from dcp_conformance.harness.cluster.codec import NotPlainData, loads
 from dcp_conformance.harness.cluster.exceptions import record
 from dcp_conformance.harness.cluster.functions import FunctionName
-from dcp_conformance.harness.cluster.messages import Answer, Failed
 from dcp_conformance.harness.cluster.outcomes import Died, Doubt, ExceptionRecord, Hung, Outcome, Raised, Returned
 from dcp_conformance.harness.cluster.seat import Seat
 from dcp_conformance.harness.cluster.watch import Silence
-from dcp_conformance.harness.plain.records import ROOTS, NotPlainData
-from dcp_conformance.harness.plain.text import Malformed, loads
+
+
+class ChannelGarbage(Exception):
+    """What came from a rank is none of our messages, so code under test wrote it: harness.laws.verbs knows the name."""
+
 
 Ending = tuple[bool, int]
 """(By its own exit, exit code or signal number)."""
 
 
 def outcome_of(
-    seat: Seat, *, name: FunctionName, number: int, started: float, waited: float, silence: Silence | None = None
+    seat: Seat, *, name: FunctionName, started: float, waited: float, silence: Silence | None = None
 ) -> Outcome:
-    """What a rank did in run `number`, begun at `started` (monotonic clock) and over `waited` seconds later."""
+    """What a rank did in a run that began at `started` (monotonic clock) and was over `waited` seconds later."""
     base = Outcome(rank=seat.rank, events=seat.events(started), output=seat.output(), seconds=waited)
-    if seat.garbled:
-        return _garbled(base, seat.garbled)
+    if seat.garbage:
+        base = replace(base, doubts=(Doubt("garbled", seat.garbage),))
+        return Raised(**vars(base), error=record(ChannelGarbage(f"its channel to the harness carried {seat.garbage}")))
     if seat.reply is not None:
-        if not isinstance(seat.reply, Answer) or seat.reply.number != number:
-            return _garbled(base, "the rank answered what it was not asked")
-        return _answered(base, seat.reply, name)
+        _kind, _number, kind, payload, seconds, replaced, _clean = seat.reply
+        base = replace(base, doubts=tuple(Doubt("replaced", str(what)) for what in replaced))
+        return _answered(base, kind, payload, name, seconds)
     if silence is not None:
         return Hung(**vars(base), stack=silence.stack, stopped=silence.stopped, waited=waited)
     assert seat.ending is not None, "a rank that neither answered nor ended is silent"
@@ -45,37 +49,22 @@ def tell_ending(ending: Ending | None) -> str:
     return f"exit code {status}" if by_exit else processes.signal_name(status)
 
 
-def why_not_started(seat: Seat) -> str:
-    """The traceback of a rank that could not be set up, or what it said instead of one."""
-    if not isinstance(seat.reply, Failed):
-        return seat.garbled or f"it said {seat.reply!r:.200}"
+def exception_in(payload: bytes) -> ExceptionRecord:
+    """The exception that a rank wrote down."""
     try:
-        return _exception_in(seat.reply.error).traceback
-    except (Malformed, NotPlainData) as error:
-        return str(error)
-
-
-def _exception_in(text: str) -> ExceptionRecord:
-    found = loads(text)
-    if not isinstance(found, ExceptionRecord):
-        raise Malformed("no record of an exception")
-    return found
-
-
-def _garbled(base: Outcome, why: str) -> Died:
-    """A rank that is not believed any more: its world is killed."""
-    return Died(**{**vars(base), "doubts": (Doubt("garbled", why),)}, signal=signal.SIGKILL)
-
-
-def _answered(base: Outcome, answer: Answer, name: FunctionName) -> Outcome:
-    doubts = tuple(Doubt("replaced", what) for what in answer.replaced)
-    facts: dict[str, Any] = {**vars(base), "seconds": answer.seconds, "doubts": doubts}
-    try:
-        if answer.raised:
-            return Raised(**facts, error=_exception_in(answer.payload))
-        return Returned(**facts, value=loads(answer.payload, (*ROOTS, name.package)))
-    except Malformed as error:
-        return _garbled(base, f"a value that cannot be read: {error}")
+        found = loads(payload)
     except NotPlainData as error:
-        what = f"{name} returned a value that is not plain data (it holds {error}): make it plain on the rank."
-    return Raised(**facts, error=record(TypeError(what)))
+        found = error
+    if isinstance(found, ExceptionRecord) and isinstance(found.text, str) and isinstance(found.frames, tuple):
+        return found
+    return record(ChannelGarbage(f"its account of an exception was {str(found)[:200]}"))
+
+
+def _answered(base: Outcome, kind: str, payload: bytes, name: FunctionName, seconds: float) -> Outcome:
+    facts: dict[str, Any] = {**vars(base), "seconds": seconds}
+    if kind == "raised":
+        return Raised(**facts, error=exception_in(payload))
+    try:
+        return Returned(**facts, value=loads(payload))
+    except NotPlainData as error:
+        return Raised(**facts, error=record(ChannelGarbage(f"its answer to the harness was {error}")))

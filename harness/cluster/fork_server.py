@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from dcp_conformance.harness.cluster import guard, measure, processes, worker
 from dcp_conformance.harness.cluster.branch import listen
 from dcp_conformance.harness.cluster.preload import Preloaded, UnfitToFork, freeze, preload_after_trial, preload_trusted
-from dcp_conformance.harness.cluster.wire import MOST_ARGUMENT_BYTES, Channel
+from dcp_conformance.harness.cluster.wire import Channel
 from dcp_conformance.harness.cluster.worker import RankSpec
 
 _KILL_LIMIT = 10.0
@@ -176,8 +176,7 @@ class _Server:
         for fd in fds:
             if fd != own:
                 os.close(fd)
-        channel = Channel(socket.socket(fileno=own), most=MOST_ARGUMENT_BYTES)
-        worker.live(spec, channel, server=self._pid, late_imports=self._late)
+        worker.live(spec, Channel(socket.socket(fileno=own)), server=self._pid, late_imports=self._late)
 
     def _close_ends(self) -> None:
         """In a fork: let go of what connects this server with others."""

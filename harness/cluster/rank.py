@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dcp_conformance.harness.cluster.messages import Reply, Told
-from dcp_conformance.harness.cluster.wire import MOST_TEXT, Channel, framed
-from dcp_conformance.harness.plain.records import NotPlainData
-from dcp_conformance.harness.plain.text import dumps
+from dcp_conformance.harness.cluster.codec import NotPlainData, dumps
+from dcp_conformance.harness.cluster.wire import Channel
 
 CHILD_EVENTS = "DCP_CONFORMANCE_RANK_EVENTS"
 """Environment variable that names the file into which children of a rank write their events."""
@@ -63,21 +62,28 @@ def emit(kind: str, **data: Any) -> None:
     Raises:
         RuntimeError: this process is neither a rank nor started by one.
     """
-    event = Told(kind=kind, data=_text(data), at=time.monotonic())
+    event = (kind, _encoded(data), time.monotonic())
     if _Here.pid == os.getpid() and _Here.channel is not None:
         with _Here.lock:
-            _Here.channel.send(event)
+            _Here.channel.send(("event", *event))
         return
     path = os.environ.get(CHILD_EVENTS)
     if path is None:
         raise RuntimeError("emit() was called in a process that no rank of a cluster started")
-    frame = framed(event)
+    frame = dumps(event)
     # One write to a file opened for appending is not torn by the writes of other processes.
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.write(file, frame)
+        os.write(file, len(frame).to_bytes(8, "little") + frame)
     finally:
         os.close(file)
+
+
+def _encoded(data: Mapping[str, Any]) -> bytes:
+    try:
+        return dumps(data)
+    except NotPlainData as error:
+        return dumps({"not_plain_data": str(error)})
 
 
 def become(info: RankInfo, channel: Channel) -> None:
@@ -95,20 +101,8 @@ def begin_run(number: int) -> None:
     _Here.info = replace(current(), run=number)
 
 
-def answer(message: Reply) -> None:
+def answer(message: tuple[Any, ...]) -> None:
     """Send a message of the rank's main program, in line with the events of its threads."""
     if _Here.channel is not None:
         with _Here.lock:
             _Here.channel.send(message)
-
-
-def _text(data: dict[str, Any]) -> str:
-    """An event's data; where it cannot travel, what it held. An event never fails the code that it tells about."""
-    try:
-        text = dumps(data).decode("ascii")
-        if len(text) <= MOST_TEXT:
-            return text
-        why = f"{len(text)} bytes as text"
-    except NotPlainData as error:
-        why = str(error)
-    return dumps({"not_plain_data": why}).decode("ascii")

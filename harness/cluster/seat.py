@@ -6,19 +6,23 @@ import contextlib
 import os
 import socket
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dcp_conformance.harness.cluster.messages import Reply, Told
+from dcp_conformance.harness.cluster.codec import NotPlainData, loads
 from dcp_conformance.harness.cluster.outcomes import Event
-from dcp_conformance.harness.cluster.wire import MOST_BYTES, Channel, frames
+from dcp_conformance.harness.cluster.wire import Channel
 from dcp_conformance.harness.cluster.worker import events_path, log_path, stack_path
-from dcp_conformance.harness.plain.records import NotPlainData
-from dcp_conformance.harness.plain.text import Malformed, loads
 
 _TAIL = 8 * 1024
-_MOST_EVENTS, _MOST_EVENT_BYTES = 100_000, 4 * MOST_BYTES
-"""In one run; the busiest scenario of the suites tells of a few thousand."""
+_MOST_EVENTS = 64 << 20  # bytes a run; scenarios of ours emit kilobytes
+# What the main program of a rank sends besides events and proofs, by the types of what follows the first word.
+_SHAPES: Mapping[str, tuple[type, ...]] = {
+    "ready": (str, str),
+    "failed": (bytes,),
+    "answer": (int, str, bytes, float, tuple, bool),
+}
 
 
 class Seat:
@@ -29,14 +33,14 @@ class Seat:
         self.pid = pid
         self.channel = Channel(end, send_limit=send_limit)
         self.stack_file = stack_path(folder, rank)
-        self.reply: Reply | None = None
+        self.reply: tuple[Any, ...] | None = None
         """What the rank answered to the last `ask`."""
         self.ending: tuple[bool, int] | None = None
         """(by its own exit, exit code or signal number), when the process has ended."""
-        self.garbled = ""
-        """What it did on its channel that no rank does, in words; from then on it is not listened to."""
-        self._events: list[Told] = []
-        self._event_bytes = 0
+        self.garbage = ""
+        """What is wrong with what came over its channel, which only the code under test can have written."""
+        self._events: list[tuple[str, bytes, float]] = []
+        self._heard = 0
         self._log = os.open(log_path(folder, rank), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._events_file = events_path(folder, rank)
         self._files = (log_path(folder, rank), self.stack_file, self._events_file)
@@ -44,7 +48,7 @@ class Seat:
     @property
     def silent(self) -> bool:
         """Whether its answer is missing and may still come."""
-        return self.reply is None and self.ending is None and not self.garbled
+        return self.reply is None and self.ending is None and not self.garbage
 
     def ask(self, message: tuple[Any, ...]) -> None:
         """Send a message that the rank will reply to."""
@@ -57,7 +61,7 @@ class Seat:
     def begin_run(self) -> None:
         """Forget the events and the output of earlier runs."""
         self._events.clear()
-        self._event_bytes = 0
+        self._heard = 0
         if os.fstat(self._log).st_size:
             os.ftruncate(self._log, 0)  # ranks append, so this is safe while they have it open
 
@@ -67,39 +71,31 @@ class Seat:
             messages = self.channel.drain()
             for message in messages:
                 self._take(message)
-        except (Malformed, NotPlainData) as error:
-            self._give_up(f"something that is no message of a rank: {error}")
-        return not self.garbled and bool(messages)
+        except NotPlainData as error:
+            self.garbage = str(error)
+            self.channel.closed = True
+            return True
+        return bool(messages)
 
-    def _take(self, message: object) -> None:
-        if isinstance(message, Told):
-            self._keep(message)
-        elif not isinstance(message, Reply):
-            raise Malformed(f"a {type(message).__name__}")
-        elif self.reply is not None:
-            self._give_up("a second answer to one question")
-        else:
+    def _take(self, message: Any) -> None:
+        if not isinstance(message, tuple) or not message:
+            raise NotPlainData(f"a {type(message).__name__} in place of a message")
+        if message[0] == "event":
+            self._events.append(_event(message[1:]))
+            self._heard += len(message[2])
+            if self._heard > _MOST_EVENTS:
+                raise NotPlainData(f"more than {_MOST_EVENTS >> 20} MiB of events in one run")
+        elif _SHAPES.get(message[0]) == tuple(type(item) for item in message[1:]) or message[0] == "proof":
+            if self.reply is not None:
+                raise NotPlainData("a second answer to one question")
             self.reply = message
-
-    def _keep(self, event: Told) -> None:
-        self._events.append(event)
-        self._event_bytes += len(event.data)
-        if len(self._events) > _MOST_EVENTS or self._event_bytes > _MOST_EVENT_BYTES:
-            self._give_up(f"{len(self._events)} events of {self._event_bytes} bytes in one run")
-
-    def _give_up(self, why: str) -> None:
-        self.garbled, self.reply = self.garbled or f"on the channel of its rank came {why}"[:400], None
-        self.channel.closed = True
-        self._events.clear()
+        else:
+            raise NotPlainData(f"a message that no rank sends: {str(message)[:80]}")
 
     def events(self, started: float) -> tuple[Event, ...]:
         """Events of this run, of the rank and of its children, by time; `started` on the monotonic clock."""
-        found = sorted([*self._events, *self._events_of_children()], key=lambda event: event.at)
-        try:
-            return tuple(Event(event.kind, _data(event.data), event.at - started) for event in found)
-        except Malformed as error:
-            self._give_up(f"something that is no message of a rank: {error}")
-            return ()
+        found = sorted([*self._events, *self._events_of_children()], key=lambda event: event[2])
+        return tuple(Event(kind, _data(data), at - started) for kind, data, at in found)
 
     def output(self) -> str:
         """Tail of what the rank and its children wrote to stdout and stderr in this run."""
@@ -114,37 +110,44 @@ class Seat:
         for file in self._files:
             file.unlink(missing_ok=True)
 
-    def _events_of_children(self) -> list[Told]:
-        try:
-            return _told_in(self._events_file)
-        except FileNotFoundError:
-            return []
-        except (OSError, Malformed, NotPlainData) as error:
-            self._give_up(f"something in {self._events_file.name} that no child of a rank writes: {error}")
-            return []
-        finally:
-            with contextlib.suppress(OSError):  # what lies there may be anything; the world is given up then
-                self._events_file.unlink(missing_ok=True)
+    def _events_of_children(self) -> list[tuple[str, bytes, float]]:
+        data = _read_regular(self._events_file)
+        found = []
+        position = 0
+        while len(data) - position >= 8:
+            length = int.from_bytes(data[position : position + 8], "little")
+            frame = data[position + 8 : position + 8 + length]
+            if len(frame) < length:
+                break  # cut short when its writer was killed
+            with contextlib.suppress(NotPlainData):  # children of a rank write what they like into their file
+                found.append(_event(loads(frame)))
+            position += 8 + length
+        return found
 
 
-def _told_in(path: Path) -> list[Told]:
-    # Not waiting, not through a link: what lies at the place was put there by the code under test.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_EVENT_BYTES:
-            raise Malformed(f"no regular file of at most {_MOST_EVENT_BYTES} bytes")
-        found = list(frames(file.read(_MOST_EVENT_BYTES)))
-    if not all(isinstance(event, Told) for event in found):
-        raise Malformed("messages that are no events")
-    return found
+def _event(parts: Any) -> tuple[str, bytes, float]:
+    if isinstance(parts, tuple) and tuple(map(type, parts)) == (str, bytes, float):
+        return parts
+    raise NotPlainData(f"an event that is none: {str(parts)[:80]}")
 
 
-def _data(text: str) -> dict[str, Any]:
+def _read_regular(path: Path) -> bytes:
+    """The beginning of a file that may be anything by now: a FIFO, a link, endless. It is removed."""
     try:
-        found = loads(text)
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(file, _MOST_EVENTS) if stat.S_ISREG(os.fstat(file).st_mode) else b""
+    finally:
+        os.close(file)
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _data(data: bytes) -> dict[str, Any]:
+    try:
+        found = loads(data)
     except NotPlainData as error:
         return {"not_plain_data": str(error)}
-    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
-        raise Malformed("an event whose data are no names and values")
-    return found
+    return found if isinstance(found, dict) else {"not_plain_data": f"a {type(found).__name__}"}

@@ -1,34 +1,28 @@
-"""Framed messages over Unix sockets: an 8-byte length and plain data as harness.plain.text writes it."""
+"""Framed messages over Unix sockets. A frame is an 8-byte length and plain data, see harness.cluster.codec."""
 
 from __future__ import annotations
 
 import array
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from dcp_conformance.harness.plain.text import Malformed, dumps, loads
+from dcp_conformance.harness.cluster.codec import NotPlainData, dumps, loads
 
 _HEADER = struct.Struct("<Q")
 _CHUNK = 1 << 18
 _MOST_CHUNKS = 64
 _MOST_FDS = 250  # SCM_MAX_FD is 253
-MOST_BYTES = 16 << 20
-"""The longest message from a rank. Read as JSON it takes half a GiB of memory at the worst."""
-MOST_TEXT = MOST_BYTES // 2
-"""The longest value inside a message, as text: its quotes are quoted there once more."""
-MOST_ARGUMENT_BYTES = 1 << 30
-"""The longest message to a rank: the states that a crash left travel as arguments."""
+LARGEST_FRAME = 64 << 20
+"""Bytes. No scenario sends so much; who claims to is not waited for."""
 
 
 class Channel:
     """One end of a blocking stream socket, with whole messages in both directions."""
 
-    def __init__(self, end: socket.socket, *, send_limit: float | None = None, most: int = MOST_BYTES) -> None:
-        """send_limit: seconds; most: bytes of a message that comes in."""
+    def __init__(self, end: socket.socket, *, send_limit: float | None = None) -> None:
         self.socket = end
-        self._most = most
         if send_limit is not None:
             # Not settimeout(): Python would then wait in reads that are told not to wait.
             limit = struct.pack("@ll", int(send_limit), 0)
@@ -45,15 +39,16 @@ class Channel:
 
         Raises:
             OSError: the other side is gone, or the send limit has passed (BlockingIOError).
-            NotPlainData: the message cannot travel.
         """
-        self.socket.sendall(framed(message))
+        data = dumps(message)
+        self.socket.sendall(_HEADER.pack(len(data)) + data)
 
     def send_with_fds(self, message: object, fds: Sequence[int]) -> None:
         """Send a message together with copies of these open files (SCM_RIGHTS)."""
         if len(fds) > _MOST_FDS:
             raise ValueError(f"{len(fds)} open files in one message, the kernel allows {_MOST_FDS}")
-        frame = framed(message)
+        data = dumps(message)
+        frame = _HEADER.pack(len(data)) + data
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
         sent = self.socket.sendmsg([frame], [rights])
         self.socket.sendall(frame[sent:])
@@ -63,7 +58,6 @@ class Channel:
 
         Raises:
             EOFError: the other side is gone.
-            Malformed, NotPlainData: what it sent is no message.
         """
         while True:
             frame = self._next_frame()
@@ -76,9 +70,6 @@ class Channel:
         """Messages that have arrived, without waiting; sets `closed` at the end of the stream.
 
         At most 16 MiB at a time: who sends without end must not keep the reader from looking at its clock.
-
-        Raises:
-            Malformed, NotPlainData: what the other side sent is no message.
         """
         messages = []
         for _ in range(_MOST_CHUNKS):
@@ -121,32 +112,10 @@ class Channel:
         if len(self._buffer) < _HEADER.size:
             return None
         (length,) = _HEADER.unpack_from(self._buffer)
-        if length > self._most:
-            raise Malformed(f"a message of {length} bytes; {self._most} are the most")
+        if length > LARGEST_FRAME:
+            raise NotPlainData(f"a message of {length} bytes")
         if len(self._buffer) < _HEADER.size + length:
             return None
         frame = bytes(self._buffer[_HEADER.size : _HEADER.size + length])
         del self._buffer[: _HEADER.size + length]
         return frame
-
-
-def framed(message: object) -> bytes:
-    """A message with its length before it. Raises NotPlainData if it cannot travel."""
-    data = dumps(message)
-    return _HEADER.pack(len(data)) + data
-
-
-def frames(data: bytes) -> Iterator[Any]:
-    """The messages in a file of frames; one that was cut short when its writer was killed is left out.
-
-    Raises:
-        Malformed, NotPlainData: what stands there is no message.
-    """
-    position = 0
-    while len(data) - position >= _HEADER.size:
-        (length,) = _HEADER.unpack_from(data, position)
-        frame = data[position + _HEADER.size : position + _HEADER.size + length]
-        if len(frame) < length:
-            return
-        yield loads(frame)
-        position += _HEADER.size + length

@@ -20,12 +20,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dcp_conformance.harness.cluster import guard, measure, processes, rank
+from dcp_conformance.harness.cluster.codec import NotPlainData, dumps
 from dcp_conformance.harness.cluster.exceptions import record
 from dcp_conformance.harness.cluster.functions import FunctionName, resolve
-from dcp_conformance.harness.cluster.messages import Answer, Failed, Proof, Ready
-from dcp_conformance.harness.cluster.wire import MOST_TEXT, Channel
-from dcp_conformance.harness.plain.records import NotPlainData
-from dcp_conformance.harness.plain.text import dumps
+from dcp_conformance.harness.cluster.wire import Channel
 
 STACK_SIGNAL = 61
 """Makes a rank write the stacks of its threads. A real-time signal, because backends use SIGUSR1 and SIGUSR2; by its
@@ -117,13 +115,13 @@ class _Rank:
         try:
             self._info = self._set_up(late_imports)
         except BaseException as error:
-            channel.send(Failed(error=_written(error)))
+            channel.send(("failed", dumps(record(error))))
             raise
         # Imported here because it imports torch, which the server does in its own time.
         from dcp_conformance.harness.cluster.fingerprint import Fingerprint
 
         self._baseline = Fingerprint.take()
-        channel.send(Ready(device=self._info.device, backend=self._info.backend))
+        channel.send(("ready", self._info.device, self._info.backend))
 
     def _set_up(self, late_imports: tuple[str, ...]) -> rank.RankInfo:
         spec = self._spec
@@ -161,23 +159,18 @@ class _Rank:
         rank.begin_run(number)
         guard.forget()
         started = time.monotonic()
-        raised, payload = _call(FunctionName(module, qualname, file), arguments)
+        kind, payload = _call(FunctionName(module, qualname, file), arguments)
         if os.getpid() != self._pid:
             os._exit(_CRASHED)  # a process that the function forked came back from it: it is not the rank
         seconds = time.monotonic() - started
         _flush()
         # Looked at before the answer, in the shadow of slower ranks; usually nothing differs and that is all.
-        self._clean = not raised and self._baseline.holds()
+        self._clean = kind == "returned" and self._baseline.holds()
         if self._clean:
             guard.forget()  # nothing is left that could still change a value
         else:
             guard.settle()
-        rank.answer(
-            Answer(
-                number=number, raised=raised, payload=payload, seconds=seconds, clean=self._clean,
-                replaced=guard.replaced(),
-            )
-        )  # fmt: skip
+        rank.answer(("answer", number, kind, payload, seconds, guard.replaced(), self._clean))
 
     def _prove(self, number: int, lasting: Collection[str]) -> None:
         differences = [] if self._clean else self._settled_differences(lasting)
@@ -188,15 +181,7 @@ class _Rank:
                 numbers = _numbered_barrier(number, self._spec.world_size)
             except Exception as error:
                 differences.append(f"The barrier after the run failed: {type(error).__name__}: {error}")
-        rank.answer(
-            Proof(
-                number=number,
-                numbers=None if numbers is None else tuple(numbers),
-                differences=tuple(differences),
-                newcomers=tuple(newcomers),
-                changed=guard.changed(),
-            )
-        )
+        rank.answer(("proof", number, numbers, differences, guard.changed(), newcomers))
 
     def _settled_differences(self, lasting: Collection[str]) -> list[str]:
         """Differences that stay: threads, children and files of a finished run may take a moment to go away.
@@ -216,30 +201,22 @@ class _Rank:
         return self._baseline.differences()
 
 
-def _call(name: FunctionName, arguments: bytes) -> tuple[bool, str]:
-    """Whether the function raised, and its value or its exception as text."""
+def _call(name: FunctionName, arguments: bytes) -> tuple[str, bytes]:
     try:
         function = resolve(name)
         values = _load_arguments(arguments)
-        return False, _value(name, function(*values))
+        return "returned", _encoded(name, function(*values))
     except BaseException as error:  # SystemExit and CheckpointException are answers like any other
-        return True, _written(error)
+        return "raised", dumps(record(error))
 
 
-def _value(name: FunctionName, value: object) -> str:
+def _encoded(name: FunctionName, value: object) -> bytes:
     try:
-        text = dumps(value).decode("ascii")
+        return dumps(value)
     except NotPlainData as error:
         raise TypeError(
             f"{name} returned a value that is not plain data (it holds {error}): make it plain on the rank."
         ) from None
-    if len(text) > MOST_TEXT:
-        raise TypeError(f"{name} returned a value of {len(text)} bytes as text; {MOST_TEXT} can travel.")
-    return text
-
-
-def _written(error: BaseException) -> str:
-    return dumps(record(error)).decode("ascii")
 
 
 def _load_arguments(arguments: bytes) -> tuple[Any, ...]:

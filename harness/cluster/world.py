@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dcp_conformance.harness.cluster import processes
-from dcp_conformance.harness.cluster.answers import outcome_of, tell_ending, why_not_started
+from dcp_conformance.harness.cluster.answers import exception_in, outcome_of, tell_ending
 from dcp_conformance.harness.cluster.config import ClusterConfig
 from dcp_conformance.harness.cluster.errors import ClusterError
 from dcp_conformance.harness.cluster.functions import FunctionName
 from dcp_conformance.harness.cluster.launch import ForkServer
-from dcp_conformance.harness.cluster.messages import Answer, Proof, Ready
 from dcp_conformance.harness.cluster.outcomes import Doubt, Outcome, Returned
 from dcp_conformance.harness.cluster.seat import Seat
 from dcp_conformance.harness.cluster.watch import Watch, look_at
@@ -87,22 +86,17 @@ class World:
         waited = time.monotonic() - started
         silences = dict(zip(silent, look_at([(seat.pid, seat.stack_file) for seat in silent]), strict=True))
         outcomes = [
-            outcome_of(
-                seat, name=job.name, number=self._runs, started=started, waited=waited, silence=silences.get(seat)
-            )
+            outcome_of(seat, name=job.name, started=started, waited=waited, silence=silences.get(seat))
             for seat in self._seats
         ]
         if not prove or not all(isinstance(outcome, Returned) for outcome in outcomes):
             return outcomes, False
-        clean = {seat.rank for seat in self._seats if isinstance(seat.reply, Answer) and seat.reply.clean}
-        leftovers = self._leftovers(known_pids, found_clean=len(clean) == self.size)
-        if not any(leftovers) and not any(outcome.doubts or self._doubts(outcome.rank) for outcome in outcomes):
-            return outcomes, True
+        leftovers = self._leftovers(known_pids)
         told = [
             replace(outcome, leftovers=tuple(left), doubts=(*outcome.doubts, *self._doubts(outcome.rank)))
             for outcome, left in zip(outcomes, leftovers, strict=True)
         ]
-        return told, False
+        return told, not any(outcome.leftovers or outcome.doubts for outcome in told)
 
     def discard(self) -> None:
         """End the ranks and everything they started; returns when they are gone."""
@@ -156,12 +150,14 @@ class World:
 
     def _check_ready(self, silent: Sequence[Seat]) -> None:
         for seat in self._seats:
-            if isinstance(seat.reply, Ready):
+            if seat.reply is not None and seat.reply[0] == "ready":
                 continue
             if seat in silent:
                 how = f"did not start in {_START_LIMIT:g} s"
-            elif seat.reply is not None or seat.garbled:
-                how = f"could not start: {why_not_started(seat)}"
+            elif seat.garbage:
+                how = f"sent {seat.garbage} at its start"
+            elif seat.reply is not None:
+                how = f"could not start: {exception_in(seat.reply[1]).traceback}"
             else:
                 how = f"ended at its start ({tell_ending(seat.ending)})"
             raise ClusterError(f"rank {seat.rank} of {self.size} {how}\n{seat.output()}")
@@ -198,8 +194,9 @@ class World:
                 seat.listen()  # what it said before it ended may still lie in the socket
                 seat.ending = self._server.endings[seat.pid]
 
-    def _leftovers(self, known_pids: set[int], *, found_clean: bool) -> list[list[str]]:
+    def _leftovers(self, known_pids: set[int]) -> list[list[str]]:
         """What each rank left behind, in sentences; nothing at all is the proof that the world is as it was."""
+        found_clean = all(seat.reply is not None and seat.reply[-1] for seat in self._seats)
         leftovers: list[list[str]] = [[] for _ in self._seats]
         if self._group or not found_clean:
             leftovers = self._prove()
@@ -212,10 +209,11 @@ class World:
     def _doubts(self, rank: int) -> tuple[Doubt, ...]:
         """What came to light about a rank's evidence after it had answered."""
         seat = self._seats[rank]
-        if seat.garbled:
-            return (Doubt("garbled", seat.garbled),)
-        changed = seat.reply.changed if isinstance(seat.reply, Proof) else ()
-        return tuple(Doubt("changed", what) for what in changed)
+        if seat.garbage:
+            return (Doubt("garbled", seat.garbage),)
+        if seat.reply is None or seat.reply[0] != "proof":
+            return ()
+        return tuple(Doubt("changed", str(what)) for what in seat.reply[4])
 
     def _prove(self) -> list[list[str]]:
         lasting = [kind for kind, times in self._lasting.items() if times >= _OFTEN]
@@ -223,14 +221,14 @@ class World:
         quiet = max(_PROOF_QUIET, 2 * self._config.settle_limit)
         silent = self._gather(quiet=quiet, total=_PROOF_LIMIT + quiet)
         for seat in self._seats:
-            if isinstance(seat.reply, Proof):
-                self._lasting.update(seat.reply.newcomers)
+            if seat.reply is not None:
+                self._lasting.update(seat.reply[-1])
         return [self._told_by(seat, seat in silent) for seat in self._seats]
 
     def _told_by(self, seat: Seat, silent: bool) -> list[str]:
-        found: list[str] = []
-        if isinstance(seat.reply, Proof):
-            numbers, differences = seat.reply.numbers, seat.reply.differences
+        found = []
+        if seat.reply is not None:
+            _kind, _number, numbers, differences, _changed, _newcomers = seat.reply
             found.extend(differences)
             if numbers is not None and set(numbers) != {self._runs}:
                 found.append(f"A collective is left over: the barrier after run {self._runs} gathered {numbers}.")
@@ -238,6 +236,8 @@ class World:
                 found.append("The default process group is gone.")
         if silent:
             found.append("A collective is left over: the barrier after the run did not complete.")
+        if seat.garbage:
+            found.append(f"Its channel to the harness carried {seat.garbage}.")
         if seat.ending is not None:
             found.append(f"The process ended after it had answered ({tell_ending(seat.ending)}).")
         return found

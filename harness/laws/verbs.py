@@ -39,6 +39,8 @@ class HarnessFault(Exception):
     """The harness itself failed; never held against the backend."""
 
 
+# Only code under test can have sent what no rank of ours sends.
+_GARBAGE = "dcp_conformance.harness.cluster.answers.ChannelGarbage"
 # How a scenario says on its rank that there is nothing to judge: harness.subject.session.
 _ENDINGS: Mapping[str, type[Exception]] = {
     "dcp_conformance.harness.subject.session.Excused": NotApplicable,
@@ -74,7 +76,9 @@ def _finding_of(doubt: Doubt, rank: int) -> Exception:
     if doubt.kind == "changed":
         return Broken(doubt.text, kind="values", rank=rank)
     if doubt.kind == "garbled":
-        return Broken(f"{doubt.text}; no backend writes there", kind="channel", rank=rank)
+        return Broken(
+            f"its channel to the harness carried {doubt.text}; no backend writes there", kind="channel", rank=rank
+        )
     if doubt.text.startswith("dcp_conformance."):
         return Broken(f"{doubt.text} of the harness was replaced while it ran", kind="evidence", rank=rank)
     return Untestable(f"values are compared with {doubt.text}, and it was replaced, so no comparison proves anything")
@@ -118,7 +122,7 @@ def unexpected(error: ExceptionRecord, rank: int, outcome: Outcome | None = None
 
 def of_subject(error: ExceptionRecord) -> bool:
     """Whether an error came out of the code under test."""
-    return any(
+    return error.type_name == _GARBAGE or any(
         file.endswith(door) and function == name for file, _, function in error.frames for door, name in _DOORS
     )  # fmt: skip
 

@@ -156,7 +156,7 @@ def _close_spare(numbers: list[int]) -> None:
 
 
 def _start(address: str) -> None:
-    words = [sys.executable, "-I", "-S", "-c", _START, address, str(IMPORT_ROOT)]
+    words = [sys.executable, "-I", "-c", _START, address, str(IMPORT_ROOT)]
     # In a session of its own: it must outlive this rank for as long as any other is under its filter.
     subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
 

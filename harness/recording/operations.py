@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from dcp_conformance.harness.plain import text
-from dcp_conformance.harness.plain.records import NotPlainData
+from dcp_conformance.harness.cluster.codec import NotPlainData, dumps, loads
 
 CALLS = (
     "mkdir", "open", "write", "truncate", "fsync", "syncfs", "sync", "close", "rename", "exchange", "link", "symlink",
     "unlink", "rmdir", "opaque",
 )  # fmt: skip
-_MOST_BYTES = 1 << 30
-FORMAT = b"dcp-conformance recording 2\n"  # a reader that does not know the number refuses the file
+FORMAT = b"dcp-conformance recording 1\n"  # a reader that does not know the number refuses the file
 
 # Path -> what is there: the bytes of a file, None for a folder, a str for a symbolic link (what it points to).
 Tree = Mapping[str, bytes | str | None]
@@ -72,35 +69,24 @@ class Recording:
 
     def save(self, path: Path) -> None:
         """Write the recording to `path`: a format line, the SHA-256 of the body, the body."""
-        body = text.dumps(self)
+        body = dumps(dataclasses.asdict(self))
         path.write_bytes(FORMAT + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 
 def load(path: Path) -> Recording:
     """Read what `Recording.save` wrote; RecordingError for anything else."""
-    head, _, rest = _content(path).partition(b"\n")
+    head, _, rest = path.read_bytes().partition(b"\n")
     if head + b"\n" != FORMAT:
         raise RecordingError(f"{path} is not a recording of this version (it begins with {head[:40]!r})")
     digest, _, body = rest.partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise RecordingError(f"{path} is damaged: its body is not the one that was written")
     try:
-        found = text.loads(body)
-    except (text.Malformed, NotPlainData) as error:
-        raise RecordingError(f"{path} is not a recording: {error}") from error
-    if not isinstance(found, Recording):
-        raise RecordingError(f"{path} is not a recording: it holds a {type(found).__name__}")
-    return found
-
-
-def _content(path: Path) -> bytes:
-    # Not waiting, not without end: it lies where the code under test may write.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
-            raise RecordingError(f"{path} is no regular file of at most {_MOST_BYTES} bytes")
-        return file.read(_MOST_BYTES)
+        fields: dict[str, Any] = loads(body)
+        fields["operations"] = tuple(Operation(**operation) for operation in fields["operations"])
+        return Recording(**fields)
+    except (NotPlainData, TypeError, KeyError) as error:
+        raise RecordingError(f"{path} holds no recording: {error}") from None
 
 
 def read_tree(folder: Path) -> dict[str, bytes | str | None]:

@@ -27,7 +27,7 @@ def why_not_notified() -> str:
     if platform.system() != "Linux" or not syscalls.numbers():
         return f"system calls are not known for {platform.system()} on {platform.machine()}"
     with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, "-I", "-S", "-c", _TRIAL, folder, str(IMPORT_ROOT)]
+        words = [sys.executable, "-I", "-c", _TRIAL, folder, str(IMPORT_ROOT)]
         try:
             done = subprocess.run(words, capture_output=True, text=True, timeout=_LIMIT, check=False)
         except subprocess.TimeoutExpired:

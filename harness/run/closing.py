@@ -10,11 +10,11 @@ from typing import Any
 
 from dcp_conformance.harness.certificate import files, terminal
 from dcp_conformance.harness.certificate.build import RunInfo, build
+from dcp_conformance.harness.certificate.details import detail_lines
 from dcp_conformance.harness.certificate.events import read_events
 from dcp_conformance.harness.certificate.facts import machine
 from dcp_conformance.harness.certificate.junit import junit_xml
 from dcp_conformance.harness.certificate.redact import secret_values
-from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.run.run import Run
 from dcp_conformance.harness.scratch import discard_scratch, filesystem_type
@@ -23,6 +23,7 @@ from dcp_conformance.harness.verdicts.known_failures import KnownFailures
 
 CERTIFICATE = "certificate.json"
 JUNIT = "junit.xml"
+PAGE = "index.html"
 # Variables of the shell that are named like a password and hold a folder.
 _FOLDERS = ("PWD", "OLDPWD")
 
@@ -56,10 +57,14 @@ class Finish:
             files.write_text(junit_xml(self._certificate), self._target.with_name(JUNIT))
         return self._certificate
 
-    def summary(self, *, status: int, partial: Sequence[str], width: int) -> list[str]:
-        """The lines for the terminal."""
+    def summary(
+        self, *, status: int, partial: Sequence[str], width: int, height: int, details: bool = False
+    ) -> list[str]:
+        """The lines for the terminal; `details` puts everything that the certificate says in short before them."""
         certificate = self.certificate(status=status, partial=partial)
-        return terminal.summary_lines(certificate, width, path=str(_shown(self._target)))
+        before = [*detail_lines(certificate, width), ""] if details else []
+        page = str(_shown(self._target.with_name(PAGE)))
+        return before + terminal.summary_lines(certificate, width, height=height, path=page)
 
     def exit_code(self, *, status: int, partial: Sequence[str]) -> int:
         """What the process exits with."""
@@ -101,14 +106,6 @@ def secrets(options: Options) -> tuple[str, ...]:
     """Values that no text may show: those of options and environment variables that are named like secrets."""
     surroundings = {name: value for name, value in os.environ.items() if name not in _FOLDERS}
     return secret_values({**surroundings, **dict(options.backend_options)})
-
-
-def last_certificate(report_dir: Path) -> dict[str, Any] | None:
-    """The certificate in a report folder, or None where there is none that can be read."""
-    try:
-        return files.read(report_dir / CERTIFICATE)
-    except UsageError:
-        return None
 
 
 def _now() -> str:

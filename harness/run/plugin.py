@@ -21,12 +21,12 @@ from dcp_conformance.harness.backend.server import Server
 from dcp_conformance.harness.certificate import terminal
 from dcp_conformance.harness.certificate.prose import encodable
 from dcp_conformance.harness.certificate.redact import redact
+from dcp_conformance.harness.commands.explain import explanation
 from dcp_conformance.harness.contract import Clause, load_catalogue
 from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.laws.verbs import HarnessFault
 from dcp_conformance.harness.run import options as option_list
 from dcp_conformance.harness.run.closing import Finish, secrets
-from dcp_conformance.harness.run.explain import explanation
 from dcp_conformance.harness.run.marks import MARKERS
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.run.run import Run
@@ -53,10 +53,27 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", line)
     if config.option.help or config.option.collectonly and not config.option.backend:
         return
+    _leave_findings_to_the_summary(config.option)
     try:
         config.pluginmanager.register(Conformance(config), "dcp-conformance-run")
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _leave_findings_to_the_summary(option: Any) -> None:
+    """Let pytest print no second account of what the summary says; -v and options that ask for one bring it back."""
+    if option.verbose > 0:
+        return
+    if option.tbstyle == "auto":
+        option.tbstyle = "no"
+    if option.reportchars == "fE":
+        option.reportchars = ""
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """What stops the collection is in no certificate: pytest shows it."""
+    if report.failed:
+        sys.stderr.write(f"{report.longreprtext}\n")
 
 
 @pytest.fixture
@@ -183,9 +200,7 @@ class Conformance:
         """`--explain` prints instead of running; what the session's start left to be done is done."""
         if self.options.explain is None:
             return self._begin_xdist() or None
-        clause = self.catalogue[self.options.explain]
-        tests = sorted(name for name, clauses in self.cases.items() if clause in clauses)
-        for line in explanation(clause, tests, self.options.report_dir):
+        for line in explanation(self.catalogue[self.options.explain], self.options.report_dir):
             print(line)
         return True
 
@@ -259,8 +274,14 @@ class Conformance:
         """The levels, each broken promise as four sentences, and where the certificate lies."""
         if self.finish is None or self.config.option.collectonly:
             return
-        width = shutil.get_terminal_size((100, 24)).columns
-        lines = self.finish.summary(status=int(exitstatus), partial=self.partial, width=max(width, 80))
+        columns, rows = shutil.get_terminal_size((terminal.WIDTH, terminal.HEIGHT))
+        lines = self.finish.summary(
+            status=int(exitstatus),
+            partial=self.partial,
+            width=min(max(columns, 60), 100),
+            height=max(rows - 2, 24),
+            details=terminalreporter.verbosity > 0,
+        )
         for line in encodable(lines, sys.stdout.encoding):
             terminalreporter.write_line(line)
 
@@ -320,7 +341,7 @@ class Conformance:
         return levels.pytest_word(
             outcome,
             strength=clause.strength.name,
-            column="engine" if self.run.applicability(clause).kind == "engine" else "backend",
+            column="engine" if self.run.applicability(clause).kind == "engine" and not outcome.broken else "backend",
             known=self.known.expected(outcome.clause, outcome.case) is not None,
             strict=self.options.strict,
         )

@@ -138,6 +138,7 @@ def bench(options: Options, surveyed: Surveyed, folder: Path, cwd: str, *, worke
         backend=own,
         letters=letters,
         engine=own if "E" in letters else Part(reference=TORCH_ENGINE),
+        functions=frozenset(surveyed.description.functions),
         second=None if surveyed.second is None else Part(reference=surveyed.second),
         scratch=str(_made(folder / "data")),
         folder=cwd,

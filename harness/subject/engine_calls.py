@@ -27,7 +27,7 @@ def deprecated(session: Session, name: str) -> Callable[..., Any] | None:
 
 def call_as_is(session: Session, call: str, state: Any, **arguments: Any) -> Any:
     """Call the engine with these arguments and no others: no id, no storage."""
-    announce("call", owner=session.engine_owner, part="E", name=call)
+    announce("call", owner=session.function_owner(call), part="E", name=call)
     return into_subject(getattr(session.engine, call), state, **arguments)
 
 

@@ -58,7 +58,7 @@ def uses_storage(session: Session, *calls: str) -> bool:
 
 def engine_call(session: Session, name: str, *args: Any, **kwargs: Any) -> Any:
     """Call the engine with exactly these arguments, as a caller does who names no storage, or names it by position."""
-    announce("call", owner=session.engine_owner, part="E", name=name)
+    announce("call", owner=session.function_owner(name), part="E", name=name)
     return into_subject(getattr(session.engine, name), *args, **kwargs)
 
 

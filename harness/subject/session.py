@@ -22,10 +22,13 @@ from dcp_conformance.harness.backend.resolve import resolve
 from dcp_conformance.harness.cluster import guard
 from dcp_conformance.harness.cluster import rank as on_rank
 from dcp_conformance.harness.cluster.exceptions import record
+from dcp_conformance.harness.contract import FUNCTIONS
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.storage import announce, observed_reader, observed_writer
 from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
+
+TORCH = Part(reference=TORCH_ENGINE)
 
 
 class Excused(Exception):
@@ -44,7 +47,9 @@ class Session:
         info = on_rank.current()
         self.rank, self.world_size, self.device = info.rank, info.world_size, info.device
         self.storage: Backend = _resolved(spec.storage, spec.folder)
-        self.engine: Backend = _resolved(spec.engine, spec.folder)
+        own = _resolved(spec.engine, spec.folder)
+        self._own_functions = own.functions
+        self.engine: Backend = own.completed(_resolved(TORCH, spec.folder))
 
     def new_id(self, name: str = "checkpoint") -> Any:
         """A checkpoint id that no other case has; the same on every rank that asks for the same name."""
@@ -164,6 +169,10 @@ class Session:
         """How events name the engine."""
         return self.spec.owner(self.spec.engine)
 
+    def function_owner(self, name: str) -> str:
+        """How events name who supplies save, load or async_save: who exports only one of them has torch's others."""
+        return self.engine_owner if name not in FUNCTIONS or name in self._own_functions else TORCH_ENGINE
+
     def _fault_rank(self, rank: int | None) -> int:
         return self.rank if rank is None else rank
 
@@ -188,9 +197,9 @@ class Session:
         return arguments
 
     def _engine_call(self, name: str, state: Any, arguments: dict[str, Any]) -> Any:
-        announce("call", owner=self.engine_owner, part="E", name=name)
+        announce("call", owner=self.function_owner(name), part="E", name=name)
         if arguments.get("planner") is None:
-            announce("call", owner=self.engine_owner, part="P", name=name)
+            announce("call", owner=self.function_owner(name), part="P", name=name)
         return into_subject(getattr(self.engine, name), state, **arguments)
 
 
@@ -240,21 +249,30 @@ def _takes(function: Callable[..., Any], parameter: str) -> bool:
 
 @contextlib.contextmanager
 def _torch_engine_watched(*, watch: bool) -> Iterator[None]:
-    """Emit an event when torch's engine is entered, to tell an engine of its own from one that delegates to torch's."""
+    """Emit an event when a part of torch's engine is entered: the engine, a default planner, the default stager.
+
+    It tells an engine of its own from one that delegates to torch's, whole or in part.
+    """
     if not watch:
         yield
         return
-    from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
+    from torch.distributed.checkpoint import default_planner, staging, state_dict_loader, state_dict_saver
 
-    doors = [(state_dict_saver, "_save_state_dict"), (state_dict_loader, "_load_state_dict")]
-    originals = [getattr(module, name) for module, name in doors]
-    for (module, name), original in zip(doors, originals, strict=True):
-        setattr(module, name, _announced(original, name))
+    doors: list[tuple[Any, str]] = [
+        (state_dict_saver, "_save_state_dict"), (state_dict_loader, "_load_state_dict"),
+        (default_planner.DefaultSavePlanner, "create_local_plan"),
+        (default_planner.DefaultLoadPlanner, "create_local_plan"),
+        (staging.DefaultStager, "stage"),
+    ]  # fmt: skip
+    originals = [getattr(holder, name) for holder, name in doors]
+    for (holder, name), original in zip(doors, originals, strict=True):
+        shown = holder.__name__ if inspect.isclass(holder) else name
+        setattr(holder, name, _announced(original, shown))
     try:
         yield
     finally:
-        for (module, name), original in zip(doors, originals, strict=True):
-            setattr(module, name, original)
+        for (holder, name), original in zip(doors, originals, strict=True):
+            setattr(holder, name, original)
 
 
 def _announced(function: Callable[..., Any], name: str) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dcp_conformance.harness.verdicts.verdict import Column, Verdict
@@ -57,8 +58,26 @@ def below_storage() -> Blame:
     return _backend("the fault was below the storage API, where no engine takes part: the failure is the backend's.")
 
 
-def delegating(*, control_failed: bool | None, engine: str = "torch's engine") -> Blame:
-    """Decide an engine or planner clause of a backend whose own save, load or async_save entered torch's engine."""
+def own_functions(functions: Sequence[str]) -> Blame:
+    """A failure that goes away as soon as torch's functions stand where the backend exports its own."""
+    return _backend(f"with torch's own functions in place of the backend's {_joined(functions)} the promise is kept.")
+
+
+def once_only() -> Blame:
+    """A failure that does not come again with the same pair: no engine is blamed for what hangs on history."""
+    return _backend(
+        "the failure did not repeat when the same pair ran the same case again: it depends on what went before, "
+        "which was the backend's own code."
+    )
+
+
+def delegating(*, control_failed: bool | None, engine: str = "torch's engine", parts: Sequence[str] = ()) -> Blame:
+    """Decide an engine or planner clause of a backend whose own save, load or async_save entered torch's engine.
+
+    parts: the parts of torch's engine that took part, by name.
+    """
+    if parts:
+        engine = f"{engine} ({_joined(parts)})"
     if control_failed:
         return Blame(
             Verdict.FAIL,
@@ -102,6 +121,10 @@ def _undecided(why: str) -> Blame:
         None,
         _capital(f"{why}, and no second engine can tell them apart: install one, for instance reference_impl."),
     )
+
+
+def _joined(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _capital(sentence: str) -> str:

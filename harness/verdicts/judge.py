@@ -9,17 +9,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dcp_conformance.harness.contract import Clause
+from dcp_conformance.harness.contract import FUNCTIONS, Clause
 from dcp_conformance.harness.laws.observations import Table
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
 from dcp_conformance.harness.subject.subject import RunOnRanks, Subject
-from dcp_conformance.harness.verdicts.blame import decide, delegating
+from dcp_conformance.harness.verdicts.blame import decide, delegating, once_only, own_functions
 from dcp_conformance.harness.verdicts.hang_budget import LEAST_PER_HANG, HangBudget
 from dcp_conformance.harness.verdicts.ownership import Applicability
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Finding, Verdict
 
 CONTROL = Part(reference="dcp_conformance.harness.control")
+TORCH = Part(reference=TORCH_ENGINE)
+STORAGE_IN_THE_WAY = (
+    "The control pair keeps the promise under the same engine, so the failure is not the engine's: something in the "
+    "storage stands in the way, and the clause, which is not the storage's, cannot be judged with it."
+)
 # The calls that prove that the storage itself was at work; others (reset, set_up) a stand-in could answer too.
 STORAGE_USE = frozenset({"write_data", "read_data", "read_metadata", "finish", "blobs"})
 Body = Callable[[Subject], None]
@@ -29,13 +34,14 @@ Body = Callable[[Subject], None]
 class Bench:
     """What stays the same for all cases of a run: what is under test, under which engines, where.
 
-    letters: what the backend owns. second: the engine for blame, None if there is none. command: the words that start
-    a reproduction line.
+    letters: what the backend owns. functions: which of save, load and async_save it exports. second: the engine for
+    blame, None if there is none. command: the words that start a reproduction line.
     """
 
     backend: Part
     letters: frozenset[str]
     engine: Part
+    functions: frozenset[str] = frozenset(FUNCTIONS)
     second: Part | None
     scratch: str
     folder: str
@@ -51,7 +57,7 @@ class Trial:
     findings: dict[str, Exception]
     used: frozenset[str]
     moved: bool  # the backend's own storage wrote data and read data
-    delegated: bool
+    torchs: frozenset[str]  # parts of torch's engine that took part under the backend's own functions
     leftovers: tuple[str, ...]
     tables: tuple[Table, ...]
     seconds: float
@@ -120,7 +126,7 @@ class Judge:
         calls = [event.data for event in subject.events if event.kind == "call"]
         return Trial(
             findings=subject.findings, used=_used(calls), moved=_moved(calls),
-            delegated=any(call["owner"] == "delegated" for call in calls),
+            torchs=frozenset(str(call["name"]) for call in calls if call["owner"] == "delegated"),
             leftovers=tuple(dict.fromkeys(subject.leftovers)), tables=tuple(subject.tables),
             seconds=time.monotonic() - began, hung=frozenset(subject.hung), fault=fault,
         )  # fmt: skip
@@ -155,7 +161,8 @@ class Judge:
     def _in_use(self, clause: Clause, applies: Applicability, trial: Trial) -> bool:
         if applies.kind == "engine":
             return "S" in trial.used
-        bound = {"S" if letter == "F" else letter for letter in clause.applies & self.bench.letters}
+        letters = applies.letters or clause.applies & self.bench.letters
+        bound = {"S" if letter == "F" else letter for letter in letters}
         return bool(bound & trial.used)
 
     def _failed(
@@ -174,25 +181,52 @@ class Judge:
         )  # fmt: skip
         verdict = Verdict.HANG if found.kind == "hang" else Verdict.FAIL
         failed = replace(base, verdict=verdict, blame="backend", finding=finding)
-        if asked[clause].kind == "engine":
-            return replace(failed, blame="engine")
         ids = tuple(item.id for item in asked)
-        if "E" not in self.bench.letters and clause.applies & {"S", "F"} and not below_storage:
+        if asked[clause].kind == "engine":
+            return self._engines(failed, trial, ids, body)
+        if not self._exports_whole_engine and clause.applies & {"S", "F"} and not below_storage:
             return self._blamed(failed, trial, ids, body)
-        if trial.delegated and clause.applies & {"E", "P"}:
-            return self._delegated(failed, clause, ids, found, body)
+        if trial.torchs and clause.applies & {"E", "P"}:
+            return self._delegated(failed, clause, trial, ids, found, body)
         return failed
 
+    @property
+    def _exports_whole_engine(self) -> bool:
+        return "E" in self.bench.letters and {"save", "load"} <= self.bench.functions
+
+    def _engines(self, failed: CaseOutcome, trial: Trial, ids: tuple[str, ...], body: Body) -> CaseOutcome:
+        """A clause of the engine under the backend: torch's name stands on it only where torch alone can break it.
+
+        Wrong values that the backend's own storage gives under two engines, and the control pair under none, are the
+        storage's, whoever owns the clause.
+        """
+        if "S" not in self.bench.letters or _broke(
+            self._again(ids, body, storage=CONTROL, engine=TORCH), failed.clause
+        ):
+            return replace(failed, blame="engine")
+        under_second = self._under_second(failed, ids, body)
+        if under_second is False:
+            return replace(failed, blame="engine")
+        values = failed.finding is not None and failed.finding.kind == "values" and trial.moved
+        if under_second and values:
+            return replace(failed, blame="backend", reason=decide(control_failed=False, second_failed=True).sentence)
+        return replace(failed, verdict=Verdict.UNTESTABLE, blame=None, reason=STORAGE_IN_THE_WAY)
+
     def _blamed(self, failed: CaseOutcome, trial: Trial, ids: tuple[str, ...], body: Body) -> CaseOutcome:
-        """The two further runs of docs/blame.md: the control pair, then the backend under a second engine."""
-        control = self._again(ids, body, storage=CONTROL)
-        second = None
-        if self.bench.second is not None:
-            second = _broke(self._again(ids, body, engine=self.bench.second), failed.clause)
-        blame = decide(
-            control_failed=_broke(control, failed.clause), second_failed=second,
-            wrong_values=failed.finding is not None and failed.finding.kind == "values" and trial.moved,
-        )  # fmt: skip
+        """The further runs of docs/blame.md: the control pair, the backend under a second engine, the first pair again.
+
+        Where functions of the backend's own took part, torch's in their place come before: what these do not break
+        is theirs.
+        """
+        if "E" in trial.used and not _broke(self._again(ids, body, engine=TORCH), failed.clause):
+            return replace(failed, reason=own_functions(sorted(self.bench.functions)).sentence)
+        wrong_values = failed.finding is not None and failed.finding.kind == "values" and trial.moved
+        control = _broke(self._again(ids, body, storage=CONTROL, engine=TORCH), failed.clause)
+        second = self._under_second(failed, ids, body)
+        blame = decide(control_failed=control, second_failed=second, wrong_values=wrong_values)
+        # What hangs on what went before does not come again in trials that start afresh: no engine is blamed for it.
+        if blame.blame == "engine" and trial.used and _broke(self._again(ids, body), failed.clause) is False:
+            blame = once_only()
         verdict = failed.verdict if blame.verdict is Verdict.FAIL else blame.verdict
         return replace(failed, verdict=verdict, blame=blame.blame, reason=blame.sentence)
 
@@ -204,27 +238,35 @@ class Judge:
             self._further[storage, engine] = self._trial(ids, body, self._spec(storage=storage, engine=engine))
         return self._further[storage, engine]
 
+    def _under_second(self, failed: CaseOutcome, ids: tuple[str, ...], body: Body) -> bool | None:
+        """Whether the backend's storage breaks the clause under the second engine too; None if that is not known."""
+        if self.bench.second is None:
+            return None
+        return _broke(self._again(ids, body, engine=self.bench.second), failed.clause)
+
     def _delegated(
-        self, failed: CaseOutcome, clause: Clause, ids: tuple[str, ...], found: Broken, body: Body
+        self, failed: CaseOutcome, clause: Clause, trial: Trial, ids: tuple[str, ...], found: Broken, body: Body
     ) -> CaseOutcome:
         """An engine that enters torch's is not blamed for what torch's does alike with the plain control pair."""
-        control = self._again(ids, body, storage=CONTROL, engine=Part(reference=TORCH_ENGINE))
+        control = self._again(ids, body, storage=CONTROL, engine=TORCH)
         same = control.findings.get(failed.clause)
         if not (isinstance(same, Broken) and same.kind == found.kind):
+            return replace(failed, reason=delegating(control_failed=False, parts=sorted(trial.torchs)).sentence)
+        if "S" in clause.applies and self._under_second(failed, ids, body) is not False:
             return failed
-        if "S" in clause.applies and self.bench.second is not None:
-            second = self._again(ids, body, engine=self.bench.second)
-            if _broke(second, failed.clause) is not False:
-                return failed
-        return replace(failed, blame="engine", reason=delegating(control_failed=True).sentence)
+        blame = delegating(control_failed=True, parts=sorted(trial.torchs))
+        return replace(failed, blame="engine", reason=blame.sentence)
 
     def _reproduction(self, clause: Clause, case: str) -> str:
         return shlex.join([*self.bench.command, "--clause", clause.id, "--case", case])
 
 
 def _lost_to_hangs(trial: Trial, outcomes: list[CaseOutcome], seconds: float) -> float:
-    """Seconds of a case that a hang cost. A rank that a passing case stopped by itself has cost what it should."""
-    verdicts = {item.verdict for item in outcomes}
+    """Seconds of a case that a hang cost the backend.
+
+    A rank that a passing case stopped by itself has cost what it should, and a hang of the engine's is not its hang.
+    """
+    verdicts = {item.verdict for item in outcomes if not item.engine}
     if Verdict.HANG in verdicts:
         return max(seconds, LEAST_PER_HANG)
     return seconds if trial.hung and Verdict.UNTESTABLE in verdicts else 0.0

@@ -16,7 +16,7 @@ ON_REQUEST = ("extensions",)
 
 _NOT_SUPPLIED = {
     "S": "the backend supplies no storage writer and reader",
-    "E": "the backend exports no save and load of its own",
+    "E": "the backend exports no {functions} of its own",
     "P": "the backend supplies no default planners",
     "F": "the backend does not claim torch's on-disk format (torch_format)",
     "U": "the backend exports no replacement for torch's format utilities",
@@ -28,6 +28,9 @@ class Supplies(Protocol):
 
     @property
     def letters(self) -> Collection[str]: ...
+
+    @property
+    def functions(self) -> Collection[str]: ...
 
     @property
     def unsupported(self) -> Mapping[str, str]: ...
@@ -45,6 +48,7 @@ class Applicability:
 
     kind: Kind
     reason: str = ""
+    letters: frozenset[str] = frozenset()  # of an owned clause: those through which it binds
 
 
 def applicability(clause: Clause, description: Supplies, *, devices: int) -> Applicability:
@@ -56,8 +60,8 @@ def applicability(clause: Clause, description: Supplies, *, devices: int) -> App
     reason = _not_offered(clause, description) or _opted_out(clause, description) or _lacking(clause, devices)
     if reason:
         return Applicability("not-applicable", reason)
-    if binding_letters(clause, description):
-        return Applicability("owned")
+    if letters := binding_letters(clause, description):
+        return Applicability("owned", letters=letters)
     if clause.applies & {"E", "P"}:
         return Applicability("engine", _absent(clause, "E", "P"))
     return Applicability("not-applicable", _absent(clause, "S", "F", "U"))
@@ -66,10 +70,10 @@ def applicability(clause: Clause, description: Supplies, *, devices: int) -> App
 def owned_letters(description: Supplies) -> frozenset[str]:
     """The letters that the backend supplies; F needs a storage pair that claims torch's own files.
 
-    Who exports `save` and `load` supplies their default planner too (P), whether or not it exports planner classes.
+    Who exports `save` or `load` supplies its default planner too (P), whether or not it exports planner classes.
     """
     letters = frozenset(description.letters)
-    if "E" in letters:
+    if _planning(description):
         letters |= {"P"}
     claims_format = "S" in letters and "torch_format" not in description.unsupported
     return letters if claims_format else letters - {"F"}
@@ -78,10 +82,21 @@ def owned_letters(description: Supplies) -> frozenset[str]:
 def binding_letters(clause: Clause, description: Supplies) -> frozenset[str]:
     """The letters through which `clause` binds this backend; empty where it does not.
 
-    A clause about named tools binds a planner or a utility only where the backend exports all of them.
+    Ownership is by function: who exports save, load or async_save alone is bound by the clauses about that one, and
+    what it does not export is torch's. A clause about named tools binds a planner or a utility only where the backend
+    exports all of them.
     """
     letters = clause.applies & owned_letters(description)
+    if not set(clause.about) & set(description.functions):
+        letters -= {"E"}
+    if "P" not in description.letters and not set(clause.about) & _planning(description):
+        letters -= {"P"}
     return letters if set(clause.tools) <= set(description.exports) else letters - {"P", "U"}
+
+
+def _planning(description: Supplies) -> set[str]:
+    """The functions of the backend's that bring a default planner of their own."""
+    return {"save", "load"} & set(description.functions)
 
 
 def _not_offered(clause: Clause, description: Supplies) -> str:
@@ -106,4 +121,7 @@ def _lacking(clause: Clause, devices: int) -> str:
 
 
 def _absent(clause: Clause, *letters: str) -> str:
-    return "; ".join(_NOT_SUPPLIED[letter] for letter in letters if letter in clause.applies)
+    functions = " and no ".join(clause.about)
+    return "; ".join(
+        _NOT_SUPPLIED[letter].format(functions=functions) for letter in letters if letter in clause.applies
+    )

@@ -15,11 +15,15 @@ import torch.distributed as dist
 from dcp_conformance.reference_impl.engine.detection import choose_reader
 from dcp_conformance.reference_impl.engine.observe import logged
 from dcp_conformance.reference_impl.engine.save import settle_storage, turn_key
-from dcp_conformance.reference_impl.errors import CorruptCheckpointError, UnknownVersionError
+from dcp_conformance.reference_impl.errors import (
+    CorruptCheckpointError,
+    DifferentCheckpointsError,
+    UnknownVersionError,
+)
 from dcp_conformance.reference_impl.interchange import LoadPlan, LoadPlanner, Metadata, StateDict, StorageReader
 from dcp_conformance.reference_impl.planners.plan_load import DefaultLoadPlanner
 from dcp_conformance.reference_impl.ranks.calls import second_positional, set_up_reader, takes
-from dcp_conformance.reference_impl.ranks.crew import Crew
+from dcp_conformance.reference_impl.ranks.crew import Crew, Outcome
 from dcp_conformance.reference_impl.ranks.turns import Turn
 from dcp_conformance.reference_impl.values.stateful_tree import LoadTarget, require_mapping
 
@@ -104,6 +108,14 @@ def _turn(crew: Crew) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext() if key is None else Turn(key)
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a rank found at the id: metadata (of which save), none, or something that cannot be read."""
+
+    kind: str
+    save: str | None = None
+
+
 @dataclass
 class LoadRun:
     """One load. Steps: storage, state, metadata (all ranks agree on which), plan, read, deliver."""
@@ -115,18 +127,21 @@ class LoadRun:
     state_dict: Any
     planner: LoadPlanner | None = None
     reader: StorageReader = field(init=False)
-    target: LoadTarget = field(init=False)
+    target: LoadTarget | None = field(init=False, default=None)
     metadata: Metadata = field(init=False)
     #: Each rank reads metadata of its own (the checkpoint was saved with ``use_collectives=False``).
     rank_local: bool = field(init=False, default=False)
 
     def run(self) -> None:
-        """Load. Nothing of the caller's changes before every rank has a plan."""
+        """Load. Nothing of the caller's changes before every rank has a plan for the same checkpoint."""
         settle_storage(self.crew, self._set_up_storage)
-        self._agree_on_metadata()
-        plan = self._plan()
-        self.crew.together("read", lambda: self._read(plan))
-        self.crew.together("load_state_dict", self.target.deliver)
+        first = self._agree_on_metadata("state_dict")
+        read = self._plan_and_read()
+        # An overwrite that commits during the load removes what the old metadata names: then the new one is loaded.
+        if _data_is_gone(read) and self._agree_on_metadata("read_metadata") != first:
+            read = self._plan_and_read()
+        self.crew.check("read", read)
+        self.crew.together("load_state_dict", self._state().deliver)
 
     def _set_up_storage(self) -> None:
         require_mapping(self.state_dict)
@@ -134,27 +149,38 @@ class LoadRun:
 
     # -- state and metadata --------------------------------------------------------------------------------------------
 
-    def _agree_on_metadata(self) -> None:
+    def _agree_on_metadata(self, step: str) -> list[Look]:
         """Global metadata on all ranks; else, where no rank has it, each rank's own; else a failure on all ranks."""
-        found = self.crew.together("state_dict", self._look)
-        if all(one == _ABSENT for one in found):
-            self.rank_local = True
+        found = self.crew.together(step, self._look)
+        if len(_saves(found)) > 1:  # perhaps only because a save committed between the looks of two ranks
+            found = self.crew.together("read_metadata", self._look)
+        self.rank_local = all(look.kind == _ABSENT for look in found)
+        if self.rank_local:
             self.crew.together("read_metadata", self._read_own)
-        elif any(one != _FOUND for one in found):
+        elif any(look.kind != _FOUND for look in found):
             self.crew.together("read_metadata", self._raise_own_error)
+        elif len(_saves(found)) > 1:
+            self.crew.together("read_metadata", lambda: _refuse_different(found))
+        return found
 
-    def _look(self) -> str:
+    def _look(self) -> Look:
         """Unwrap the template and look for global metadata; what went wrong with that is kept until all ranks know."""
-        self.target = self.find_target()
+        self._state()
         self._error: BaseException | None = None
         try:
             self.metadata = self.reader.read_metadata()
             if not isinstance(self.metadata, Metadata):
                 raise CorruptCheckpointError(f"the storage gave a {type(self.metadata).__name__} instead of metadata")
-            return _FOUND
+            return Look(_FOUND, getattr(self.metadata.storage_meta, "save_id", None))
         except BaseException as error:
             self._error = error
-            return _ABSENT if takes(self.reader.read_metadata, "kwargs") and _may_be_absent(error) else _BROKEN
+            return Look(_ABSENT if takes(self.reader.read_metadata, "kwargs") and _may_be_absent(error) else _BROKEN)
+
+    def _state(self) -> LoadTarget:
+        """The template with its Stateful objects unwrapped, which happens once."""
+        if self.target is None:
+            self.target = self.find_target()
+        return self.target
 
     def _raise_own_error(self) -> None:
         if self._error is not None:
@@ -170,6 +196,10 @@ class LoadRun:
 
     # -- plan and data -------------------------------------------------------------------------------------------------
 
+    def _plan_and_read(self) -> list[Outcome[None]]:
+        plan = self._plan()
+        return self.crew.outcomes("read", lambda: self._read(plan))
+
     def _plan(self) -> LoadPlan:
         if self.rank_local:
             return self.crew.together("plan", self._plan_alone)[self.crew.rank if self.crew.size > 1 else 0]
@@ -181,7 +211,7 @@ class LoadRun:
     def _plan_here(self, leads: bool) -> LoadPlan:
         if self.planner is None:
             self.planner = DefaultLoadPlanner()
-        self.planner.set_up_planner(self.target.state, self.metadata, leads)
+        self.planner.set_up_planner(self._state().state, self.metadata, leads)
         set_up_reader(
             self.reader, self.metadata, is_coordinator=leads, rank=self.crew.rank, use_collectives=not self.rank_local
         )
@@ -197,6 +227,23 @@ class LoadRun:
 
 
 _FOUND, _ABSENT, _BROKEN = "found", "absent", "broken"
+
+
+def _saves(found: list[Look]) -> set[str]:
+    """The different saves that ranks found; storages that know no save ids say nothing here."""
+    return {look.save for look in found if look.save is not None}
+
+
+def _refuse_different(found: list[Look]) -> None:
+    seen = ", ".join(f"rank {rank} that of save {look.save}" for rank, look in enumerate(found))
+    raise DifferentCheckpointsError(f"the ranks see different checkpoints under one id: {seen}")
+
+
+def _data_is_gone(read: list[Outcome[None]]) -> bool:
+    """Whether reading failed, and only in ways in which it fails while a checkpoint is replaced."""
+    failures = [envelope for outcome in read for envelope in (outcome.failures or {}).values()]
+    replaced = (FileNotFoundError.__name__, CorruptCheckpointError.__name__)
+    return bool(failures) and all(envelope.base in replaced or envelope.qualname in replaced for envelope in failures)
 
 
 def _may_be_absent(error: BaseException) -> bool:

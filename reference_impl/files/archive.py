@@ -1,23 +1,27 @@
 """Where the elements of a tensor lie within a stored entry.
 
-An entry is a complete torch.save archive: a zip file with uncompressed records. For large entries it pays to know where
-the record with the elements is, so that they can be read straight into place. Anything unusual (compression, another
-byte order, more than one tensor) gives None, and the entry is then loaded whole by torch.
+An entry is a complete torch.save archive. It pays to know where in it the record with the elements is, so that they can
+be read straight into place. Anything unusual (another byte order, more than one tensor, a class of its own) gives None,
+and the entry is then loaded whole by torch.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
-import struct
 import sys
-import zipfile
+import zlib
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-_LOCAL_HEADER = 30
+from dcp_conformance.reference_impl.errors import CorruptCheckpointError
+from dcp_conformance.reference_impl.files.zip_records import Read, find_records, is_archive
+from dcp_conformance.reference_impl.values.pickle_bounds import require_bounded
+
+_OWN_ORDER = sys.byteorder.encode()
 
 
 @dataclass(frozen=True)
@@ -47,90 +51,52 @@ class TensorLayout:
         return data.view(self.dtype).as_strided(self.size, self.stride, self.first)
 
 
-class Readable(Protocol):
-    """Something that is read in ranges: a file, or bytes in memory."""
+def find_tensor(read: Read, length: int) -> TensorLayout | None:
+    """The layout of the entry that ``read`` gives, or None where it is not one plain tensor.
 
-    def read_into(self, target: memoryview, offset: int) -> None:
-        """Fill ``target`` with the bytes at ``offset``."""
+    Raises CorruptCheckpointError where it is an archive that torch.save would not write.
+    """
+    if not is_archive(read, length):
+        return None
+    records = find_records(read, length)
+    described = records.get("data.pkl")
+    order = records.get("byteorder")
+    if described is None or (order is not None and bytes(read(order.start, order.length)) != _OWN_ORDER):
+        return None
+    description = bytes(read(described.start, described.length))
+    if described.crc and zlib.crc32(description) != described.crc:
+        raise CorruptCheckpointError("the CRC of its description does not match")
+    tensor = _described_tensor(description)
+    record = None if tensor is None else records.get(f"data/{tensor.storage.key}")
+    if tensor is None or record is None or tensor.needed_bytes() > record.length:
+        return None
+    return TensorLayout(tensor.dtype, tensor.size, tensor.stride, tensor.first, record.start, record.length, record.crc)
 
-    def read(self, offset: int, length: int) -> bytearray:
-        """The ``length`` bytes at ``offset``."""
+
+def check_records(read: Read, length: int) -> None:
+    """Raise CorruptCheckpointError where a record of an archive does not have the CRC that torch.save noted for it."""
+    for name, record in find_records(read, length).items():
+        if record.crc and zlib.crc32(read(record.start, record.length)) != record.crc:
+            raise CorruptCheckpointError(f"the CRC of its record {name!r} does not match")
+
+
+@functools.lru_cache(maxsize=256)  # the layers of a model are described by few different pickles
+def _described_tensor(data: bytes) -> _Tensor | None:
+    try:
+        require_bounded(data)
+        found = _TensorUnpickler(io.BytesIO(data)).load()
+    except (pickle.UnpicklingError, KeyError, ValueError, EOFError, TypeError, AttributeError, IndexError):
+        return None  # torch's own loader decides whether this is damage
+    return found if isinstance(found, _Tensor) else None
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Bytes in memory, read like a file."""
-
-    data: bytes | bytearray
-
-    def read_into(self, target: memoryview, offset: int) -> None:
-        target[:] = self.data[offset : offset + len(target)]
-
-    def read(self, offset: int, length: int) -> bytearray:
-        return bytearray(self.data[offset : offset + length])
-
-
-def find_tensor(blob: Readable, offset: int, length: int) -> TensorLayout | None:
-    """The layout of the entry at ``offset``, or None where it is not one plain tensor."""
-    try:
-        return _layout(blob, offset, length)
-    except (zipfile.BadZipFile, pickle.UnpicklingError, KeyError, ValueError, EOFError, struct.error, AttributeError):
-        return None  # torch's own loader decides whether this is damage
-
-
-def _layout(blob: Readable, offset: int, length: int) -> TensorLayout | None:
-    view = io.BufferedReader(_Range(blob, offset, length), 1 << 14)
-    with zipfile.ZipFile(view) as archive:
-        records = {info.filename.split("/", 1)[-1]: info for info in archive.infolist()}
-        if any(info.compress_type != zipfile.ZIP_STORED for info in records.values()):
-            return None
-        order = archive.read(records["byteorder"]) if "byteorder" in records else b"little"
-        tensor = _TensorUnpickler(io.BytesIO(archive.read(records["data.pkl"]))).load()
-        if order.decode() != sys.byteorder or not isinstance(tensor, _Tensor):
-            return None
-        record = records[f"data/{tensor.storage.key}"]
-    header = blob.read(offset + record.header_offset, _LOCAL_HEADER)
-    name_length, extra_length = struct.unpack_from("<HH", header, 26)
-    start = record.header_offset + _LOCAL_HEADER + name_length + extra_length
-    if start + record.file_size > length or tensor.needed_bytes() > record.file_size:
-        return None
-    return TensorLayout(tensor.dtype, tensor.size, tensor.stride, tensor.first, start, record.file_size, record.CRC)
-
-
-class _Range(io.RawIOBase):
-    """A range of a file as a file."""
-
-    def __init__(self, blob: Readable, offset: int, length: int) -> None:
-        self._blob, self._offset, self._length, self._position = blob, offset, length, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        base = {0: 0, 1: self._position, 2: self._length}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, target: Any, /) -> int:
-        count = max(0, min(len(target), self._length - self._position))
-        self._blob.read_into(memoryview(target)[:count], self._offset + self._position)
-        self._position += count
-        return count
-
-
-@dataclass
 class _Storage:
     key: str
     dtype: torch.dtype | None
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Tensor:
     storage: _Storage
     dtype: torch.dtype

@@ -2,16 +2,15 @@
 
 A small entry is read whole. Of a large one the elements are read straight into the target where that is possible (one
 pass over the bytes, no copy); else into memory once; and where only a small part is wanted, that part is copied out of
-a mapped file, so that memory is bounded by what is asked for. Entries of an unusual shape are decoded by torch.
+bands of rows, so that memory is bounded by what is asked for. Nothing is mapped: a file that somebody cuts short while
+it is mapped kills the process. Entries of an unusual shape are decoded by torch.
 """
 
 from __future__ import annotations
 
-import ctypes
 import io
-import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,94 +18,75 @@ import torch
 
 from dcp_conformance.reference_impl.errors import CorruptCheckpointError
 from dcp_conformance.reference_impl.files import checksum
-from dcp_conformance.reference_impl.files.archive import Memory, TensorLayout, find_tensor
-from dcp_conformance.reference_impl.files.local_files import LocalBlob
-from dcp_conformance.reference_impl.interchange import LoadItemType, LoadPlanner, MetadataIndex, ReadItem, StorageInfo
+from dcp_conformance.reference_impl.files.archive import TensorLayout, find_tensor
+from dcp_conformance.reference_impl.files.entry_bytes import WINDOW, EntryBytes, memory_of, short, slices
+from dcp_conformance.reference_impl.interchange import LoadItemType, LoadPlanner, ReadItem
 from dcp_conformance.reference_impl.values.boxes import narrow
 from dcp_conformance.reference_impl.values.dtypes import holds_every_value
 
 #: Entries up to this size are read whole, with one read; finding the elements first takes several.
 _SMALL = 1 << 18
-#: Bytes read and verified at a time; fits the CPU's cache, so verifying does not wait for memory.
-_WINDOW = 1 << 20
 
 
 @dataclass(frozen=True)
 class EntryReader:
-    """One entry in an open file. ``verify`` False skips the checksum."""
+    """Serves what a planner wants of one entry."""
 
-    blob: LocalBlob
-    index: MetadataIndex
-    info: StorageInfo
-    verify: bool
-
-    def __post_init__(self) -> None:
-        """Raises CorruptCheckpointError for a range outside of the file, before any memory is taken for it."""
-        offset, length = self.info.offset, self.info.length
-        if offset < 0 or length < 0 or offset + length > self.blob.size:
-            raise CorruptCheckpointError(
-                f"{self.what}: bytes {offset} to {offset + length} are outside of the file's {self.blob.size} bytes"
-            )
-
-    @property
-    def what(self) -> str:
-        place = "" if self.index.offset is None else f" at offset {tuple(self.index.offset)}"
-        return f"the entry {self.index.fqn!r}{place} in the file {self.blob.name!r}"
+    entry: EntryBytes
 
     def serve(self, requests: Sequence[ReadItem], planner: LoadPlanner, decode: Any = None) -> None:
-        """Give the planner what it asked for of this entry. ``decode`` undoes a stream transform."""
+        """Give the planner what it asked for of this entry. ``decode`` undoes a stream transform.
+
+        Raises CorruptCheckpointError for bytes that are not what was saved.
+        """
         objects = [request for request in requests if request.type == LoadItemType.BYTE_IO]
         tensors = [request for request in requests if request.type != LoadItemType.BYTE_IO]
+        if decode is None and not objects and self.entry.info.length > _SMALL:
+            layout = self.entry.explained(lambda: find_tensor(self.entry.by_ends(), self.entry.info.length))
+            if layout is not None:
+                self._serve_large(tensors, planner, layout)
+                return
+        data = self.entry.decoded(decode)
+        if objects:
+            self.entry.check_records(data)
         for request in objects:
-            planner.load_bytes(request, io.BytesIO(self._decoded(decode)))
-        if not tensors:
-            return
-        layout = None
-        if decode is None and self.info.length > _SMALL:
-            layout = find_tensor(self.blob, self.info.offset, self.info.length)
-        if layout is None:
-            source = self._loaded(self._decoded(decode))
-            self._fill_all(tensors, planner, source)
-        else:
-            self._serve_large(tensors, planner, layout)
+            planner.load_bytes(request, io.BytesIO(data))
+        if tensors:
+            self._serve_small(tensors, planner, data)
 
     # -- small entries -----------------------------------------------------------------------------------------------
 
-    def _decoded(self, decode: Any) -> bytes | bytearray:
-        data = bytearray(self.info.length)
-        self._read(memoryview(data))
-        return data if decode is None else decode(data)
+    def _serve_small(self, requests: list[ReadItem], planner: LoadPlanner, data: bytes | bytearray) -> None:
+        read = slices(data)
+        layout = self.entry.explained(lambda: find_tensor(read, len(data)))
+        if layout is None:
+            self._fill_all(requests, planner, self._unusual(data))
+            return
+        payload = memoryview(data)[layout.start : layout.start + layout.length]
+        if checksum.stored(self.entry.info) is None:
+            self.entry.require_record(layout, zlib.crc32(payload))
+        first = requests[0]
+        if len(requests) == 1 and layout.contiguous and tuple(first.lengths) == layout.size:
+            target = planner.resolve_tensor(first).detach()
+            if _takes_bytes(target, layout):
+                memory_of(target)[:] = payload
+                _bump_version(target)
+            else:
+                self._fill(first, target, layout.over(_copied(payload)), planner)
+            planner.commit_tensor(first, target)
+        else:
+            self._fill_all(requests, planner, layout.over(_copied(payload)))
 
-    def _loaded(self, data: bytes | bytearray) -> torch.Tensor:
-        layout = find_tensor(Memory(data), 0, len(data))
-        if layout is not None:
-            payload = memoryview(data)[layout.start : layout.start + layout.length]
-            if checksum.stored(self.info) is None:
-                self._require_record(layout, zlib.crc32(payload))
-            copied = torch.empty(layout.length, dtype=torch.uint8, device="cpu")
-            memory_of(copied)[:] = payload
-            return layout.over(copied)
-        self._check_records(data)
+    def _unusual(self, data: bytes | bytearray) -> torch.Tensor:
+        """A tensor of a kind that only torch decodes."""
+        self.entry.check_records(data)
         try:
             tensor = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise CorruptCheckpointError(f"{self.what} cannot be read as a tensor ({reason})") from error
+            raise CorruptCheckpointError(f"{self.entry.what} cannot be read as a tensor ({short(error)})") from error
         if not isinstance(tensor, torch.Tensor):
-            raise CorruptCheckpointError(f"{self.what} holds a {type(tensor).__name__}, not a tensor")
+            raise CorruptCheckpointError(f"{self.entry.what} holds a {type(tensor).__name__}, not a tensor")
         return tensor
-
-    def _check_records(self, data: bytes | bytearray) -> None:
-        """Entries without a checksum of ours: verify the CRC that torch.save notes per record (0: switched off)."""
-        if not self.verify or checksum.stored(self.info) is not None:
-            return
-        try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                for record in archive.infolist():
-                    if record.CRC:
-                        archive.read(record)
-        except zipfile.BadZipFile as error:
-            raise CorruptCheckpointError(f"{self.what} is damaged: {error}") from error
 
     # -- large entries -----------------------------------------------------------------------------------------------
 
@@ -115,75 +95,51 @@ class EntryReader:
         if len(requests) == 1 and layout.contiguous and tuple(first.lengths) == layout.size:
             target = planner.resolve_tensor(first).detach()
             if _takes_bytes(target, layout):
-                self._read_around(layout, memory_of(target))
+                self.entry.read_around(layout, lambda crc: self.entry.stream(layout.start, memory_of(target), crc))
                 _bump_version(target)
             else:
                 self._fill(first, target, self._payload(layout), planner)
             planner.commit_tensor(first, target)
             return
         wanted = sum(request.lengths.numel() for request in requests) * layout.dtype.itemsize
-        mapped = None if wanted * 2 > layout.length else self._mapped(layout)
-        self._fill_all(requests, planner, self._payload(layout) if mapped is None else mapped)
+        if wanted * 2 > layout.length or not layout.contiguous:
+            self._fill_all(requests, planner, self._payload(layout))
+        else:
+            self._fill_from_bands(requests, planner, layout)
 
     def _payload(self, layout: TensorLayout) -> torch.Tensor:
         data = torch.empty(layout.length, dtype=torch.uint8, device="cpu")
-        self._read_around(layout, memory_of(data))
+        self.entry.read_around(layout, lambda crc: self.entry.stream(layout.start, memory_of(data), crc))
         return layout.over(data)
 
-    def _mapped(self, layout: TensorLayout) -> torch.Tensor | None:
-        window = self.blob.mapped(self.info.offset + layout.start, layout.length)
-        if window is None:
-            return None
-        if self.verify:
-            self._read_around(layout, None)
-        data = torch.frombuffer(window, dtype=torch.uint8)
-        return layout.over(data) if data.data_ptr() % layout.dtype.itemsize == 0 else None
+    def _fill_from_bands(self, requests: list[ReadItem], planner: LoadPlanner, layout: TensorLayout) -> None:
+        """Copy small parts out of the elements while these pass by, a few rows at a time."""
+        targets = [(request, planner.resolve_tensor(request).detach()) for request in requests]
+        for request, target in targets:
+            self._require_fit(request, target, layout.size, layout.dtype, planner)
 
-    # -- reading and verifying -----------------------------------------------------------------------------------------
+        def pass_by(crc: int) -> int:
+            for rows, band, crc_after in self._bands(layout, crc):
+                crc = crc_after
+                for request, target in targets:
+                    _copy_rows(request, target, band, rows)
+            return crc
 
-    def _read(self, target: memoryview) -> None:
-        crc = self._stream(0, target, checksum.seed(self.index))
-        self._require(crc)
+        self.entry.read_around(layout, pass_by)
+        for request, target in targets:
+            planner.commit_tensor(request, target)
 
-    def _read_around(self, layout: TensorLayout, payload: memoryview | None) -> None:
-        """Read the whole entry, its elements into ``payload`` (nowhere, if None) and the rest into a scratch buffer."""
-        scratch = memoryview(bytearray(_WINDOW))
-        crc = checksum.seed(self.index)
-        own = checksum.stored(self.info) is not None
-        if own and self.verify:
-            crc = self._skim(0, layout.start, scratch, crc)
-        record = crc if own else 0
-        if payload is None:
-            record = self._skim(layout.start, layout.length, scratch, record)
-        else:
-            record = self._stream(layout.start, payload, record)
-        if not own:
-            self._require_record(layout, record)
-        elif self.verify:
-            end = layout.start + layout.length
-            self._require(self._skim(end, self.info.length - end, scratch, record))
-
-    def _stream(self, start: int, target: memoryview, crc: int) -> int:
-        for done in range(0, len(target), _WINDOW):
-            window = target[done : done + _WINDOW]
-            self.blob.read_into(window, self.info.offset + start + done)
-            if self.verify:
-                crc = zlib.crc32(window, crc)
-        return crc
-
-    def _skim(self, start: int, length: int, scratch: memoryview, crc: int) -> int:
-        for done in range(0, length, _WINDOW):
-            crc = self._stream(start + done, scratch[: min(_WINDOW, length - done)], crc)
-        return crc
-
-    def _require_record(self, layout: TensorLayout, crc: int) -> None:
-        """Of an entry without a checksum of ours: the CRC that torch.save notes (0: it was told not to)."""
-        if self.verify and layout.crc and crc != layout.crc:
-            raise CorruptCheckpointError(f"{self.what} is damaged: the CRC of its elements does not match")
-
-    def _require(self, crc: int) -> None:
-        if self.verify:
-            checksum.require(checksum.stored(self.info), crc, self.what)
+    def _bands(self, layout: TensorLayout, crc: int) -> Iterator[tuple[range, torch.Tensor, int]]:
+        """Rows along the first dimension, with their numbers and the CRC up to their end."""
+        count = layout.size[0]
+        row_bytes = layout.length // count
+        height = min(count, max(1, WINDOW // row_bytes))
+        memory = torch.empty(height * row_bytes, dtype=torch.uint8, device="cpu")
+        for start in range(0, count, height):
+            rows = range(start, min(start + height, count))
+            data = memory[: len(rows) * row_bytes]
+            crc = self.entry.stream(layout.start + start * row_bytes, memory_of(data), crc)
+            yield rows, data.view(layout.dtype).view(len(rows), *layout.size[1:]), crc
 
     # -- filling targets -----------------------------------------------------------------------------------------------
 
@@ -194,29 +150,44 @@ class EntryReader:
             planner.commit_tensor(request, target)
 
     def _fill(self, request: ReadItem, target: torch.Tensor, source: torch.Tensor, planner: LoadPlanner) -> None:
+        self._require_fit(request, target, tuple(source.size()), source.dtype, planner)
+        target.copy_(narrow(source, request.storage_offsets, request.lengths))
+
+    def _require_fit(
+        self, request: ReadItem, target: torch.Tensor, size: tuple[int, ...], dtype: torch.dtype, planner: LoadPlanner
+    ) -> None:
+        """Raise unless the wanted part lies in what is stored, and its values fit into the target."""
         ends = [o + n for o, n in zip(request.storage_offsets, request.lengths, strict=True)]
-        if len(ends) != source.dim() or any(end > n for end, n in zip(ends, source.size(), strict=True)):
+        if len(ends) != len(size) or any(end > n for end, n in zip(ends, size, strict=True)):
             raise CorruptCheckpointError(
-                f"{self.what} has size {tuple(source.size())}; the part up to {tuple(ends)} is not in it"
+                f"{self.entry.what} has size {size}; the part up to {tuple(ends)} is not in it"
             )
-        part = narrow(source, request.storage_offsets, request.lengths)
-        if target.size() != part.size():
-            raise ValueError(f"{self.what}: the target has size {tuple(target.size())}, needed is {tuple(part.size())}")
+        if target.size() != request.lengths:
+            raise ValueError(
+                f"{self.entry.what}: the target has size {tuple(target.size())}, needed is {tuple(request.lengths)}"
+            )
         lossy = getattr(planner, "allow_lossy_conversion", False)
-        if not lossy and not holds_every_value(target.dtype, part.dtype):
+        if not lossy and not holds_every_value(target.dtype, dtype):
             raise TypeError(
-                f"{self.index.fqn!r} is stored as {part.dtype}, and {target.dtype} cannot hold all its values; set "
+                f"{self.entry.index.fqn!r} is stored as {dtype}, and {target.dtype} cannot hold all its values; set "
                 "allow_lossy_conversion on the load planner to load it all the same"
             )
-        target.copy_(part)
 
 
-def memory_of(tensor: torch.Tensor) -> memoryview:
-    """The bytes of a contiguous CPU tensor, writable."""
-    size = tensor.numel() * tensor.element_size()
-    if size == 0:
-        return memoryview(bytearray())
-    return memoryview((ctypes.c_char * size).from_address(tensor.data_ptr())).cast("B")
+def _copied(payload: memoryview) -> torch.Tensor:
+    data = torch.empty(len(payload), dtype=torch.uint8, device="cpu")
+    memory_of(data)[:] = payload
+    return data
+
+
+def _copy_rows(request: ReadItem, target: torch.Tensor, band: torch.Tensor, rows: range) -> None:
+    """Copy what a request wants of a band of rows."""
+    first, count = request.storage_offsets[0], request.lengths[0]
+    start, end = max(rows.start, first), min(rows.stop, first + count)
+    if start < end:
+        wanted = narrow(band.narrow(0, start - rows.start, end - start), (0, *request.storage_offsets[1:]),
+                        (end - start, *request.lengths[1:]))  # fmt: skip
+        target.narrow(0, start - first, end - start).copy_(wanted)
 
 
 def _takes_bytes(target: torch.Tensor, layout: TensorLayout) -> bool:

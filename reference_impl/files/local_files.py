@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import mmap
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import IO, Any
 
 from dcp_conformance.reference_impl.errors import CorruptCheckpointError
@@ -21,6 +20,8 @@ except ImportError:  # not a POSIX system: commits of two processes to one folde
 
 #: Seconds to wait for another process that is just committing to the same folder.
 _LOCK_PATIENCE = 60.0
+#: Bytes at the end of a file that tell it from another: the digest at the end of our metadata.
+_TAIL = 32
 
 
 class LocalFiles:
@@ -76,17 +77,28 @@ class LocalFiles:
     def publish(self, name: str, data: bytes, token: str) -> None:
         """Make ``name`` hold ``data`` in one step: at every moment it is the old file or the whole new one.
 
-        The step itself is durable only after ``sync_folder``.
+        The step itself is durable only after ``sync_folder``. A network file system may do a rename and lose the
+        answer, and then report it as failed: what counts is what is there.
         """
         temporary = temporary_name(name, token)
         with self.create(temporary) as stream:
             stream.write(data)
         try:
             os.replace(self.path(temporary), self.path(name))
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, OSError) and self.holds(name, data):
+                return
             with contextlib.suppress(OSError):
                 os.unlink(self.path(temporary))
             raise
+
+    def holds(self, name: str, data: bytes) -> bool:
+        """Whether the file ``name`` is there and holds exactly ``data``."""
+        try:
+            with open(self.path(name), "rb") as stream:
+                return os.fstat(stream.fileno()).st_size == len(data) and stream.read() == data
+        except OSError:
+            return False
 
     def remove(self, name: str) -> None:
         """Remove a file; one that is already gone is fine."""
@@ -107,30 +119,29 @@ class LocalFiles:
             os.close(descriptor)
 
     @contextlib.contextmanager
-    def commit_lock(self) -> Iterator[None]:
-        """Held while a commit checks, renames and sweeps, so that two processes do not sweep each other's files."""
+    def commit_lock(self) -> Iterator[bool]:
+        """Held while a save commits. Gives False where the file system has no locks, and nothing is held."""
         if fcntl is None:
-            yield
+            yield False
             return
         descriptor = os.open(self.folder, os.O_RDONLY)
         try:
-            self._lock(descriptor)
-            yield
+            yield self._lock(descriptor)
         finally:
             os.close(descriptor)  # releases the lock too
 
-    def _lock(self, descriptor: int) -> None:
+    def _lock(self, descriptor: int) -> bool:
         deadline = time.monotonic() + _LOCK_PATIENCE
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
+                return True
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"another save has been committing to {self.folder} for too long") from None
                 time.sleep(0.01)
-            except OSError:  # this file system has no locks: the check for a changed checkpoint remains
-                return
+            except OSError:  # ENOLCK, ENOTSUP, EBADF: this file system, or this mount of it, has no locks
+                return False
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -142,13 +153,19 @@ class LocalFiles:
         except FileNotFoundError:
             return []
 
-    def identity(self, name: str) -> tuple[int, ...] | None:
-        """Something that changes whenever the file is replaced; None where it does not exist."""
+    def identity(self, name: str) -> Hashable | None:
+        """Something that changes whenever the file is replaced; None where it does not exist.
+
+        Its last bytes belong to it, which of our metadata are a digest: a new file may get the inode of the one
+        before it, and clocks of file systems stand still for milliseconds.
+        """
+        path = self.path(name)
         try:
-            found = os.stat(self.path(name))
+            found = os.stat(path)
+            tail = _last_bytes(path, found.st_size) if stat.S_ISREG(found.st_mode) else b""
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+        return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, tail)
 
     def open(self, name: str) -> LocalBlob:
         """A file for reading. Raises CorruptCheckpointError for a name that leads out of the folder."""
@@ -187,12 +204,6 @@ class LocalBlob:
         self.read_into(memoryview(data), offset)
         return data
 
-    def mapped(self, offset: int, length: int) -> memoryview | None:
-        """The range as memory that is read from the file when touched; changes to it stay in this process."""
-        start = offset - offset % mmap.ALLOCATIONGRANULARITY
-        window = mmap.mmap(self._stream.fileno(), offset - start + length, access=mmap.ACCESS_COPY, offset=start)
-        return memoryview(window)[offset - start :]
-
     def close(self) -> None:
         self._stream.close()
 
@@ -201,6 +212,12 @@ class LocalBlob:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+def _last_bytes(path: str, size: int) -> bytes:
+    with open(path, "rb") as stream:
+        stream.seek(max(0, size - _TAIL))
+        return stream.read(_TAIL)
 
 
 def resolve_folder(checkpoint_id: str | os.PathLike[str]) -> str:

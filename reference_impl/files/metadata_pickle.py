@@ -22,6 +22,7 @@ import torch
 from dcp_conformance.reference_impl.errors import CorruptCheckpointError, UnknownVersionError
 from dcp_conformance.reference_impl.files.metadata_records import Record, metadata_of
 from dcp_conformance.reference_impl.interchange import Metadata
+from dcp_conformance.reference_impl.values.pickle_bounds import bounded, require_bounded
 
 #: Python's default when torch began to write this file; readable by all releases.
 _PROTOCOL = 4
@@ -69,6 +70,7 @@ def _checked(data: bytes) -> bytes:
 def _unpickle(data: bytes) -> Any:
     stream = io.BytesIO(data)
     try:
+        require_bounded(data)
         value = _RecordUnpickler(stream).load()
     except CorruptCheckpointError:
         raise
@@ -92,19 +94,19 @@ _METADATA_MODULES = frozenset({
     "torch.distributed._shard.sharded_tensor.metadata",
 })  # fmt: skip
 
-#: Immutable built-in types that a planner's data may hold; none runs code when called.
+#: Built-in types that a planner's data may hold; none runs code when called, or makes more than it is given.
 _PLAIN: dict[tuple[str, str], Any] = {
-    ("builtins", "set"): set,
-    ("builtins", "frozenset"): frozenset,
+    ("builtins", "set"): bounded(set),
+    ("builtins", "frozenset"): bounded(frozenset),
     ("builtins", "complex"): complex,
     ("builtins", "slice"): slice,
     ("builtins", "range"): range,
-    ("collections", "OrderedDict"): OrderedDict,
-    ("collections", "deque"): deque,
+    ("collections", "OrderedDict"): bounded(OrderedDict),
+    ("collections", "deque"): bounded(deque),
     ("datetime", "datetime"): datetime.datetime,
     ("datetime", "date"): datetime.date,
     ("datetime", "timedelta"): datetime.timedelta,
-    ("torch", "Size"): torch.Size,
+    ("torch", "Size"): bounded(torch.Size),
     ("torch", "device"): torch.device,
 }
 

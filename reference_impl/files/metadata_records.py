@@ -151,16 +151,24 @@ def _storage_meta(value: Any) -> StorageMeta | None:
     return StorageMeta(**known, modules=list(_plain(state.get("modules")) or []))
 
 
-def _plain(value: Any) -> Any:
-    """Data of a planner: containers and plain values, with records of metadata classes turned into the real ones."""
+def _plain(value: Any, known: dict[int, Any] | None = None) -> Any:
+    """Data of a planner: containers and plain values, with records of metadata classes turned into the real ones.
+
+    ``known`` has the results for containers that were met before, by their id: one that holds another twice, which
+    holds another twice, and so on, is small to store and endless to walk.
+    """
     if isinstance(value, Record):
         return _plain_record(value)
-    if type(value) is dict:
-        return {_plain(key): _plain(item) for key, item in value.items()}
-    if type(value) in (list, tuple, set, frozenset):
-        kind: Any = type(value)
-        return kind(_plain(item) for item in value)
-    return value
+    if type(value) not in (dict, list, tuple, set, frozenset):
+        return value
+    known = {} if known is None else known
+    if id(value) not in known:
+        if type(value) is dict:
+            known[id(value)] = {_plain(key, known): _plain(item, known) for key, item in value.items()}
+        else:
+            kind: Any = type(value)
+            known[id(value)] = kind([_plain(item, known) for item in value])
+    return known[id(value)]
 
 
 def _plain_record(value: Record) -> Any:

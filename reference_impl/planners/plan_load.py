@@ -112,7 +112,7 @@ class DefaultLoadPlanner(LoadPlanner):
     def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
         """Deserialise an object and put it in the place of the old one."""
         name = read_item.dest_index.fqn
-        loaded = load_object(value, trusted=self.trusted)
+        loaded = load_object(name, value, trusted=self.trusted)
         if name in self._legacy_keys():
             for key, item in self._taken_out(loaded, name).items():
                 self._put_legacy(key, item)

@@ -21,11 +21,15 @@ class RebuildLoadPlanner(DefaultLoadPlanner):
     def __init__(self, keys: set[str] | None = None, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.keys = keys
+        self._built: StateDict | None = None
 
     def set_up_planner(
         self, state_dict: StateDict, metadata: Metadata | None = None, is_coordinator: bool = False
     ) -> None:
         """Build the template. Raises ValueError where the state dict is not empty."""
+        if state_dict is self._built:  # the checkpoint was replaced during the load, and is read anew
+            state_dict.clear()
+        self._built = state_dict
         if state_dict:
             raise ValueError("the state dict must be empty: it is built from the checkpoint")
         assert metadata is not None, "the checkpoint has no metadata"

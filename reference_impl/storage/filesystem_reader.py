@@ -9,6 +9,7 @@ from typing import Any
 from torch.futures import Future
 
 from dcp_conformance.reference_impl.errors import CorruptCheckpointError
+from dcp_conformance.reference_impl.files.entry_bytes import EntryBytes
 from dcp_conformance.reference_impl.files.entry_reader import EntryReader
 from dcp_conformance.reference_impl.files.extensions import decoder
 from dcp_conformance.reference_impl.files.local_files import LocalFiles, resolve_folder, usable_folder
@@ -100,7 +101,7 @@ class FileSystemReader(StorageReader):
                 for index, requests in entries:
                     info = self.storage_data[index]
                     decode = decoder(info.transform_descriptors, self._registry)
-                    EntryReader(blob, index, info, self.verify).serve(requests, planner, decode)
+                    EntryReader(EntryBytes(blob, index, info, self.verify)).serve(requests, planner, decode)
         future: Future[None] = Future()
         future.set_result(None)
         return future

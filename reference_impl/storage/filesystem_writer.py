@@ -3,13 +3,12 @@
 New data goes into new files, whose names carry the save id; nothing that a committed checkpoint refers to is touched.
 Each rank makes its files and their names durable. Then the coordinator writes the metadata under a temporary name,
 makes it durable, and renames it over ``.metadata``: this one rename is the commit. Only then are files removed that
-the checkpoint no longer needs, and only such as torch or this package would have made.
+the checkpoint no longer needs, and only such as torch or this package would have made; ``commit.py`` says which.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import uuid
 import warnings
@@ -19,7 +18,6 @@ from typing import Any
 
 from torch.futures import Future
 
-from dcp_conformance.reference_impl.errors import ConcurrentSaveError
 from dcp_conformance.reference_impl.files import naming
 from dcp_conformance.reference_impl.files.extensions import StreamTransform
 from dcp_conformance.reference_impl.files.file_jobs import FileJob, run_jobs, split
@@ -36,8 +34,7 @@ from dcp_conformance.reference_impl.interchange import (
     StorageWriter,
     WriteResult,
 )
-
-logger = logging.getLogger("reference_impl")
+from dcp_conformance.reference_impl.storage.commit import Commit, Look, look
 
 
 class FileSystemWriter(StorageWriter):
@@ -91,7 +88,7 @@ class FileSystemWriter(StorageWriter):
         self._made: list[str] = []
         #: Whether this save's metadata is in place; then its data must stay, whatever fails afterwards.
         self.committed = False
-        self._before: Any = _UNKNOWN
+        self._before: Look | None = None
 
     # -- the interface of StorageWriter, in the order of its calls ---------------------------------------------------
 
@@ -118,8 +115,8 @@ class FileSystemWriter(StorageWriter):
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
         """Make the folder and look for a checkpoint in it. Raises RuntimeError where it may not be overwritten."""
         self.files.make_folder()
-        self._before = self.files.identity(self._metadata_name)
-        self._refuse_or_warn()
+        self._before = look(self.files)
+        self._refuse_or_warn(self._before)
         prefix = naming.data_prefix(self.rank) if self._alone and self.rank is not None else None
         return replace(plan, storage_data=prefix)
 
@@ -157,20 +154,19 @@ class FileSystemWriter(StorageWriter):
         metadata.storage_meta = StorageMeta(checkpoint_id=self.checkpoint_id, save_id=self.save_id)
         _require_complete(metadata)
         data = dump_metadata(metadata)
-        with self.files.commit_lock():
-            if self._before is not _UNKNOWN and self.files.identity(self._metadata_name) != self._before:
-                raise ConcurrentSaveError(f"another save committed to {self.checkpoint_id!r} while this one ran")
-            self._publish(data)
-            self._sweep(metadata)
+        needed = {info.relative_path for info in metadata.storage_data.values()}
+        commit = Commit(files=self.files, rank=self.rank if self._alone else None, before=self._before)
+        with self.files.commit_lock() as locked:
+            superfluous = commit.superfluous(needed, locked=locked)
+            self._publish(commit.name, data)
+            commit.sweep(superfluous)
 
-    def _publish(self, data: bytes) -> None:
-        name = self._metadata_name
-        before = self.files.identity(name)
+    def _publish(self, name: str, data: bytes) -> None:
         try:
             self.files.publish(name, data, naming.token_of(self.save_id))
             self.committed = True
         except BaseException:
-            self.committed = self.files.identity(name) != before
+            self.committed = self.files.holds(name, data)
             raise
         finally:
             if self.committed:
@@ -200,38 +196,14 @@ class FileSystemWriter(StorageWriter):
     def _alone(self) -> bool:
         return not self.use_collectives and self.rank is not None
 
-    @property
-    def _metadata_name(self) -> str:
-        return naming.metadata_name(self.rank if self._alone else None)
-
-    def _refuse_or_warn(self) -> None:
-        names = [name for name in self.files.names() if name == naming.METADATA or naming.is_rank_metadata(name)]
+    def _refuse_or_warn(self, committed: Look) -> None:
         if self._alone:  # the other ranks' own checkpoints are not this rank's business
-            names = [name for name in names if name in (naming.METADATA, self._metadata_name)]
-        if names and not self.overwrite:
-            raise RuntimeError(f"a checkpoint already exists in {self.checkpoint_id!r}, and overwrite is False")
-        if names:
+            own = naming.metadata_name(self.rank)
+            committed = {name: seen for name, seen in committed.items() if name in (naming.METADATA, own)}
+        if committed and not self.overwrite:
+            raise RuntimeError(f"Checkpoint already exists in {self.checkpoint_id!r}, and overwrite is False")
+        if committed:
             warnings.warn(f"overwriting the checkpoint in {self.checkpoint_id!r}", stacklevel=2)
-
-    def _sweep(self, metadata: Metadata) -> None:
-        """Remove what the new checkpoint made superfluous. Never fails a save that is committed."""
-        needed = {info.relative_path for info in metadata.storage_data.values()}
-        try:
-            for name in self.files.names():
-                if name not in needed and self._is_superfluous(name):
-                    self.files.remove(name)
-        except OSError as error:
-            logger.warning("files of an earlier checkpoint are left in %r: %s", self.checkpoint_id, error)
-
-    def _is_superfluous(self, name: str) -> bool:
-        if self._alone:
-            assert self.rank is not None
-            return name == naming.METADATA or naming.is_data_of(name, self.rank)
-        return naming.is_data(name) or naming.is_rank_metadata(name) or naming.is_temporary(name)
-
-
-#: The writer was not told to prepare a plan, and knows nothing of the folder.
-_UNKNOWN = object()
 
 
 def _require_complete(metadata: Metadata) -> None:

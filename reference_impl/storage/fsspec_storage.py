@@ -48,6 +48,13 @@ class RemoteFiles:
     def publish(self, name: str, data: bytes, token: str) -> None:
         self.fs.pipe_file(self.path(name), data)
 
+    def holds(self, name: str, data: bytes) -> bool:
+        """Whether the object ``name`` is there and holds exactly ``data``."""
+        try:
+            return bool(self.fs.cat_file(self.path(name)) == data)
+        except Exception:  # a store's own kinds of errors: what cannot be read is not known to be there
+            return False
+
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self.path(name))
@@ -56,9 +63,9 @@ class RemoteFiles:
         """Nothing to do: a store keeps what it has accepted."""
 
     @contextlib.contextmanager
-    def commit_lock(self) -> Iterator[None]:
-        """Stores have no locks; the check for a changed checkpoint remains."""
-        yield
+    def commit_lock(self) -> Iterator[bool]:
+        """Stores have no locks, so only what the replaced checkpoint names is ever removed."""
+        yield False
 
     def names(self) -> list[str]:
         self.fs.invalidate_cache(self._root)
@@ -104,10 +111,6 @@ class RemoteBlob:
         data = bytearray(length)
         self.read_into(memoryview(data), offset)
         return data
-
-    def mapped(self, offset: int, length: int) -> memoryview | None:
-        """Files elsewhere cannot be mapped."""
-        return None
 
     def close(self) -> None:
         self._stream.close()

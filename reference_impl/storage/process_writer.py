@@ -23,7 +23,7 @@ from typing import IO, Any
 import torch
 from torch.futures import Future
 
-from dcp_conformance.reference_impl.files.entry_reader import memory_of
+from dcp_conformance.reference_impl.files.entry_bytes import memory_of
 from dcp_conformance.reference_impl.files.entry_writer import compact
 from dcp_conformance.reference_impl.interchange import (
     Metadata,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dcp_conformance.entry import main
+from dcp_conformance.command import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

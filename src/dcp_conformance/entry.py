@@ -1,17 +1,13 @@
-"""The entry point: a pytest plugin that stays out of every run but ours, and the command ``dcp-conformance``.
+"""The pytest plugin that stays out of every run but ours.
 
-The plugin is installed for everybody's pytest, so it adds no option and imports nothing unless an argument names our
-suites. The command is the run for an author's own repository: a packaged configuration, no conftest.py of theirs and
-no current folder at the front of sys.path, so nothing that is called ``harness`` or ``suites`` there is in the way.
+It is installed for everybody's pytest, so it adds no option and imports nothing unless an argument names our suites.
 
 PYTEST_DONT_REWRITE: the command has imported this module before pytest could rewrite its asserts, of which it has none.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,47 +18,12 @@ PLUGIN = "dcp_conformance.harness.run.plugin"
 PACKAGE = "dcp_conformance.suites"
 SUITES = (HOME / "suites").resolve()
 
-USAGE = """\
-usage: dcp-conformance BACKEND [options of the suites] [options of pytest]
 
-Certifies a PyTorch Distributed Checkpoint backend. BACKEND is an importable module, module:attribute,
-module:WriterClass,ReaderClass, path/to/file.py or an installed entry point.
+def main() -> int:
+    """Call the command; for scripts that an older installation made."""
+    from dcp_conformance.command import main as run
 
-    dcp-conformance mypkg.storage
-    dcp-conformance mypkg.storage --level core --report-dir out -n 2
-
-The configuration of pytest in the current folder, PYTEST_ADDOPTS and PYTEST_PLUGINS are not read.
-`dcp-conformance --help` goes on with every option, ours under "certify a checkpoint backend".
-"""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run our suites as the command ``dcp-conformance`` and return pytest's exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] in ("-h", "--help"):
-        print(USAGE)
-        if not given:
-            return int(pytest.ExitCode.USAGE_ERROR)
-    if given and not given[0].startswith("-"):
-        given[0] = f"--backend={given[0]}"
-    folder = Path.cwd()
-    # The place of the current folder is the end of sys.path, where the search for the backend puts it.
-    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != folder]
-    for variable in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
-        os.environ.pop(variable, None)
-    return int(pytest.main([*_settings(folder), str(SUITES), *given]))
-
-
-def _settings(folder: Path) -> list[str]:
-    return [
-        f"-c{HOME / 'harness' / 'certify.ini'}",
-        f"--rootdir={SUITES.parent}",
-        "--noconftest",
-        "--import-mode=importlib",
-        "-pdcp_conformance.entry",
-        # The rootdir may be a site-packages folder, which is not ours to write to.
-        f"--override-ini=cache_dir={folder / '.pytest_cache' / 'dcp-conformance'}",
-    ]
+    return run()
 
 
 @pytest.hookimpl(wrapper=True)

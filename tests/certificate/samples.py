@@ -23,6 +23,8 @@ class Description:
     reference: str = "mypkg.storage:Writer,Reader"
     version: str = "1.2"
     location: str = "mypkg/storage.py"
+    commit: str = "0123abcd with changes"
+    digest: str = "sha256:00"
     letters: tuple[str, ...] = ("S", "F")
     unsupported: Mapping[str, str] = field(default_factory=dict)
     offers: tuple[str, ...] = ()
@@ -30,7 +32,7 @@ class Description:
     inherits: tuple[str, ...] = ()
     torch: str = "2.13.0"
     patience: float = 1.0
-    has_async_save: bool = False
+    functions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -43,6 +45,10 @@ def outcome(clause_id: str = "FIN-01", verdict: str = "pass", case: str = "", **
     fields = dict(more)
     if verdict in ("fail", "hang"):
         fields = {"blame": "backend", "finding": Finding(observed=f"{clause_id} was seen broken."), **more}
+    elif verdict == "pass":
+        fields = {"used": ("S",), **more}
+    else:
+        fields = {"reason": "as the sample says", **more}
     return CaseOutcome(
         clause=clause_id, case=case or f"{clause_id.lower()} case", verdict=Verdict.of(verdict), seconds=0.25, **fields
     )

@@ -6,7 +6,8 @@ from dcp_conformance.harness.verdicts.ownership import applicability, owned_lett
 from tests.certificate.samples import Description, clause
 
 STORAGE = Description(letters=("S", "F"))
-WHOLE = Description(letters=("S", "E", "P", "F", "U"), offers=("drop_in", "extensions"))
+FUNCTIONS = ("save", "load", "async_save")
+WHOLE = Description(letters=("S", "E", "P", "F", "U"), functions=FUNCTIONS, offers=("drop_in", "extensions"))
 
 
 def kind(bound, description, *, devices=0):
@@ -40,12 +41,30 @@ def test_who_supplies_everything_owns_everything(applies):
 def test_format_binds_only_a_storage_pair_that_claims_it():
     refusing = Description(letters=("S", "F"), unsupported={"torch_format": "one object per tensor"})
     assert owned_letters(refusing) == {"S"}
-    assert owned_letters(Description(letters=("E", "F"))) == {"E", "P"}
+    assert owned_letters(Description(letters=("E", "F"), functions=("save", "load"))) == {"E", "P"}
     assert kind(clause(applies="F"), refusing) == "not-applicable"
 
 
 def test_who_exports_an_engine_supplies_its_planner_too():
-    assert kind(clause(applies="P"), Description(letters=("S", "E"))) == "owned"
+    assert kind(clause(applies="P"), Description(letters=("S", "E"), functions=("save", "load"))) == "owned"
+
+
+@pytest.mark.parametrize("applies", ["E", "P"])
+@pytest.mark.parametrize("function", ["save", "load"])
+def test_who_exports_one_function_owns_the_clauses_about_it(applies, function):
+    part = Description(letters=("S", "E"), functions=(function,))
+    other = "load" if function == "save" else "save"
+    assert kind(clause(applies=applies, about=(function,)), part) == "owned"
+    assert kind(clause(applies=applies, about=("save", "load")), part) == "owned"
+    absent = applicability(clause(applies="E", about=(other,)), part, devices=0)
+    assert (absent.kind, absent.reason) == ("engine", f"the backend exports no {other} of its own")
+
+
+def test_an_async_save_alone_brings_no_planner():
+    part = Description(letters=("S", "E"), functions=("async_save",))
+    kinds = [kind(clause(applies=applies, about=("async_save",)), part) for applies in "EP"]
+    assert kinds == ["owned", "engine"]
+    assert kind(clause(applies="E", about=("save", "load")), part) == "engine"
 
 
 def test_named_tools_bind_only_who_exports_all_of_them():
@@ -78,7 +97,7 @@ def test_an_opted_out_capability_shows_its_reason(applies):
     bound = clause(applies=applies, capabilities=("overwrite",))
     answer = applicability(bound, Description(unsupported={"overwrite": "write-once store"}), devices=0)
     assert (answer.kind, answer.reason) == ("not-applicable", "overwrite is not supported: write-once store")
-    assert kind(bound, Description(letters=("S", "E"))) == "owned"
+    assert kind(bound, Description(letters=("S", "E"), functions=("save", "load"))) == "owned"
 
 
 def test_two_ranks_and_more_need_multi_process():

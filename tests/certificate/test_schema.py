@@ -29,9 +29,15 @@ def at(data, path):
 FREE = ("options", "backend_options", "evidence", "unsupported")
 
 
-@pytest.mark.parametrize("given", [None, [], {}, {"schema": "dcp-conformance/certificate/2"}, "text"])
+@pytest.mark.parametrize("given", [None, [], {}, {"schema": "dcp-conformance/certificate"}, "text"])
 def test_what_is_not_marked_is_no_certificate(given):
     assert validate(given) == [f"certificate: not marked as {SCHEMA!r}"]
+
+
+@pytest.mark.parametrize(("number", "age"), [(1, "an older"), (99, "a newer")])
+def test_a_certificate_of_another_schema_is_refused_by_a_sentence(number, age):
+    [problem] = validate({"schema": f"dcp-conformance/certificate/{number}"})
+    assert problem.startswith(f"certificate: written by {age} dcp-conformance")
 
 
 def test_no_field_may_be_missing():

@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
+from dcp_conformance.harness.certificate.details import detail_lines
 from dcp_conformance.harness.certificate.events import EventLog, read_events
 from dcp_conformance.harness.certificate.tables import merged, table_lines
-from dcp_conformance.harness.certificate.terminal import summary_lines
 from dcp_conformance.harness.laws.observations import Table
 from tests.certificate.samples import certificate, clause, outcome, run_events
 
@@ -54,7 +54,7 @@ def test_cells_are_redacted_and_the_terminal_shows_the_first_rows():
     rows = [(f"s3://me:secret@host/{number:02}", number) for number in range(40)]
     made = certificate([clause()], (), events=run_events([outcome()], tables=(table(*rows),)))
     assert "secret" not in str(made["tables"])
-    lines = summary_lines(made, 100)
+    lines = detail_lines(made, 100)
     assert "  and 8 more, see the certificate" in lines
 
 

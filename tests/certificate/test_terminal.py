@@ -7,13 +7,17 @@ them anew; read the difference before it is committed.
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from dcp_conformance.harness.certificate.details import detail_lines
+from dcp_conformance.harness.certificate.explained import explain_lines
 from dcp_conformance.harness.certificate.junit import junit_xml
-from dcp_conformance.harness.certificate.prose import encodable, one_line, plain
-from dcp_conformance.harness.certificate.terminal import explain_lines, failure_lines, summary_lines
+from dcp_conformance.harness.certificate.prose import command_lines, encodable, one_line, plain
+from dcp_conformance.harness.certificate.terminal import failure_lines, summary_lines
 from dcp_conformance.harness.verdicts.verdict import Finding
 from tests.certificate.samples import (
     Description,
@@ -41,22 +45,26 @@ def lines_of(lines: list[str]) -> str:
 
 
 def test_the_summary_of_an_eventful_run():
-    compare("summary_eventful.txt", lines_of(summary_lines(eventful(), 100, path="dcp-report/certificate.json")))
+    compare("summary_eventful.txt", lines_of(summary_lines(eventful(), path="dcp-report/index.html")))
+
+
+def test_the_details_of_an_eventful_run():
+    compare("details_eventful.txt", lines_of(detail_lines(eventful(), 100)))
 
 
 def test_the_summary_in_a_narrow_terminal():
-    compare("summary_narrow.txt", lines_of(summary_lines(eventful(), 64, path="dcp-report/certificate.json")))
+    compare("summary_narrow.txt", lines_of(summary_lines(eventful(), 64, path="dcp-report/index.html")))
 
 
 def test_the_summary_of_a_green_run():
     made = certificate([clause("FIN-01"), clause("FIN-02", "SHOULD")], [outcome("FIN-01"), outcome("FIN-02")])
-    compare("summary_green.txt", lines_of(summary_lines(made, 100, path="dcp-report/certificate.json")))
+    compare("summary_green.txt", lines_of(summary_lines(made, path="dcp-report/index.html")))
 
 
 def test_the_summary_of_a_narrowed_run():
     events = run_events([outcome("FIN-01")], unfinished=("gw1",))
     made = certificate([clause("FIN-01")], (), events=events, partial=("-k or -m chose what to run",), asked=("core",))
-    compare("summary_partial.txt", lines_of(summary_lines(made, 100)))
+    compare("summary_partial.txt", lines_of(summary_lines(made)))
 
 
 def test_the_summary_of_known_failures_only():
@@ -65,7 +73,7 @@ def test_the_summary_of_known_failures_only():
     listed = entries(known("FIN-01", "fin-01 case", defect="D-7"), known("FIN-02", reason="slow store"))
     made = certificate(clauses, outcomes, listed=listed, strict=True)
     assert made["run"]["exit_status"] == 0
-    compare("summary_known.txt", lines_of(summary_lines(made, 100)))
+    compare("summary_known.txt", lines_of(summary_lines(made)))
 
 
 def test_the_junit_file():
@@ -116,7 +124,14 @@ def test_an_explained_clause():
     ],
 )
 def test_an_explained_clause_says_where_it_stood_last(id, last):
-    assert explain_lines(clause(id), [], [], eventful(), 200)[-1] == f"  last       {last}"
+    assert f"  last       {last}" in explain_lines(clause(id), [], [], eventful(), 200)
+
+
+def test_an_explained_clause_shows_every_failing_case_whole():
+    said = "word " * 100
+    made = certificate([clause(strength="SHOULD")], [outcome(verdict="fail", finding=Finding(observed=said))])
+    text = " ".join(" ".join(explain_lines(clause(strength="SHOULD"), [], [], made, 60)).split())
+    assert said.strip() in text
 
 
 def test_an_excluded_clause_says_why_nothing_checks_it():
@@ -127,24 +142,52 @@ def test_an_excluded_clause_says_why_nothing_checks_it():
 
 def test_strict_advice_says_what_it_costs():
     made = certificate([clause(strength="SHOULD")], [outcome(verdict="fail")], strict=True)
-    assert "Advice, 1 SHOULD broken (with --strict they fail the run):" in summary_lines(made)
+    assert "Advice (with --strict they fail the run), 1 SHOULD broken: FIN-01" in summary_lines(made)
+    assert "Advice, 1 SHOULD broken (with --strict they fail the run):" in detail_lines(made, 80)
 
 
 def test_a_level_that_binds_nothing_says_so():
     made = certificate([clause(applies="U")], [])
-    assert "  core          not run       no clause of it binds this backend here" in summary_lines(made)
+    assert "  core          not run      no clause of it binds this backend here" in summary_lines(made)
 
 
 def test_a_hang_is_shown_before_other_failures():
     outcomes = [outcome(verdict="fail", case="a"), outcome(verdict="hang", case="b")]
-    text = lines_of(summary_lines(certificate([clause()], outcomes)))
-    assert "FIN-01 (MUST, core), case b\n" in text
-    assert "also in    a\n" in text
+    made = certificate([clause()], outcomes)
+    details = lines_of(detail_lines(made, 80))
+    assert "FIN-01 (MUST, core), case b\n" in details
+    assert "also in    a\n" in details
+    assert "  1. hang: FIN-01 (MUST, core)" in summary_lines(made)
 
 
 def test_nothing_is_wider_than_the_terminal_but_what_is_to_be_copied():
-    for line in summary_lines(eventful(), 72):
+    for line in detail_lines(eventful(), 72):
         assert len(line) <= 72 or line.startswith("  reproduce"), line
+    assert max(map(len, summary_lines(eventful(), 72))) <= 72
+
+
+def test_a_run_in_which_everything_breaks_is_one_screen():
+    ids = [f"FIN-{number:02}" for number in range(1, 60)]
+    found = [
+        outcome(
+            name, "fail", finding=Finding(observed=f"{name} {'saw wrong values ' * 30}", kind=name, reproduce="again")
+        )
+        for name in ids
+    ]
+    for height, errors in ((24, 0), (40, 9), (60, 9)):
+        made = certificate(map(clause, ids), found, errors=["an error of the run " * 20] * errors)
+        lines = summary_lines(made, height=height, path="dcp-report/index.html")
+        assert len(lines) <= height and max(map(len, lines)) <= 80
+        assert lines[-1].startswith("Everything: ") and "Seen again by:" in lines
+
+
+def test_the_line_that_reproduces_is_broken_for_a_shell():
+    reproduce = shlex.join(["dcp-conformance", "mypkg", "--clause", "FIN-01", "--case", "a case [it's, 2 ranks]" * 3])
+    lines = command_lines(reproduce, 60, first="  1. ")
+    assert len(lines) > 1 and all(line.endswith(" \\") for line in lines[:-1])
+    script = "\n".join(lines).replace("  1. dcp-conformance", "printf '%s\\n'")
+    shown = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines() == shlex.split(reproduce)[1:]
 
 
 def test_texts_cannot_steer_the_terminal():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from dcp_conformance.harness.cluster.rank import current, emit
@@ -279,7 +280,8 @@ def work_slowly(seconds: float) -> str:
 
 def work_in_child(seconds: float) -> str:
     code = f"from tests.cluster.functions import work_slowly; work_slowly({seconds})"
-    subprocess.run([sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}"], check=True)
+    path = [str(Path(__file__).resolve().parents[2]), *sys.path]
+    subprocess.run([sys.executable, "-c", f"import sys; sys.path[:] = {path!r}\n{code}"], check=True)
     return "done"
 
 

@@ -92,7 +92,10 @@ def test_chains_of_causes_are_bounded(cluster: Cluster, function: object) -> Non
 
 @pytest.mark.parametrize(
     ("function", "words"),
-    [(functions.return_lock, "not plain data (it holds _thread.lock)"), (functions.return_tensor, "not plain data (it holds torch.")],
+    [
+        (functions.return_lock, "not plain data (it holds _thread.lock)"),
+        (functions.return_tensor, "not plain data (it holds torch."),
+    ],
 )
 def test_a_value_that_cannot_travel_is_an_error_of_the_function(cluster: Cluster, function: object, words: str) -> None:
     outcome = cluster.run(1, f"tests.cluster.functions:{function.__name__}")[0]  # type: ignore[attr-defined]

@@ -47,15 +47,21 @@ def judged(
     applies: str = "S",
     second: str | None = "second",
     below_storage: bool = False,
+    functions: tuple[str, ...] = ("save", "load", "async_save"),
+    engines: bool = False,
 ) -> CaseOutcome:
-    """The outcome of one case of one clause on these ranks, for a backend that owns `letters`."""
+    """The outcome of one case of one clause on these ranks, for a backend that owns `letters`.
+
+    engines: the clause is in the engine's column.
+    """
     own = Part(reference="mine")
     bench = Bench(
         backend=own, letters=frozenset(letters), engine=own if "E" in letters else Part(reference=TORCH_ENGINE),
         second=Part(reference=second) if second else None, scratch="/scratch", folder="/", worker="main",
-        command=("dcp-conformance", "mine"),
+        command=("dcp-conformance", "mine"), functions=frozenset(functions),
     )  # fmt: skip
-    [outcome] = Judge(bench, ranks).judge("a case", {clause(applies): OWNED}, body, below_storage=below_storage)
+    binding = Applicability("engine", "for a reason") if engines else OWNED
+    [outcome] = Judge(bench, ranks).judge("a case", {clause(applies): binding}, body, below_storage=below_storage)
     return outcome
 
 

@@ -38,7 +38,56 @@ def test_blame_follows_the_table(control: bool, second: bool, blame: str) -> Non
     ranks = ranks_of(control=control, second=second)
     outcome = judged(ranks)
     assert (outcome.verdict, outcome.blame) == (Verdict.FAIL, blame)
-    assert ranks.pairs == [("mine", TORCH_ENGINE), (CONTROL, TORCH_ENGINE), ("mine", "second")]
+    # No engine is blamed before the first pair failed once more.
+    again = [("mine", TORCH_ENGINE)] if blame == "engine" else []
+    assert ranks.pairs == [("mine", TORCH_ENGINE), (CONTROL, TORCH_ENGINE), ("mine", "second"), *again]
+
+
+def test_what_does_not_repeat_is_not_the_engines() -> None:
+    runs = itertools.count()
+    ranks = PlayedRanks(lambda spec: spec.storage.reference == "mine" and next(runs) == 0, storage_calls)
+    outcome = judged(ranks)
+    assert (outcome.verdict, outcome.blame) == (Verdict.FAIL, "backend")
+    assert "did not repeat" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("control", "second", "verdict", "blame"),
+    (
+        (True, True, Verdict.FAIL, "engine"),
+        (False, False, Verdict.FAIL, "engine"),
+        (False, True, Verdict.FAIL, "backend"),
+    ),
+)
+def test_torchs_name_stands_only_on_what_torch_breaks(
+    control: bool, second: bool, verdict: Verdict, blame: str
+) -> None:
+    def calls(spec: SubjectSpec) -> list[dict[str, object]]:
+        owner = spec.owner(spec.storage)
+        return [{"owner": owner, "part": "S", "name": name} for name in ("write_data", "read_data")]
+
+    ranks = ranks_of(control=control, second=second)
+    ranks = PlayedRanks(ranks._broken, calls)
+    outcome = judged(ranks, applies="P", engines=True)
+    assert (outcome.verdict, outcome.blame) == (verdict, blame)
+
+
+def test_an_engine_clause_that_a_storage_stands_in_the_way_of_is_nobodys_failure() -> None:
+    outcome = judged(ranks_of(control=False, second=True), applies="P", engines=True)
+    assert (outcome.verdict, outcome.blame) == (Verdict.UNTESTABLE, None)
+
+
+@pytest.mark.parametrize(("torchs", "blame"), ((False, "backend"), (True, "engine")))
+def test_an_own_function_is_told_from_torchs_in_its_place(torchs: bool, blame: str) -> None:
+    def broken(spec: SubjectSpec) -> bool:
+        return spec.engine.reference == "mine" or torchs and spec.engine.reference == TORCH_ENGINE
+
+    def calls(spec: SubjectSpec) -> list[dict[str, object]]:
+        entered = [{"owner": "backend", "part": "E", "name": "load"}] if spec.engine.reference == "mine" else []
+        return [*entered, *storage_calls(spec)]
+
+    outcome = judged(PlayedRanks(broken, calls), letters="SE", applies="S", functions=("load",))
+    assert (outcome.verdict, outcome.blame) == (Verdict.FAIL, blame)
 
 
 def test_further_trials_are_made_once_for_all_clauses_of_a_case() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcp_conformance.harness.run.explain import breaks
+from dcp_conformance.harness.commands.explain import breaks
 
 FOLDER = Path(__file__).resolve().parent
 

@@ -15,10 +15,9 @@ OURS = "dcp_conformance."
 # Each room may import those that are named, and the ground that everybody stands on. What is not named is forbidden.
 GROUND = {"harness", "harness.errors", "harness.scratch", "harness.contract"}
 HARNESS: Mapping[str, set[str]] = {
-    "plain": set(),
-    "cluster": {"plain"},
-    "recording": {"plain"},
-    "replay": {"recording"},
+    "cluster": set(),
+    "recording": {"cluster"},
+    "replay": {"recording", "cluster"},
     "laws": {"cluster"},
     "backend": {"laws", "cluster"},
     "states": {"laws", "cluster"},
@@ -28,7 +27,8 @@ HARNESS: Mapping[str, set[str]] = {
     "crashes": {"subject", "faults", "states", "backend", "laws", "cluster", "recording", "replay"},
     "verdicts": {"subject", "backend", "laws", "cluster"},
     "certificate": {"verdicts", "backend", "laws"},
-    "run": {"certificate", "verdicts", "subject", "states", "backend", "laws", "cluster"},
+    "commands": {"certificate", "verdicts"},
+    "run": {"commands", "certificate", "verdicts", "subject", "states", "backend", "laws", "cluster"},
 }
 REFERENCE: Mapping[str, set[str]] = {
     "values": set(),

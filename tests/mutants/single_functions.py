@@ -1,0 +1,79 @@
+"""Modules that export one function of the engine and leave the others to torch: the one that they export is broken."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from concurrent.futures import Future
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+
+from dcp_conformance.harness import control
+from tests.mutants.making import storage
+
+BREAKS = {
+    "saves_the_live_state_later": ("ASYNC-02",),
+    "loads_into_tensors_of_its_own": ("INPL-01",),
+    "saves_all_but_the_last_key": ("TYPE-02",),
+    "raises_failures_of_its_own_rank_only": ("FAIL-16",),
+}
+# The control pair under torch's engine can be saved to by a background thread, and not by a process.
+_UNSUPPORTED = {**control.UNSUPPORTED, "async_process": "its async_save is a thread"}
+
+
+@functools.wraps(dcp.async_save)
+def _later(state_dict: Any, **kwargs: Any) -> Any:
+    """Stages nothing: the thread saves what the caller has made of the state by then."""
+    for of_staging in ("async_checkpointer_type", "async_stager"):
+        kwargs.pop(of_staging, None)
+    future: Future[Any] = Future()
+
+    def upload() -> None:
+        time.sleep(0.05)
+        try:
+            future.set_result(dcp.save(state_dict, **kwargs))
+        except BaseException as error:  # whatever it is belongs into the future
+            future.set_exception(error)
+
+    threading.Thread(target=upload).start()
+    return future
+
+
+@functools.wraps(dcp.load)
+def _beside(state_dict: dict[str, Any], **kwargs: Any) -> None:
+    """Loads into copies and puts these in the place of the caller's tensors."""
+    copies = {
+        key: value.clone() if type(value) is torch.Tensor and not value.is_meta else value
+        for key, value in state_dict.items()
+    }
+    dcp.load(copies, **kwargs)
+    state_dict.update(copies)
+
+
+@functools.wraps(dcp.save)
+def _all_but_last(state_dict: dict[str, Any], **kwargs: Any) -> Any:
+    """Takes the last of several keys for a mark of the end."""
+    return dcp.save(dict(list(state_dict.items())[:-1] if len(state_dict) > 1 else state_dict), **kwargs)
+
+
+@functools.wraps(dcp.load)
+def _alone(state_dict: Any, **kwargs: Any) -> None:
+    """Takes a failure of another rank for none of its business."""
+    try:
+        dcp.load(state_dict, **kwargs)
+    except dcp.CheckpointException as error:
+        if not torch.distributed.is_initialized() or torch.distributed.get_rank() in error.failures:
+            raise
+
+
+def _only(name: str, **function: Any) -> Any:
+    return storage(name, unsupported=_UNSUPPORTED, **function)
+
+
+saves_the_live_state_later = _only("saves_the_live_state_later", async_save=_later)
+loads_into_tensors_of_its_own = _only("loads_into_tensors_of_its_own", load=_beside)
+saves_all_but_the_last_key = _only("saves_all_but_the_last_key", save=_all_but_last)
+raises_failures_of_its_own_rank_only = _only("raises_failures_of_its_own_rank_only", load=_alone)
