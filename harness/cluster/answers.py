@@ -27,6 +27,8 @@ def outcome_of(
 ) -> Outcome:
     """What a rank did in a run that began at `started` (monotonic clock) and was over `waited` seconds later."""
     base = Outcome(rank=seat.rank, events=seat.events(started), output=seat.output(), seconds=waited)
+    if seat.reply is not None and seat.reply[0] != "answer":
+        seat.garbage = "an answer to what it was not asked"
     if seat.garbage:
         base = replace(base, doubts=(Doubt("garbled", seat.garbage),))
         return Raised(**vars(base), error=record(ChannelGarbage(f"its channel to the harness carried {seat.garbage}")))

@@ -175,7 +175,7 @@ class _Rank:
     def _prove(self, number: int, lasting: Collection[str]) -> None:
         differences = [] if self._clean else self._settled_differences(lasting)
         newcomers = [] if self._clean else sorted(self._baseline.newcomers())
-        numbers: list[int] | None = None
+        numbers: list[int] = []
         if self._spec.group and _has_group():
             try:
                 numbers = _numbered_barrier(number, self._spec.world_size)

@@ -230,9 +230,9 @@ class World:
         if seat.reply is not None:
             _kind, _number, numbers, differences, _changed, _newcomers = seat.reply
             found.extend(differences)
-            if numbers is not None and set(numbers) != {self._runs}:
+            if numbers and set(numbers) != {self._runs}:
                 found.append(f"A collective is left over: the barrier after run {self._runs} gathered {numbers}.")
-            if numbers is None and self._group and not differences:
+            if not numbers and self._group and not differences:
                 found.append("The default process group is gone.")
         if silent:
             found.append("A collective is left over: the barrier after the run did not complete.")
