@@ -196,10 +196,8 @@ class World:
 
     def _leftovers(self, known_pids: set[int]) -> list[list[str]]:
         """What each rank left behind, in sentences; nothing at all is the proof that the world is as it was."""
-        found_clean = all(seat.reply is not None and seat.reply[-1] for seat in self._seats)
-        leftovers: list[list[str]] = [[] for _ in self._seats]
-        if self._group or not found_clean:
-            leftovers = self._prove()
+        # Also where every rank said that it is clean: the code under test may have said so in a rank's place.
+        leftovers = self._prove()
         leftovers[0].extend(
             f"The process {pid} ({processes.command(pid)}), started by a rank, is still running without its parent."
             for pid in self._server.orphans(known_pids)
@@ -221,6 +219,8 @@ class World:
         quiet = max(_PROOF_QUIET, 2 * self._config.settle_limit)
         silent = self._gather(quiet=quiet, total=_PROOF_LIMIT + quiet)
         for seat in self._seats:
+            if seat.reply is not None and seat.reply[0] != "proof":
+                seat.garbage, seat.reply = "a second answer to one question", None
             if seat.reply is not None:
                 self._lasting.update(seat.reply[-1])
         return [self._told_by(seat, seat in silent) for seat in self._seats]
