@@ -8,7 +8,16 @@ from __future__ import annotations
 from dcp_conformance.harness.cluster.config import DEFAULT_PRELOAD, ClusterConfig
 from dcp_conformance.harness.cluster.errors import ClusterError
 from dcp_conformance.harness.cluster.local import Cluster
-from dcp_conformance.harness.cluster.outcomes import Died, Event, ExceptionRecord, Hung, Outcome, Raised, Returned
+from dcp_conformance.harness.cluster.outcomes import (
+    Died,
+    Doubt,
+    Event,
+    ExceptionRecord,
+    Hung,
+    Outcome,
+    Raised,
+    Returned,
+)
 
 __all__ = [
     "DEFAULT_PRELOAD",
@@ -16,6 +25,7 @@ __all__ = [
     "ClusterConfig",
     "ClusterError",
     "Died",
+    "Doubt",
     "Event",
     "ExceptionRecord",
     "Hung",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from dcp_conformance.harness.cluster import processes
 from dcp_conformance.harness.cluster.codec import NotPlainData, loads
 from dcp_conformance.harness.cluster.exceptions import record
 from dcp_conformance.harness.cluster.functions import FunctionName
-from dcp_conformance.harness.cluster.outcomes import Died, ExceptionRecord, Hung, Outcome, Raised, Returned
+from dcp_conformance.harness.cluster.outcomes import Died, Doubt, ExceptionRecord, Hung, Outcome, Raised, Returned
 from dcp_conformance.harness.cluster.seat import Seat
 from dcp_conformance.harness.cluster.watch import Silence
 
@@ -26,10 +27,14 @@ def outcome_of(
 ) -> Outcome:
     """What a rank did in a run that began at `started` (monotonic clock) and was over `waited` seconds later."""
     base = Outcome(rank=seat.rank, events=seat.events(started), output=seat.output(), seconds=waited)
+    if seat.reply is not None and seat.reply[0] != "answer":
+        seat.garbage = "an answer to what it was not asked"
     if seat.garbage:
+        base = replace(base, doubts=(Doubt("garbled", seat.garbage),))
         return Raised(**vars(base), error=record(ChannelGarbage(f"its channel to the harness carried {seat.garbage}")))
     if seat.reply is not None:
-        _kind, _number, kind, payload, seconds, _clean = seat.reply
+        _kind, _number, kind, payload, seconds, replaced, _clean = seat.reply
+        base = replace(base, doubts=tuple(Doubt("replaced", str(what)) for what in replaced))
         return _answered(base, kind, payload, name, seconds)
     if silence is not None:
         return Hung(**vars(base), stack=silence.stack, stopped=silence.stopped, waited=waited)

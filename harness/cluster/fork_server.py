@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dcp_conformance.harness.cluster import measure, processes, worker
+from dcp_conformance.harness.cluster import guard, measure, processes, worker
 from dcp_conformance.harness.cluster.branch import listen
 from dcp_conformance.harness.cluster.preload import Preloaded, UnfitToFork, freeze, preload_after_trial, preload_trusted
 from dcp_conformance.harness.cluster.wire import Channel
@@ -113,13 +113,14 @@ class _Server:
         result = Preloaded(refused=dict(wanted["refused"]), late=list(wanted["late"]))
         try:
             preload_trusted(wanted["preload"], result)
+            _import_rank_modules(result)
+            guard.seal()  # before the code under test is there
             if wanted["coverage"]:
                 measure.start()
             preload_after_trial(wanted["optional_preload"], result)
         except UnfitToFork as error:
             self._ready = ("unfit", error.module, error.reason)
             return
-        _import_rank_modules(result)
         freeze()
         self._late = tuple(result.late)
         self._ready = ("ready", result.modules, result.refused)
@@ -260,8 +261,8 @@ def _log_to(path: str) -> None:
 def _import_rank_modules(result: Preloaded) -> None:
     """What ranks import from here once torch is there (14 ms a rank otherwise)."""
     if "torch" in result.modules:
-        for name in ("devices", "fingerprint"):
-            importlib.import_module(f"dcp_conformance.harness.cluster.{name}")
+        for name in ("cluster.devices", "cluster.fingerprint", "states.compare", "subject.session"):
+            importlib.import_module(f"dcp_conformance.harness.{name}")
 
 
 def _kill_group(leader: int) -> None:

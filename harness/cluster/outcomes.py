@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """One reason not to believe a rank."""
+
+    kind: Literal["garbled", "replaced", "changed"]
+    """Its channel held what no rank says; functions for evidence were replaced; loaded values did not stay."""
+    text: str
+    """Half a sentence: what was seen."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,8 @@ class Outcome:
     """Tail of what the rank and its children wrote to stdout and stderr during the run."""
     leftovers: tuple[str, ...] = ()
     """One sentence for everything the run changed in the process and did not restore."""
+    doubts: tuple[Doubt, ...] = ()
+    """What was done to the evidence; nothing that the rank said counts then."""
     seconds: float = 0.0
     """Duration of the function; for a rank without an answer, until the run was given up."""
 

@@ -17,11 +17,12 @@ from dcp_conformance.harness.cluster.worker import events_path, log_path, stack_
 
 _TAIL = 8 * 1024
 _MOST_EVENTS = 64 << 20  # bytes a run; scenarios of ours emit kilobytes
-# What the main program of a rank sends besides events and proofs, by the types of what follows the first word.
+# What the main program of a rank sends besides events, by the types of what follows the first word.
 _SHAPES: Mapping[str, tuple[type, ...]] = {
     "ready": (str, str),
     "failed": (bytes,),
-    "answer": (int, str, bytes, float, bool),
+    "answer": (int, str, bytes, float, tuple, bool),
+    "proof": (int, list, list, tuple, list),
 }
 
 
@@ -85,7 +86,9 @@ class Seat:
             self._heard += len(message[2])
             if self._heard > _MOST_EVENTS:
                 raise NotPlainData(f"more than {_MOST_EVENTS >> 20} MiB of events in one run")
-        elif _SHAPES.get(message[0]) == tuple(type(item) for item in message[1:]) or message[0] == "proof":
+        elif _SHAPES.get(message[0]) == tuple(type(item) for item in message[1:]):
+            if self.reply is not None:
+                raise NotPlainData("a second answer to one question")
             self.reply = message
         else:
             raise NotPlainData(f"a message that no rank sends: {str(message)[:80]}")

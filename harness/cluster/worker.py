@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dcp_conformance.harness.cluster import measure, processes, rank
+from dcp_conformance.harness.cluster import guard, measure, processes, rank
 from dcp_conformance.harness.cluster.codec import NotPlainData, dumps
 from dcp_conformance.harness.cluster.exceptions import record
 from dcp_conformance.harness.cluster.functions import FunctionName, resolve
@@ -30,6 +30,7 @@ STACK_SIGNAL = 61
 number (SIGRTMAX - 3), because other systems, where this module is only imported, lack the name."""
 
 _CRASHED = 70
+_LOOKING = 4  # times the settle limit, for what may change loaded values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +157,7 @@ class _Rank:
 
     def _run(self, number: int, module: str, qualname: str, file: str | None, arguments: bytes) -> None:
         rank.begin_run(number)
+        guard.forget()
         started = time.monotonic()
         kind, payload = _call(FunctionName(module, qualname, file), arguments)
         if os.getpid() != self._pid:
@@ -164,18 +166,22 @@ class _Rank:
         _flush()
         # Looked at before the answer, in the shadow of slower ranks; usually nothing differs and that is all.
         self._clean = kind == "returned" and self._baseline.holds()
-        rank.answer(("answer", number, kind, payload, seconds, self._clean))
+        if self._clean:
+            guard.forget()  # nothing is left that could still change a value
+        else:
+            guard.settle()
+        rank.answer(("answer", number, kind, payload, seconds, guard.replaced(), self._clean))
 
     def _prove(self, number: int, lasting: Collection[str]) -> None:
         differences = [] if self._clean else self._settled_differences(lasting)
         newcomers = [] if self._clean else sorted(self._baseline.newcomers())
-        numbers: list[int] | None = None
+        numbers: list[int] = []
         if self._spec.group and _has_group():
             try:
                 numbers = _numbered_barrier(number, self._spec.world_size)
             except Exception as error:
                 differences.append(f"The barrier after the run failed: {type(error).__name__}: {error}")
-        rank.answer(("proof", number, numbers, differences, newcomers))
+        rank.answer(("proof", number, numbers, differences, guard.changed(), newcomers))
 
     def _settled_differences(self, lasting: Collection[str]) -> list[str]:
         """Differences that stay: threads, children and files of a finished run may take a moment to go away.
@@ -184,6 +190,8 @@ class _Rank:
         """
         # Where something else differs the world is lost anyway: wait a little, for true sentences only.
         limit = self._spec.settle_limit if self._baseline.may_settle() else min(0.1, self._spec.settle_limit)
+        if guard.is_watching():
+            limit *= _LOOKING  # what stays behind may be what will change the values
         deadline = time.monotonic() + limit
         pause = 0.002
         while self._baseline.unsettled(lasting) and time.monotonic() < deadline:

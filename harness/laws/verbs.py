@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from dcp_conformance.harness.cluster import Died, ExceptionRecord, Hung, Outcome, Raised, Returned
+from dcp_conformance.harness.cluster import Died, Doubt, ExceptionRecord, Hung, Outcome, Raised, Returned
 from dcp_conformance.harness.laws.observations import Attempt, Difference
 
 # An error came from the code under test if its traceback passes through one of these frames.
@@ -64,6 +64,28 @@ def must_return(outcomes: Sequence[Outcome]) -> list[Any]:
         if isinstance(outcome, Raised):
             raise ended_by_itself(outcome.error) or unexpected(outcome.error, outcome.rank, outcome)
     return [outcome.value for outcome in outcomes if isinstance(outcome, Returned)]
+
+
+def must_be_believable(outcomes: Sequence[Outcome]) -> None:
+    """Broken where a rank's channel or our functions were tampered with, or loaded values did not stay what they were.
+
+    Untestable where functions of torch were replaced that values are compared with: that may be meant well.
+    """
+    for outcome in outcomes:
+        for doubt in outcome.doubts:
+            raise _finding_of(doubt, outcome.rank)
+
+
+def _finding_of(doubt: Doubt, rank: int) -> Exception:
+    if doubt.kind == "changed":
+        return Broken(doubt.text, kind="values", rank=rank)
+    if doubt.kind == "garbled":
+        return Broken(
+            f"its channel to the harness carried {doubt.text}; no backend writes there", kind="channel", rank=rank
+        )
+    if doubt.text.startswith("dcp_conformance."):
+        return Broken(f"{doubt.text} of the harness was replaced while it ran", kind="evidence", rank=rank)
+    return Untestable(f"values are compared with {doubt.text}, and it was replaced, so no comparison proves anything")
 
 
 def ended_by_itself(error: ExceptionRecord) -> Exception | None:

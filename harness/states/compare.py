@@ -5,12 +5,16 @@ Runs where the data is and returns plain data, so that only differences travel t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 
+from dcp_conformance.harness.cluster import guard
 from dcp_conformance.harness.laws.observations import Difference
+
+_LOOKED_AT_AGAIN = 1 << 20  # bytes: larger tensors are not kept beyond their scenario
 
 
 def differences(expected: Any, observed: Any, *, key: str = "", limit: int = 3) -> list[Difference]:
@@ -55,6 +59,8 @@ def _tensors(expected: torch.Tensor, observed: Any, key: str) -> Iterator[Differ
         yield Difference(key, (), _shown(left), _shown(right))
         return
     unequal = (_bytes(left) != _bytes(right)).any(dim=-1).nonzero().reshape(-1)
+    if not unequal.numel() and left.numel() * left.itemsize <= _LOOKED_AT_AGAIN:
+        guard.remember(functools.partial(_later, left, right, key))
     if unequal.numel():
         flat = int(unequal[0])
         index = tuple(int(place) for place in torch.unravel_index(torch.tensor(flat), left.shape)) if left.dim() else ()
@@ -64,6 +70,14 @@ def _tensors(expected: torch.Tensor, observed: Any, key: str) -> Iterator[Differ
             _element(left, flat),
             f"{_element(right, flat)} ({unequal.numel()} of {left.numel()} elements differ)",
         )
+
+
+def _later(expected: torch.Tensor, observed: torch.Tensor, key: str, mapped: guard.Mapped) -> str:
+    """What a loaded tensor, once right, has become; "" where it is right, or lies in a file that others may change."""
+    if observed.device.type != "cpu" or mapped.holds(observed.data_ptr()):
+        return ""
+    unequal = int((_bytes(expected) != _bytes(observed)).any(dim=-1).sum())
+    return f"{key!r} was right when the load was over, and later {unequal} of its elements differ" if unequal else ""
 
 
 def _local(tensor: torch.Tensor) -> torch.Tensor:

@@ -19,6 +19,7 @@ import torch
 
 from dcp_conformance.harness.backend.record import Backend, Blobs
 from dcp_conformance.harness.backend.resolve import resolve
+from dcp_conformance.harness.cluster import guard
 from dcp_conformance.harness.cluster import rank as on_rank
 from dcp_conformance.harness.cluster.exceptions import record
 from dcp_conformance.harness.contract import FUNCTIONS
@@ -223,6 +224,7 @@ def perform(spec: SubjectSpec, function: str, args: tuple[Any, ...]) -> Any:
     """Run a scenario, named `module:function`, on this rank; what the cluster calls for every case."""
     module, _, name = function.partition(":")
     scenario = getattr(importlib.import_module(module), name)
+    guard.seal()  # with the scenarios, which the server did not import
     session = Session(spec)
     with _torch_engine_watched(watch=session.engine_owner == "backend" and spec.under_test != TORCH_ENGINE):
         return scenario(session, *args)

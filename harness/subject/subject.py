@@ -10,7 +10,14 @@ from typing_extensions import TypeVarTuple, Unpack
 
 from dcp_conformance.harness.cluster import Event, Hung, Outcome
 from dcp_conformance.harness.laws.observations import Cell, Table
-from dcp_conformance.harness.laws.verbs import Broken, HarnessFault, NotApplicable, Untestable, must_return
+from dcp_conformance.harness.laws.verbs import (
+    Broken,
+    HarnessFault,
+    NotApplicable,
+    Untestable,
+    must_be_believable,
+    must_return,
+)
 from dcp_conformance.harness.subject.spec import SubjectSpec
 
 if TYPE_CHECKING:
@@ -155,6 +162,7 @@ class Subject:
                 self.hung.add(world_size)
             left = [text for text in outcome.leftovers if not fresh or not _may_be_of_the_scenario(text)]
             self.leftovers.extend(f"rank {outcome.rank}: {text}" for text in left)
+        must_be_believable(outcomes)
         return outcomes
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:

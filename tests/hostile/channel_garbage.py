@@ -1,0 +1,25 @@
+"""Writes garbage into every socket of its process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import Any
+
+from dcp_conformance.harness import control
+
+UNSUPPORTED = control.UNSUPPORTED
+Writer = control.Writer
+
+
+class Reader(control.Reader):
+    """Shouts."""
+
+    def read_data(self, plan: Any, planner: Any) -> Any:
+        done = super().read_data(plan, planner)
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):
+                if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                    os.write(int(name), b"\xff" * 64)
+        return done
