@@ -86,7 +86,7 @@ class Reader(StorageReader):
                     stored = torch.load(file)
                     for dim, (offset, length) in enumerate(zip(item.storage_offsets, item.lengths, strict=True)):
                         stored = stored.narrow(dim, offset, length)
-                    target = planner.resolve_tensor(item)
+                    target = planner.resolve_tensor(item).detach()
                     target.copy_(stored)
                     planner.commit_tensor(item, target)
         future = Future()

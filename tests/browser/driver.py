@@ -78,6 +78,8 @@ class Browser:
         finally:
             self._process.terminate()
             self._process.wait()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
 
     def _element(self, selector: str) -> str:
         return str(self._post("element", using="css selector", value=selector)[_ELEMENT])

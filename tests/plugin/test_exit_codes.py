@@ -33,6 +33,7 @@ def test_broken_must_is_1_with_the_four_sentences(tmp_path: Path) -> None:
         "TYPE-02",
         "--case",
         "ordinary_dtype_comes_back_bit_for_bit[int8-passed]",
+        "-v",
     )
     assert ended.code == 1, ended.text
     for part in ("promised", "observed", "evidence", "reproduce"):
@@ -111,7 +112,7 @@ def test_known_failure_is_0_and_a_stale_one_is_1(tmp_path: Path) -> None:
     for entries in ("clause.toml", "case.toml"):
         assert certify(tmp_path, backend("Lossy"), *case, entries).code == 0
     stale = certify(tmp_path, backend("Sound"), *case, "case.toml")
-    assert stale.code == 1 and "case.toml" in stale.text
+    assert stale.code == 1 and "case.toml" in "".join(stale.text.split())  # a long path may be wrapped
     # Of the whole clause a single case that passes tells nothing.
     assert certify(tmp_path, backend("Sound"), *case, "clause.toml").code == 0
 
