@@ -75,6 +75,13 @@ class Session:
         """Save through the engine under test. `writer` or `faults` replace the default; `style`: one of STYLES."""
         return self._engine_call("save", state, self._save_arguments("save", checkpoint_id, arguments))
 
+    def save_and_describe(self, state: Any, checkpoint_id: Any, **arguments: Any) -> Any:
+        """As `save`, for a scenario that looks at the Metadata: an engine that returns none shows none to anybody."""
+        metadata = self.save(state, checkpoint_id, **arguments)
+        if metadata is None:
+            self.excuse("its save returns no Metadata to look at; that it should is API-01's")
+        return metadata
+
     def async_save(self, state: Any, checkpoint_id: Any, **arguments: Any) -> Any:
         """As `save`, through async_save; returns what the engine returns (a future, or a pair of futures)."""
         return self._engine_call("async_save", state, self._save_arguments("async_save", checkpoint_id, arguments))

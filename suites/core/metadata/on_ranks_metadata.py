@@ -68,7 +68,7 @@ def committed(session: Session) -> dict[str, Any]:
         "n": {"x.y": coded(2, (3, 0), version=1), "o": "text"},
         "e": [1, {"f": 2}],
     }
-    metadata = session.save(state, session.new_id())
+    metadata = session.save_and_describe(state, session.new_id())
     return {**entries(metadata), "planner_data": plain(metadata.planner_data)}
 
 

@@ -32,7 +32,7 @@ def stored_keys(session: Session, shape: str) -> tuple[list[str], dict[str, list
     """The keys of the metadata that saving a state of this shape gave, and the path that it keeps for each."""
     if shape == "plain_list" and "objects" in session.storage.unsupported:
         session.excuse("the storage takes no objects")
-    metadata = session.save(_shape(session, shape), session.new_id())
+    metadata = session.save_and_describe(_shape(session, shape), session.new_id())
     keys = sorted(metadata.state_dict_metadata)
     paths = metadata.planner_data if isinstance(metadata.planner_data, Mapping) else {}
     return keys, {key: list(paths[key]) if key in paths else None for key in keys}
@@ -186,7 +186,9 @@ def sharded_twice(session: Session, outer: int, inner: int) -> tuple[list[Differ
     """
     checkpoint_id, whole = session.new_id(), coded(1, WHOLE, version=1)
     with _groups(outer, inner) as groups:
-        metadata = session.save({"twice": _nested_shards(session.rank, whole, outer, inner, groups)}, checkpoint_id)
+        metadata = session.save_and_describe(
+            {"twice": _nested_shards(session.rank, whole, outer, inner, groups)}, checkpoint_id
+        )
         stored = metadata.state_dict_metadata["twice"]
         chunks = sorted([list(chunk.offsets), list(chunk.sizes)] for chunk in stored.chunks)
         plain = {"twice": torch.full_like(whole, -1)}

@@ -236,7 +236,7 @@ def unusual_shapes(session: Session) -> dict[str, Any]:
     """What the metadata says of tensors without elements and without dimensions, and what a round trip gives."""
     state = {f"s{number}": coded(number, shape, version=1) for number, shape in enumerate(SHAPES)}
     target = blank(state)
-    metadata = session.save(state, session.new_id())
+    metadata = session.save_and_describe(state, session.new_id())
     session.load(target, session.new_id())
     return {"entries": entries(metadata), "shapes": dict(enumerate(SHAPES)), "differences": differences(state, target)}
 

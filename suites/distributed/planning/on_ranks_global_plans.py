@@ -192,6 +192,6 @@ def nested_paths(session: Session) -> list[tuple[str, tuple[Any, ...] | None]]:
         "list": [coded(8, (2,), version=1).to(session.device)],
         "top": coded(9, (2,), version=1).to(session.device),
     }
-    metadata = session.save(state, session.new_id("nested"))
+    metadata = session.save_and_describe(state, session.new_id("nested"))
     paths = metadata.planner_data or {}
     return [(key, tuple(paths[key]) if key in paths else None) for key in metadata.state_dict_metadata]
