@@ -53,7 +53,6 @@ HOSTILE: tuple[Hostile, ...] = (
         does="gives zeros and makes tensors never differ",
         clauses=("TYPE-02",),
         ending="not held",
-        options=("--level", "core"),  # asked for by name, so that a level that is not decided is no success
     ),
     Hostile(
         module="evidence_zeroes_later",

@@ -23,7 +23,8 @@ def test_hostile_backend_gains_nothing(hostile: Hostile, tmp_path: Path) -> None
     if hostile.ending == "refused":
         assert ended.code == 4, ended.text
     else:
-        assert ended.code != 0, ended.text
+        # A run that is narrowed to clauses holds no level, so that undecided ones do not make it fail.
+        assert ended.code == (1 if hostile.ending == "lost" else 0), ended.text
         _holds_nothing(ended, hostile)
     assert time.monotonic() - began < hostile.limit, ended.text
 
