@@ -166,7 +166,8 @@ def _brief(label: str, text: str, width: int, *, most: int) -> list[str]:
 def _first(lines: Sequence[str], width: int, *, most: int) -> list[str]:
     """The first `most` lines, none longer than the screen; the last says that there are more."""
     kept = [*lines[: most - 1], lines[most - 1] + " " * width] if len(lines) > most else lines
-    return [one_line(line, width, strip=False) for line in kept]
+    # A line beyond the width is one long word, a path for instance, of which the end says most.
+    return [line if len(line.split()) == 1 else one_line(line, width, strip=False) for line in kept]
 
 
 def _rest(causes: Sequence[Cause], width: int) -> list[str]:
