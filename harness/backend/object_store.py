@@ -6,6 +6,7 @@ Where a store is and who may enter it comes from the environment alone.
 
 from __future__ import annotations
 
+import abc
 import functools
 import os
 from collections.abc import Mapping
@@ -64,7 +65,7 @@ class ObjectStore(Protocol):
         ...
 
 
-class Keys:
+class Keys(abc.ABC):
     """The objects of a checkpoint in a flat store: names are what follows the checkpoint's prefix.
 
     A subclass says how whole keys are listed, read, written and deleted.
@@ -99,17 +100,17 @@ class Keys:
             raise ValueError(f"{name!r} is not the name of a stored object: it must be a relative key without '..'.")
         return self._prefix + name
 
-    def _list(self) -> list[str]:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _list(self) -> list[str]: ...
 
-    def _get(self, key: str) -> bytes:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _get(self, key: str) -> bytes: ...
 
-    def _put(self, key: str, data: bytes) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _put(self, key: str, data: bytes) -> None: ...
 
-    def _remove(self, key: str) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _remove(self, key: str) -> None: ...
 
 
 class S3Blobs(Keys):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -41,12 +40,6 @@ def watched(what: Any, who: str, seen: list[Step]) -> Any:
     """`what`, a "writer", "reader" or "planner", with its calls written down in `seen`."""
     methods = {"writer": tuple(WRITER_PHASES), "reader": tuple(READER_PHASES), "planner": PLANNER_STEPS}[who]
     return interpose(what, methods, Steps(who, seen))
-
-
-def takes(function: Callable[..., Any], parameter: str) -> bool:
-    """Whether a call of `function` may give `parameter`."""
-    parameters = inspect.signature(function).parameters.values()
-    return any(item.name == parameter or item.kind is item.VAR_KEYWORD for item in parameters)
 
 
 def uses_storage(session: Session, *calls: str) -> bool:

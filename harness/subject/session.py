@@ -158,7 +158,7 @@ class Session:
 
     def takes(self, call: str, parameter: str) -> bool:
         """Whether the engine's save, load or async_save has this parameter; an engine need not take a planner, say."""
-        return _takes(getattr(self.engine, call), parameter)
+        return takes(getattr(self.engine, call), parameter)
 
     @property
     def drives_storage(self) -> bool:
@@ -185,7 +185,7 @@ class Session:
 
     def _save_arguments(self, call: str, checkpoint_id: Any, arguments: dict[str, Any]) -> dict[str, Any]:
         faults, writer = arguments.pop("faults", ()), arguments.pop("writer", None)
-        if self.storage.writer is not None and _takes(getattr(self.engine, call), "storage_writer"):
+        if self.storage.writer is not None and takes(getattr(self.engine, call), "storage_writer"):
             arguments["storage_writer"] = self.writer(checkpoint_id, faults=faults) if writer is None else writer
         if arguments.get("async_stager", arguments) is None:
             del arguments["async_stager"]
@@ -193,7 +193,7 @@ class Session:
 
     def _load_arguments(self, checkpoint_id: Any, arguments: dict[str, Any]) -> dict[str, Any]:
         faults, reader = arguments.pop("faults", ()), arguments.pop("reader", None)
-        if self.storage.reader is not None and _takes(self.engine.load, "storage_reader"):
+        if self.storage.reader is not None and takes(self.engine.load, "storage_reader"):
             arguments["storage_reader"] = self.reader(checkpoint_id, faults=faults) if reader is None else reader
         return self._styled(checkpoint_id, "storage_reader", arguments)
 
@@ -261,7 +261,8 @@ def _resolved(part: Part, folder: str) -> Backend:
 
 
 @functools.lru_cache(maxsize=64)
-def _takes(function: Callable[..., Any], parameter: str) -> bool:
+def takes(function: Callable[..., Any], parameter: str) -> bool:
+    """Tell whether a call of `function` may give `parameter` by name."""
     parameters = inspect.signature(function).parameters.values()
     return any(item.name == parameter or item.kind is item.VAR_KEYWORD for item in parameters)
 

@@ -19,13 +19,6 @@ PACKAGE = "dcp_conformance.suites"
 SUITES = (HOME / "suites").resolve()
 
 
-def main() -> int:
-    """Call the command; for scripts that an older installation made."""
-    from dcp_conformance.command import main as run
-
-    return run()
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> Iterator[None]:
     """Load the rest where our suites are named; explain a run that meant them and did not reach them."""

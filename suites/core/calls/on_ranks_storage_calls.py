@@ -22,8 +22,8 @@ from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.driving import drive_load, drive_save
-from dcp_conformance.harness.subject.looking import in_fresh_folder, listing, takes, uses_storage
-from dcp_conformance.harness.subject.session import Session, into_subject
+from dcp_conformance.harness.subject.looking import in_fresh_folder, listing, uses_storage
+from dcp_conformance.harness.subject.session import Session, into_subject, takes
 
 PICKLED_CALL = (
     "import sys, pickle; path, file = sys.argv[1:]; sys.path[:] = pickle.loads(bytes.fromhex(path)); "

@@ -43,12 +43,6 @@ def common_state(ranks: int, **arguments: Any) -> dict[str, Any]:
     return {key: value for rank in range(ranks) for key, value in own_state(rank, **arguments).items()}
 
 
-def takes(function: Callable[..., Any], parameter: str) -> bool:
-    """Whether a call takes `parameter` by name."""
-    parameters = inspect.signature(function).parameters.values()
-    return any(item.name == parameter or item.kind is item.VAR_KEYWORD for item in parameters)
-
-
 def observed_finish(session: Session, faults: tuple[Fault, ...] = ()) -> tuple[list[Name] | None, Any, Any, list[Any]]:
     """One save: names that this rank's writer reported, when it ended, when finish began, and what finish was given."""
     recorder, checkpoint_id = Recorder(), session.new_id(f"with{len(faults)}")
