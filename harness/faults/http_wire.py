@@ -73,6 +73,7 @@ def _chunks(stream: Stream) -> Iterator[bytes]:
 
 
 def closes(head: bytes) -> bool:
+    """Whether the side that sent this head closes the connection after the message."""
     return re.search(rb"\r\nconnection:\s*close", head, re.IGNORECASE) is not None
 
 
