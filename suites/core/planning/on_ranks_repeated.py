@@ -64,8 +64,8 @@ class InPieces(torch.Tensor):
     def __get_tensor_shard__(self, index: MetadataIndex) -> torch.Tensor:
         assert index.offset is not None
         fitting = [piece for piece in self.pieces if piece[0] == index.offset[0]]
-        hinted = self.pieces[index.index] if (index.index or 0) < len(self.pieces) else None
-        start, size, version = hinted if hinted in fitting else fitting[0]
+        # Of two pieces at one place, the first hint means the first; a global plan may have given them other ones.
+        start, size, version = fitting[-1 if index.index else 0]
         return self.wholes[version][start : start + size].clone()
 
     @classmethod
