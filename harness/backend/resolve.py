@@ -98,7 +98,7 @@ def describe(backend: Backend, reference: str) -> Description:
         torch=str(torch.__version__),
         patience=float(backend.patience),
         functions=backend.functions,
-        notes=backend.notes,
+        notes=(*backend.notes, *signatures.left_out({n: getattr(backend, n) for n in backend.functions})),
     )
 
 

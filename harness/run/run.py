@@ -21,7 +21,7 @@ from dcp_conformance.harness.laws.verbs import described
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part
 from dcp_conformance.harness.verdicts.judge import Bench, Judge
-from dcp_conformance.harness.verdicts.ownership import Applicability, applicability, owned_letters
+from dcp_conformance.harness.verdicts.ownership import Applicability, applicability, has_own_store, owned_letters
 
 # The scale level stores values beyond 4 GiB; below this much memory it is run only when it is named.
 SCALE_MEMORY = 12 << 30
@@ -139,6 +139,7 @@ def bench(options: Options, surveyed: Surveyed, folder: Path, cwd: str, *, worke
     return Bench(
         backend=own,
         letters=letters,
+        own_store=has_own_store(surveyed.description),
         engine=own if "E" in letters else Part(reference=TORCH_ENGINE),
         functions=frozenset(surveyed.description.functions),
         second=None if surveyed.second is None else Part(reference=surveyed.second),

@@ -51,6 +51,9 @@ def uses_storage(session: Session, *calls: str) -> bool:
 
 def engine_call(session: Session, name: str, *args: Any, **kwargs: Any) -> Any:
     """Call the engine with exactly these arguments, as a caller does who names no storage, or names it by position."""
+    session.needs_arguments(name, kwargs)
+    if len(args) < 2 and "checkpoint_id" not in kwargs and not session.may_leave_out(name, "checkpoint_id"):
+        session.excuse(f"its {name} cannot be called without an id")
     announce("call", owner=session.function_owner(name), part="E", name=name)
     return into_subject(getattr(session.engine, name), *args, **kwargs)
 

@@ -36,13 +36,15 @@ Body = Callable[[Subject], None]
 class Bench:
     """What stays the same for all cases of a run: what is under test, under which engines, where.
 
-    letters: what the backend owns. functions: which of save, load and async_save it exports. second: the engine for
-    blame, None if there is none. command: the words that start a reproduction line.
+    letters: what the backend owns. own_store: it stores by itself, where only calls of its engine are seen.
+    functions: which of save, load and async_save it exports. second: the engine for blame, None if there is none.
+    command: the words that start a reproduction line.
     """
 
     backend: Part
     letters: frozenset[str]
     engine: Part
+    own_store: bool = False
     functions: frozenset[str] = frozenset(FUNCTIONS)
     second: Part | None
     scratch: str
@@ -199,7 +201,7 @@ class Judge:
             return "S" in trial.used
         letters = applies.letters or clause.applies & self.bench.letters
         bound = {"S" if letter == "F" else letter for letter in letters}
-        return bool(bound & trial.used)
+        return bool(bound & trial.used) or (self.bench.own_store and "E" in trial.used)
 
     def _failed(
         self,

@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint import DefaultLoadPlanner, DefaultSavePlanner
+from torch.distributed.checkpoint import DefaultLoadPlanner, DefaultSavePlanner, TensorStorageMetadata
 
 from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
@@ -15,7 +15,8 @@ from tests.mutants.values import _Changed
 
 BREAKS = {
     "has_one_nan": ("TYPE-01",),
-    "has_lenient_planners": ("TYPE-03", "TYPE-05", "TYPE-07", "TYPE-08"),
+    "passes_over_objects_stored_as_tensors": ("TYPE-03",),
+    "has_lenient_planners": ("TYPE-05", "TYPE-07", "TYPE-08", "TYPE-19"),
     "replaces_the_memory_of_targets": ("TYPE-06", "TYPE-14"),
     "stores_subclasses_as_they_are": ("TYPE-09",),
     "forgets_gradients": ("TYPE-10",),
@@ -42,6 +43,23 @@ def _lenient_save(state_dict: Any, *, planner: Any = None, **kwargs: Any) -> Any
 
 def _lenient_load(state_dict: Any, *, planner: Any = None, **kwargs: Any) -> None:
     reference_impl.load(state_dict, planner=planner or DefaultLoadPlanner(), **kwargs)
+
+
+class _PassesOver(reference_impl.DefaultLoadPlanner):
+    """Leaves an object of the template as it is where a tensor is stored."""
+
+    def set_up_planner(self, state_dict: Any, metadata: Any = None, is_coordinator: bool = False) -> None:
+        stored = metadata.state_dict_metadata
+        fits = {
+            key: value
+            for key, value in state_dict.items()
+            if isinstance(value, torch.Tensor) or not isinstance(stored.get(key), TensorStorageMetadata)
+        }
+        super().set_up_planner(fits, metadata, is_coordinator)
+
+
+def _passing_load(state_dict: Any, *, planner: Any = None, **kwargs: Any) -> None:
+    reference_impl.load(state_dict, planner=planner or _PassesOver(), **kwargs)
 
 
 class _StaysOnMeta(reference_impl.DefaultLoadPlanner):
@@ -159,6 +177,7 @@ _META_PLANNERS = {"DefaultSavePlanner": reference_impl.DefaultSavePlanner, "Defa
 
 has_one_nan = storage("has_one_nan", writer=_OneNan)
 has_lenient_planners = engine("has_lenient_planners", save=_lenient_save, load=_lenient_load, utilities=_PLANNERS)
+passes_over_objects_stored_as_tensors = engine("passes_over_objects_stored_as_tensors", load=_passing_load)
 replaces_the_memory_of_targets = storage("replaces_the_memory_of_targets", reader=_Replacing)
 stores_subclasses_as_they_are = storage("stores_subclasses_as_they_are", writer=_AsTheyAre)
 forgets_gradients = storage("forgets_gradients", reader=_Detaching)

@@ -20,6 +20,7 @@ promise = "Saved values come back."
 strength = "MUST"
 applies = ["S", "E"]
 world = 2
+basis = "documented"
 source = "storage.py:StorageWriter"
 """
 

@@ -54,13 +54,19 @@ KIND_MISMATCHES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
 }
 
 
-def kind_mismatch(session: Session, case: str) -> tuple[Attempt, str]:
-    """A load whose template asks for another kind of value than is stored: how it ended, and what stands there then."""
+def kind_mismatch(session: Session, case: str) -> tuple[Attempt, list[str], str]:
+    """A load whose template asks for another kind of value than is stored.
+
+    How it ended, warnings that a plain load does not give, and what stands there then.
+    """
     stored, wanted = KIND_MISMATCHES[case]
     checkpoint_id, target = session.new_id(), {"a": wanted()}
     session.save({"a": stored()}, checkpoint_id)
-    attempt = session.attempt(session.load, target, checkpoint_id)
-    return attempt, repr(target["a"])
+    with noticed() as usual:
+        session.load({"a": stored()}, checkpoint_id)
+    with noticed() as said:
+        attempt = session.attempt(session.load, target, checkpoint_id)
+    return attempt, [text for text in said if text not in usual], repr(target["a"])
 
 
 # Stored values, the dtype of the target, and what the conversion loses.
