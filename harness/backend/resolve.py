@@ -70,6 +70,7 @@ def from_module(module: ModuleType, reference: str, *, pair: str | None = None, 
         "utilities": candidates.utilities(module, _utility_modules(module), has_engine=bool(engine)),
         "location": str(getattr(module, "__file__", None) or ""),
         "notes": tuple(notes),
+        "plain": not hasattr(module, "UNSUPPORTED"),
     }
     found["offers"] = tuple(sorted(offers - set(found["unsupported"])))
     return Backend(**{**found, **fields})

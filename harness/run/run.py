@@ -8,8 +8,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from dcp_conformance.harness.backend.capabilities import contradiction
 from dcp_conformance.harness.backend.description import Surveyed
 from dcp_conformance.harness.backend.locate import locate
 from dcp_conformance.harness.backend.torch_release import check_torch
@@ -59,7 +61,8 @@ class Run:
         """The backend as surveyed on first use: in a throw-away process, or by the process that controls this one."""
         if self._surveyed is None:
             if self.worker == "main":
-                self._surveyed = survey(self.cluster, self.options, self.cwd)
+                found = survey(self.cluster, self.options, self.cwd)
+                self._surveyed = probed(self.cluster, self.options, self.cwd, found)
             else:
                 self._surveyed = Surveyed.from_json(_told(self.folder / _SURVEY))
         return self._surveyed
@@ -135,7 +138,7 @@ def _told(place: Path) -> str:
 def bench(options: Options, surveyed: Surveyed, folder: Path, cwd: str, *, worker: str) -> Bench:
     """What stays the same for all cases of a run of this backend."""
     letters = owned_letters(surveyed.description)
-    own = Part(reference=options.backend, options=options.backend_options)
+    own = Part(reference=options.backend, options=options.backend_options, lacks=surveyed.lacks)
     return Bench(
         backend=own,
         letters=letters,
@@ -163,6 +166,22 @@ def survey(cluster: Cluster, options: Options, cwd: str) -> Surveyed:
         assert isinstance(surveyed, Surveyed)
         return surveyed
     raise UsageError(_unusable(options.backend, outcome))
+
+
+def probed(cluster: Cluster, options: Options, cwd: str, surveyed: Surveyed) -> Surveyed:
+    """The survey, without capabilities that one save shows a plain module not to have; a note says each."""
+    outcome = cluster.call(
+        "dcp_conformance.harness.backend.probe:contradicted", options.backend, options.backend_options, cwd
+    )
+    if not isinstance(outcome, Returned) or not outcome.value:
+        return surveyed  # a save that fails, dies or hangs here will do so in front of a judge
+    found = surveyed.description
+    lacks: dict[str, str] = outcome.value
+    notes = tuple(contradiction(found.name, capability, seen) for capability, seen in lacks.items())
+    letters = tuple(letter for letter in found.letters if letter != "F" or "torch_format" not in lacks)
+    unsupported = {**lacks, **found.unsupported}
+    described = replace(found, letters=letters, unsupported=unsupported, notes=(*found.notes, *notes))
+    return replace(surveyed, description=described, lacks=tuple(lacks.items()))
 
 
 def _unusable(name: str, outcome: Outcome) -> str:

@@ -7,6 +7,7 @@ the backend from an error of the scenario itself, which is the harness's and nev
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import functools
 import importlib
@@ -299,7 +300,8 @@ def _torch_tool(name: str) -> Any:
 
 @functools.lru_cache(maxsize=16)
 def _resolved(part: Part, folder: str) -> Backend:
-    return resolve(part.reference, dict(part.options), folder)
+    found = resolve(part.reference, dict(part.options), folder)
+    return dataclasses.replace(found, unsupported={**dict(part.lacks), **found.unsupported}) if part.lacks else found
 
 
 @functools.lru_cache(maxsize=64)
