@@ -5,6 +5,7 @@ A reader of a finding looks for the cause, and the first wrong element rarely sh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,9 +31,9 @@ def likeness(expected: torch.Tensor, observed: torch.Tensor, state: Any, key: st
     if _alike(flat, other_bits(expected).reshape(-1)):
         return "is in every element what the target held before"
     for name, other in _tensors(state, ""):
-        if name != key and other.dtype == expected.dtype and other.numel() == expected.numel():
-            if _alike(flat, other.detach().reshape(-1)):
-                return f"has the elements of {name!r}"
+        same_kind = other.dtype == expected.dtype and other.numel() == expected.numel()
+        if name != key and same_kind and _alike(flat, other.detach().reshape(-1)):
+            return f"has the elements of {name!r}"
     return _moved(wanted, flat) or _decoded(wanted, flat, state)
 
 
@@ -77,10 +78,8 @@ def _origins(values: torch.Tensor) -> dict[tuple[int, int], int] | None:
         return None
     if not bool(((flat >= code(0, 1)) & (flat < code(0, 1 << 17))).all()):
         return None
-    origins, counts = flat.to(torch.int64).div(POSITIONS_PER_KEY, rounding_mode="floor").unique(return_counts=True)
-    return {
-        divmod(origin, KEYS_PER_VERSION): count for origin, count in zip(origins.tolist(), counts.tolist(), strict=True)
-    }
+    origins = flat.to(torch.int64).div(POSITIONS_PER_KEY, rounding_mode="floor")
+    return {divmod(origin, KEYS_PER_VERSION): count for origin, count in Counter(origins.tolist()).items()}
 
 
 def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
