@@ -30,13 +30,14 @@ from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.laws.verbs import HarnessFault
 from dcp_conformance.harness.run import options as option_list
 from dcp_conformance.harness.run.closing import Finish, secrets
+from dcp_conformance.harness.run.folders import Folders
 from dcp_conformance.harness.run.marks import MARKERS
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.run.run import Run
 from dcp_conformance.harness.run.stopping import StopSignals, end_workers
 from dcp_conformance.harness.run.store import Store
 from dcp_conformance.harness.run.watching import Watching, told
-from dcp_conformance.harness.scratch import choose_scratch, filesystem_type
+from dcp_conformance.harness.scratch import filesystem_type
 from dcp_conformance.harness.subject.subject import Subject
 from dcp_conformance.harness.verdicts import levels
 from dcp_conformance.harness.verdicts.judge import Body
@@ -123,13 +124,9 @@ class Conformance:
         self.is_worker = given is not None
         # Of an xdist run, the process that has workers judges nothing.
         self.controls = not self.is_worker and bool(self.config.getoption("numprocesses", None))
-        folder = (
-            choose_scratch(self.options.scratch, keep=self.options.keep_scratch)
-            if given is None
-            else Path(given["dcp_folder"])
-        )
+        folders = Folders.make(self.options) if given is None else Folders.told(given)
         worker = "main" if given is None else given["workerid"]
-        self.run = Run(self.options, self.catalogue, folder, worker=worker, cwd=cwd, controls=self.controls)
+        self.run = Run(self.options, self.catalogue, folders, worker=worker, cwd=cwd, controls=self.controls)
         try:
             if given is None:
                 self.stop_signals.install()
@@ -172,7 +169,14 @@ class Conformance:
     def pytest_configure_node(self, node: Any) -> None:
         """Tell an xdist worker where to find the rest of this run."""
         assert self.run is not None
-        node.workerinput["dcp_folder"] = str(self.run.folder)
+        node.workerinput.update(self.run.folders.as_data())
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A worker that ended in order said how its event file ends."""
+        seal = getattr(node, "workeroutput", {}).get("dcp_seal")
+        if self.finish is not None and seal is not None:
+            self.finish.last[node.gateway.id] = seal
 
     def pytest_report_header(self) -> list[str]:
         """What is certified, and where it writes; an xdist run says it once it knows."""
@@ -290,7 +294,9 @@ class Conformance:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, Any, Any]:
         """The exit code is the certificate's: levels decide it, not counts of tests."""
         if self.run is not None:
+            self.run.cluster.close()  # nobody is left who could change what is written from here on
             self.run.log.finished(status=int(exitstatus), leftovers=self._clean.all(self.left))
+            self._tell_seal(self.run)
         self.partial = partial_reasons(session, self.options)
         result = yield
         if self.finish is not None and not self.config.option.collectonly:
@@ -327,6 +333,13 @@ class Conformance:
             for line in encodable(map(plain, self.finish.clean_up()), sys.stderr.encoding):
                 sys.stderr.write(f"{line}\n")
         self.stop_signals.restore()
+
+    def _tell_seal(self, run: Run) -> None:
+        """Say how the event file of this process ends, to the process that will read it."""
+        if self.finish is not None:
+            self.finish.last[run.worker] = run.log.last
+        else:
+            self.config.workeroutput["dcp_seal"] = run.log.last  # type: ignore[attr-defined]
 
     def _clauses(self, item: pytest.Item) -> tuple[Clause, ...]:
         marker = item.get_closest_marker("clauses")

@@ -51,8 +51,10 @@ def _finish(upload: Any) -> None:
 
 
 def end_right_after_saving(session: Session) -> tuple[int | None, str, Attempt, list[Difference], bool]:
-    """A program that ends right after async_save: its exit code, its output, what a load of the id gives then, and
-    whether another of its saves was made to fail.
+    """A program that ends right after async_save, and what a load of the id gives then.
+
+    Returns its exit code, its output, how the load ended, what it gave otherwise, and whether another of the program's
+    saves was made to fail.
     """
     session.needs("async_save")
     code, output = run_program(

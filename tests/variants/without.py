@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -168,17 +167,14 @@ def without(name: str, *capabilities: str) -> Backend:
     lacks = frozenset(capabilities)
     implied = {"overwrite": ("crash_safe_overwrite",), "async_save": ("async_process",)}
     lacks |= {other for capability in lacks for other in implied.get(capability, ())}
-    places: dict[str, Callable[..., Any]] = {"discard": _discard, "blobs": _blobs}
-    if "local_files" in lacks:
-        places["new_checkpoint_id"] = _on_shelf
-    if "stored_bytes" in lacks:
-        places["blobs"] = _no_blobs
     return Backend(
         name=name,
         writer=functools.partial(Writer, lacks=lacks),
         reader=functools.partial(Reader, lacks=lacks),
+        new_checkpoint_id=_on_shelf if "local_files" in lacks else path_below,
+        blobs=_no_blobs if "stored_bytes" in lacks else _blobs,
+        discard=_discard,
         unsupported={**_store.UNSUPPORTED, **{item: f"made without {item}" for item in sorted(lacks)}},
-        **places,
     )
 
 

@@ -50,8 +50,9 @@ def _state(session: Session, what: str) -> dict[str, Any]:
 
 
 def save_half_alone(session: Session) -> tuple[Attempt, list[str]]:
-    """How a save of half of a distributed tensor ended that each rank made by itself, to an id of its own, and the
-    warnings that a save of a whole one does not give.
+    """How a save of half of a distributed tensor ended that each rank made by itself, to an id of its own.
+
+    With the warnings that a save of a whole one does not give.
     """
     with own_groups():
         half = Placer(session.device).distributed(coded(0, (8,), version=1), (0, 1), ["S0"])
