@@ -20,7 +20,7 @@ _MOST_SHIFTS = 64
 def likeness(expected: torch.Tensor, observed: torch.Tensor, state: Any, key: str) -> str:
     """Return what `observed` is instead, as half a sentence; "" if it is unlike all that is known here.
 
-    expected: of the same dtype and shape. state: the whole state that was to come back, in which the tensor stands under `key`.
+    expected: of the same dtype and shape. state: the whole state that was to come back, where it stands under `key`.
     """
     if expected.numel() > _LARGEST or expected.numel() < 2:
         return ""
