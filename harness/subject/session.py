@@ -129,8 +129,9 @@ class Session:
     def stored_bytes(self, checkpoint_id: Any) -> Blobs:
         """Return the stored objects of a checkpoint, past the backend; out of reach, the scenario ends."""
         self.needs("stored_bytes")
+        announce("call", owner=self.storage_owner, part="S", name="blobs")
         try:
-            blobs = self.blobs(checkpoint_id)
+            blobs = None if self.storage.blobs is None else self.storage.blobs(checkpoint_id)
         except LookupError as error:
             self.give_up(f"the stored bytes cannot be reached: {error}")
         if blobs is None or not into_subject(blobs.names):
@@ -161,7 +162,10 @@ class Session:
     def blobs(self, checkpoint_id: Any) -> Blobs | None:
         """The stored bytes of a checkpoint, past the backend; None where they cannot be reached."""
         announce("call", owner=self.storage_owner, part="S", name="blobs")
-        return None if self.storage.blobs is None else self.storage.blobs(checkpoint_id)
+        try:
+            return None if self.storage.blobs is None else self.storage.blobs(checkpoint_id)
+        except LookupError:  # how a record says that it has none; `stored_bytes` says why
+            return None
 
     def tool(self, name: str) -> Any:
         """A planner or utility by torch's name: the subject's own where it supplies one, else torch's."""

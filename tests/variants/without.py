@@ -95,7 +95,7 @@ class Writer(_store.Writer):
         present = self.store().names() if self.root.exists() else []
         # With rank-local metadata the other ranks of the same save may have committed theirs already.
         taken = self.commit_name() in present or "commit" in present or (bool(present) and not self.alone)
-        self.refuse("overwrite", f"{self.root} holds a checkpoint", when=taken)
+        self.refuse("overwrite", f"{self.root} exists and holds a checkpoint", when=taken)
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
