@@ -23,7 +23,9 @@ from dcp_conformance.harness.laws.verbs import described
 from dcp_conformance.harness.run.folders import Folders
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part
+from dcp_conformance.harness.verdicts import known_failures
 from dcp_conformance.harness.verdicts.judge import Bench, Judge
+from dcp_conformance.harness.verdicts.known_failures import KnownFailures
 from dcp_conformance.harness.verdicts.ownership import Applicability, applicability, has_own_store, owned_letters
 
 # The scale level stores values beyond 4 GiB; below this much memory it is run only when it is named.
@@ -82,8 +84,11 @@ class Run:
     def judge(self) -> Judge:
         """The judge of this process."""
         if self._judge is None:
+            place = self.options.known_failures
             self._judge = Judge(
-                bench(self.options, self.surveyed, self.folder, self.cwd, worker=self.worker), self.cluster
+                bench(self.options, self.surveyed, self.folder, self.cwd, worker=self.worker),
+                self.cluster,
+                known=KnownFailures() if place is None else known_failures.load(place),
             )
         return self._judge
 

@@ -10,8 +10,8 @@ from dcp_conformance.harness.faults.noting import Notes, noted_writer
 from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.states.sharding import Placer, own_groups, shards_of
 from dcp_conformance.harness.states.values import coded
+from dcp_conformance.harness.subject.looking import noticed
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.suites.core.values.on_ranks_dtypes import noticed
 
 # A sharded tensor that two ranks believe to be cut in different places: (shards as rank 0 sees them, as rank 1 does).
 VIEWS: dict[str, tuple[list[tuple[int, tuple[int], tuple[int]]], ...]] = {
