@@ -53,7 +53,13 @@ _ENDINGS: Mapping[str, type[Exception]] = {
 
 
 def must_return(outcomes: Sequence[Outcome]) -> list[Any]:
-    """The values of all ranks, in rank order; Broken when a rank raised, died or hung instead of returning."""
+    """The values of all ranks, in rank order; Broken when a rank raised, died or hung instead of returning.
+
+    A rank that found nothing to judge ends the case for all: others may have waited for it in vain.
+    """
+    for outcome in outcomes:
+        if isinstance(outcome, Raised) and (ending := ended_by_itself(outcome.error)) is not None:
+            raise ending
     hung = [outcome for outcome in outcomes if isinstance(outcome, Hung)]
     if hung:
         raise hang_finding(hung)
@@ -62,7 +68,7 @@ def must_return(outcomes: Sequence[Outcome]) -> list[Any]:
             raise death_finding(outcome)
     for outcome in outcomes:
         if isinstance(outcome, Raised):
-            raise ended_by_itself(outcome.error) or unexpected(outcome.error, outcome.rank, outcome)
+            raise unexpected(outcome.error, outcome.rank, outcome)
     return [outcome.value for outcome in outcomes if isinstance(outcome, Returned)]
 
 
@@ -117,11 +123,17 @@ def death_finding(outcome: Died) -> Broken:
 def unexpected(error: ExceptionRecord, rank: int, outcome: Outcome | None = None) -> Exception:
     """What an error that nobody asked for means: the backend's finding, or a fault of the scenario itself."""
     if not of_subject(error):
-        return HarnessFault(f"the scenario failed on rank {rank}: {described(error)}\n{error.traceback}")
+        return HarnessFault(f"the scenario failed on rank {rank}{_where(error)}: {described(error)}\n{error.traceback}")
     evidence = {"traceback": error.traceback}
     if outcome is not None and outcome.output:
         evidence["output"] = outcome.output
     return Broken(f"it raised {described(error)}", kind=f"raised {error.type_name}", rank=rank, evidence=evidence)
+
+
+def _where(error: ExceptionRecord) -> str:
+    """The line of a scenario that an error went through last."""
+    ours = [(file, line, function) for file, line, function in error.frames if "/suites/" in file]
+    return " at suites/{}:{}, in {}".format(ours[-1][0].rpartition("/suites/")[2], *ours[-1][1:]) if ours else ""
 
 
 def of_subject(error: ExceptionRecord) -> bool:
