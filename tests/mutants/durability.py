@@ -20,7 +20,7 @@ BREAKS = {
     "overwrites_in_place": ("DUR-04", "DUR-05", "CONC-01", "CONC-03"),
     "commits_after_returning": ("DUR-01", "DUR-10"),
     "commits_without_the_dead": ("DUR-12",),
-    "says_only_that_it_failed": ("DUR-15",),
+    "says_only_that_it_failed": ("DUR-19",),
 }
 
 

@@ -29,27 +29,27 @@ COLUMNS = ("save", "fault", "points", "returned", "raised", "old", "new", "error
 
 
 @pytest.mark.below_storage
-@pytest.mark.clauses("DUR-09", "DUR-15", "DUR-02")
+@pytest.mark.clauses("DUR-09", "DUR-19", "DUR-02")
 @pytest.mark.parametrize("how", HOW)
 def test_save_to_a_new_id_tells_of_a_failing_disk(subject: Subject, how: str) -> None:
     judge_fresh(subject, failing_saves(subject, "fresh", how))
 
 
 @pytest.mark.below_storage
-@pytest.mark.clauses("DUR-09", "DUR-15", "DUR-04", "DUR-05")
+@pytest.mark.clauses("DUR-09", "DUR-19", "DUR-04", "DUR-05")
 @pytest.mark.parametrize("how", HOW)
 def test_overwrite_tells_of_a_failing_disk_and_keeps_the_old(subject: Subject, how: str) -> None:
     judge_overwrite(subject, failing_saves(subject, "overwrite", how))
 
 
 @pytest.mark.below_storage
-@pytest.mark.clauses("DUR-09", "DUR-15", "DUR-02")
+@pytest.mark.clauses("DUR-09", "DUR-19", "DUR-02")
 def test_ranks_saving_to_a_new_id_tell_of_a_failing_disk(subject: Subject) -> None:
     judge_fresh(subject, failing_ranks(subject, "fresh"))
 
 
 @pytest.mark.below_storage
-@pytest.mark.clauses("DUR-09", "DUR-15", "DUR-04", "DUR-05")
+@pytest.mark.clauses("DUR-09", "DUR-19", "DUR-04", "DUR-05")
 def test_ranks_overwriting_tell_of_a_failing_disk(subject: Subject) -> None:
     judge_overwrite(subject, failing_ranks(subject, "overwrite"))
 
@@ -58,7 +58,7 @@ def judge_fresh(subject: Subject, points: list[dict[str, Any]]) -> None:
     """The laws about a save to a new id."""
     with subject.promise("DUR-09"):
         returned_means_saved(points)
-    with subject.promise("DUR-15"):
+    with subject.promise("DUR-19"):
         error_tells_its_reason(points)
     with subject.promise("DUR-02"):
         for point in points:
@@ -69,7 +69,7 @@ def judge_overwrite(subject: Subject, points: list[dict[str, Any]]) -> None:
     """The laws about a save over a checkpoint."""
     with subject.promise("DUR-09"):
         returned_means_saved(points)
-    with subject.promise("DUR-15"):
+    with subject.promise("DUR-19"):
         error_tells_its_reason(points)
     with subject.promise("DUR-04"):
         for point in points:
