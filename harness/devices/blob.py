@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
@@ -28,33 +28,38 @@ class _Tensor(ctypes.Structure):
     ]  # fmt: skip
 
 
-_Deleter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-
-
 class _Managed(ctypes.Structure):
-    _fields_ = [("tensor", _Tensor), ("context", ctypes.c_void_p), ("deleter", _Deleter)]
+    _fields_ = [("tensor", _Tensor), ("context", ctypes.c_void_p), ("deleter", ctypes.c_void_p)]
 
 
+class _Block(ctypes.Structure):
+    """What DLPack wants, and what it points to, in one piece of memory."""
+
+    _fields_ = [("managed", _Managed), ("shape", ctypes.c_int64), ("strides", ctypes.c_int64)]
+
+
+_libc = ctypes.CDLL(None)
+_libc.malloc.restype, _libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+_FREE = ctypes.cast(_libc.free, ctypes.c_void_p)
 _new_capsule = ctypes.pythonapi.PyCapsule_New
 _new_capsule.restype, _new_capsule.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
 _BYTE = _Type(1, 8, 1)
-_held: dict[int, tuple[Any, Callable[[], None]]] = {}
-"""Address of what was handed to torch -> what must outlive the tensor, and whom its end is told."""
-
-
-def _end(address: int) -> None:
-    _keeper, tell = _held.pop(address)
-    tell()
-
-
-_ended = _Deleter(_end)
 
 
 def bytes_at(address: int, count: int, *, kind: int, index: int, freed: Callable[[], None]) -> torch.Tensor:
-    """A tensor of `count` bytes at `address`; `freed` is called once torch has let its storage go."""
-    shape, strides = (ctypes.c_int64 * 1)(count), (ctypes.c_int64 * 1)(1)
-    managed = _Managed(_Tensor(address, _Device(kind, index), 1, _BYTE, shape, strides, 0), None, _ended)
-    place = ctypes.addressof(managed)
-    _held[place] = ((managed, shape, strides), freed)
+    """A tensor of `count` bytes at `address`; `freed` is called once torch has let its storage go.
+
+    The deleter that DLPack asks for is C's free: one in Python would run while an exception is on its way, and lose it.
+    """
+    place = _libc.malloc(ctypes.sizeof(_Block))
+    block = _Block.from_address(place)
+    block.shape, block.strides = count, 1
+    longs = ctypes.POINTER(ctypes.c_int64)
+    shape = ctypes.cast(place + _Block.shape.offset, longs)
+    strides = ctypes.cast(place + _Block.strides.offset, longs)
+    tensor = _Tensor(address, _Device(kind, index), 1, _BYTE, shape, strides, 0)
+    block.managed = _Managed(tensor, None, _FREE)
     made: torch.Tensor = torch._C._from_dlpack(_new_capsule(place, b"dltensor", None))
+    # torch keeps a storage's Python object for as long as the storage.
+    weakref.finalize(made.untyped_storage(), freed).atexit = False
     return made
