@@ -39,7 +39,17 @@ REFERENCE: Mapping[str, set[str]] = {
     "storage": {"planners", "files", "values", "ranks"},
     "engine": {"storage", "planners", "files", "values", "ranks"},
 }
-LEVELS = ("core", "distributed", "failure", "asynchronous", "compatibility", "durability", "security", "scale")
+LEVELS = (
+    "core",
+    "distributed",
+    "failure",
+    "asynchronous",
+    "compatibility",
+    "durability",
+    "security",
+    "scale",
+    "accelerator",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
