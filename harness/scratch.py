@@ -43,6 +43,19 @@ def choose_scratch(option: str | None, *, keep: bool = False) -> Path:
     return folder
 
 
+def choose_records(scratch: Path) -> Path:
+    """Make the folder for what the judge writes down during a run, and return it.
+
+    It lies apart from the run folder `scratch`, and a backend is told of it nowhere; nobody else may look into it.
+    """
+    places = (Path(tempfile.gettempdir()), scratch.parent)
+    place = next(place for place in places if _writable(place) or place == scratch.parent)
+    sweep(place)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place)).resolve()
+    _claim(folder, keep=False)
+    return folder
+
+
 def discard_scratch(folder: Path) -> list[str]:
     """Delete a run folder made by choose_scratch; sentences about what could not be removed.
 

@@ -155,6 +155,8 @@ def _partial(events: RunEvents, run: RunInfo) -> tuple[str, ...]:
     if events.never_started:
         count = len(events.never_started)
         reasons.append(f"{count} collected {'case' if count == 1 else 'cases'} never ran")
+    if events.foreign:
+        reasons.append("somebody else wrote into the records of the run, which only the code under test can have done")
     return tuple(reasons)
 
 

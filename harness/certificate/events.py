@@ -2,13 +2,12 @@
 
 `events-<worker>.jsonl` holds, in order: `run` (facts), `collected` (case -> clauses), then per case `started`, one
 `outcome` for each of its clauses and a `table` for what it wants shown, and at the end `finished`. Each line is written
-at once with one system call, so that only the last line of a killed process can be torn.
+at once with one system call, so that only the last line of a killed process can be torn, and is sealed, so that what
+the code under test does to the files is told and counts for nothing.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from dcp_conformance.harness.certificate.seal import events_digest
+from dcp_conformance.harness.certificate.sealed_lines import Reading, SealedLines
 from dcp_conformance.harness.certificate.tables import merged
 from dcp_conformance.harness.laws.observations import Table
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
@@ -25,14 +25,19 @@ from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 class EventLog:
     """Appends the events of one process to one file. Not for ranks: they report to the process that drives them."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, key: bytes = b"") -> None:
         self.path = Path(path)
-        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        self._lines = SealedLines(self.path, key)
 
     @classmethod
-    def for_worker(cls, folder: str | Path, worker: str = "main") -> EventLog:
+    def for_worker(cls, folder: str | Path, worker: str = "main", *, key: bytes = b"") -> EventLog:
         """The log of `worker` (an xdist worker's id, or `main`) in the folder of the run, which must exist."""
-        return cls(Path(folder) / f"events-{worker}.jsonl")
+        return cls(_file(Path(folder), worker), key)
+
+    @property
+    def last(self) -> str:
+        """The seal of the last line, by which a reader knows that none is missing."""
+        return self._lines.last
 
     def run(self, **facts: Any) -> None:
         """Facts of this process as JSON data: the backend's description, versions, seed, devices, options."""
@@ -60,9 +65,7 @@ class EventLog:
 
     def close(self) -> None:
         """Close the file; may be called again."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._lines.close()
 
     def __enter__(self) -> EventLog:
         return self
@@ -73,11 +76,7 @@ class EventLog:
         self.close()
 
     def _append(self, kind: str, **data: Any) -> None:
-        # ASCII only: a name with undecodable bytes (a lone surrogate) must not stop the log.
-        line = json.dumps({"kind": kind, "at": round(time.time(), 3), **data}) + "\n"
-        rest = line.encode("ascii")
-        while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+        self._lines.append({"kind": kind, "at": round(time.time(), 3), **data})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +85,8 @@ class RunEvents:
 
     `outcomes` includes a harness-error for every case that started and did not report on one of its clauses.
     `unfinished` names the workers that wrote no `finished`, `errors` are sentences about the files themselves,
-    `notes` what was tolerated (a torn last line). `digest` is that of the files themselves.
+    `foreign` those of them that say that somebody else wrote there, `notes` what was tolerated (a torn last line).
+    `digest` is that of the files themselves.
     """
 
     facts: Mapping[str, Mapping[str, Any]]
@@ -98,6 +98,7 @@ class RunEvents:
     leftovers: tuple[str, ...]
     tables: tuple[Table, ...] = ()
     errors: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     digest: str = ""
 
@@ -108,18 +109,30 @@ class RunEvents:
         return tuple(case for case in self.collected if case not in seen)
 
 
-def read_events(folder: str | Path) -> RunEvents:
-    """Read and merge every `events-*.jsonl` in `folder`. Missing files give an empty run, never an exception."""
-    merging = _Merging()
-    for path in sorted(Path(folder).glob("events-*.jsonl")):
+def read_events(folder: str | Path, *, key: bytes = b"", last: Mapping[str, str] | None = None) -> RunEvents:
+    """Read and merge every `events-*.jsonl` in `folder`. Missing files give an empty run, never an exception.
+
+    key: of those who wrote them. last: worker -> the seal of its last line, for workers that could tell it.
+    """
+    merging, place = _Merging(key=key, last=dict(last or {})), Path(folder)
+    files = {_file(place, worker) for worker in merging.last} | set(place.glob("events-*.jsonl"))
+    for path in sorted(files):
         merging.read(path)
-    return replace(merging.merged(), digest=events_digest(Path(folder)))
+    for path in sorted(set(place.iterdir()) - files if place.is_dir() else ()):
+        merging.foreign.append(f"{path.name!r} lies among the event files, and nothing of the judge's is called so.")
+    return replace(merging.merged(), digest=events_digest(place))
+
+
+def _file(folder: Path, worker: str) -> Path:
+    return folder / f"events-{worker}.jsonl"
 
 
 @dataclass
 class _Merging:
     """Accumulates lines of all workers; turns what does not fit together into harness-errors."""
 
+    key: bytes
+    last: Mapping[str, str]
     facts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     collected: dict[str, tuple[str, ...]] = field(default_factory=dict)
     started: dict[str, str] = field(default_factory=dict)
@@ -129,30 +142,22 @@ class _Merging:
     tables: list[Table] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def read(self, path: Path) -> None:
         worker = path.stem.removeprefix("events-")
         self.workers.append(worker)
-        for number, event in self._parsed(path):
+        reading = Reading(path, self.key)
+        for number, event in reading.events():
             try:
                 self._take(worker, event)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 self.errors.append(f"{path.name}, line {number}: not an event of this harness ({error!r}).")
-
-    def _parsed(self, path: Path) -> Iterator[tuple[int, Any]]:
-        lines = path.read_bytes().split(b"\n")
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                yield number, json.loads(line)
-            except ValueError:
-                # Only the very last line can be torn, and then it lacks its newline.
-                if number == len(lines):
-                    self.notes.append(f"{path.name}: the last line is torn; its process was stopped while writing.")
-                else:
-                    self.errors.append(f"{path.name}, line {number}: unreadable in the middle of the file.")
+        if worker in self.last:
+            reading.ends_with(self.last[worker])
+        self.foreign += reading.foreign
+        self.notes += reading.notes
 
     def _take(self, worker: str, event: Mapping[str, Any]) -> None:
         kind = event["kind"]
@@ -189,7 +194,8 @@ class _Merging:
             unfinished=tuple(worker for worker in self.workers if worker not in self.statuses),
             leftovers=tuple(sorted(self.leftovers)),
             tables=tables,
-            errors=(*self.errors, *mismatched),
+            errors=(*self.errors, *mismatched, *self.foreign),
+            foreign=tuple(self.foreign),
             notes=tuple(self.notes),
         )
 

@@ -73,7 +73,8 @@ def clause_data(clause: Clause) -> dict[str, Any]:
 
 def events_digest(folder: Path) -> str:
     """The digest of the event files of a run, as their workers wrote them."""
-    return files_digest(sorted(folder.glob("events-*.jsonl")), folder)
+    # A backend may have put anything among them, a pipe that nobody writes to for one.
+    return files_digest((path for path in sorted(folder.glob("events-*.jsonl")) if _is_plain(path)), folder)
 
 
 def files_digest(files: Iterable[Path], root: Path) -> str:
@@ -84,6 +85,10 @@ def files_digest(files: Iterable[Path], root: Path) -> str:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         whole.update(f"{path.relative_to(root).as_posix()} {content}\n".encode("utf-8", "surrogateescape"))
     return "" if empty else f"sha256:{whole.hexdigest()}"
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def digest(data: Any) -> str:

@@ -140,8 +140,11 @@ class _Here:
 
 
 def link(address: str, rank: int, *, start: bool, python: bool = False) -> Link:
-    """The link of this process, made at the first call. address: a path for a socket, the same on all ranks; start:
-    whether this rank starts the supervisor there; python: by the lesser means, even if the kernel takes a filter."""
+    """Return the link of this process, which the first call makes.
+
+    address: a path for a socket, the same on all ranks; start: whether this rank starts the supervisor there; python:
+    by the lesser means, even if the kernel takes a filter.
+    """
     if _Here.link is None or _Here.link.process != os.getpid():
         _Here.link = Link(address, rank, start=start, python=python)
     return _Here.link

@@ -19,7 +19,7 @@ from dcp_conformance.harness.certificate.redact import secret_values
 from dcp_conformance.harness.certificate.reports import CERTIFICATE, PAGE, REPORTS
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.run.run import Run
-from dcp_conformance.harness.scratch import discard_scratch, filesystem_type
+from dcp_conformance.harness.scratch import filesystem_type
 from dcp_conformance.harness.states import checklist
 from dcp_conformance.harness.verdicts.known_failures import KnownFailures
 
@@ -35,6 +35,8 @@ class Finish:
         self._target = run.options.report_dir / CERTIFICATE
         self._started = _now()
         self._certificate: dict[str, Any] | None = None
+        self.last: dict[str, str] = {}
+        """Worker -> the seal of the last line of its event file, of those that ended in order."""
 
     def check_report_folder(self) -> None:
         """Refuse before the run what could not be written after it. Raises UsageError."""
@@ -46,7 +48,7 @@ class Finish:
         if self._certificate is None:
             run, options = self._run, self._run.options
             self._certificate = build(
-                read_events(run.folder / "events"),
+                read_events(run.folders.events, key=run.folders.key, last=self.last),
                 run.catalogue,
                 run.surveyed.description,
                 self._info(status, partial),
@@ -73,7 +75,7 @@ class Finish:
 
     def clean_up(self) -> list[str]:
         """Remove what the run wrote below the scratch folder, unless it was to be kept; sentences about what stays."""
-        return [] if self._run.options.keep_scratch else discard_scratch(self._run.folder)
+        return self._run.folders.discard(keep_scratch=self._run.options.keep_scratch)
 
     def _info(self, status: int, partial: Sequence[str]) -> RunInfo:
         options, surveyed = self._run.options, self._run.surveyed

@@ -18,6 +18,7 @@ from dcp_conformance.harness.cluster import Cluster, ClusterConfig, Outcome, Rai
 from dcp_conformance.harness.contract import LEVELS, Catalogue, Clause
 from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.laws.verbs import described
+from dcp_conformance.harness.run.folders import Folders
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part
 from dcp_conformance.harness.verdicts.judge import Bench, Judge
@@ -25,21 +26,21 @@ from dcp_conformance.harness.verdicts.ownership import Applicability, applicabil
 
 # The scale level stores values beyond 4 GiB; below this much memory it is run only when it is named.
 SCALE_MEMORY = 12 << 30
-_SURVEY = "survey.json"
 _SURVEY_LIMIT = 300
 
 
 class Run:
-    """What one pytest process needs to judge cases. `folder` was made by the controlling process for this run."""
+    """What one pytest process needs to judge cases. The `folders` were made by the controlling process for this run."""
 
     def __init__(
-        self, options: Options, catalogue: Catalogue, folder: Path, *, worker: str, cwd: str, controls: bool = False
+        self, options: Options, catalogue: Catalogue, folders: Folders, *, worker: str, cwd: str, controls: bool = False
     ) -> None:
         """`controls`: this process judges nothing, and lends its server's imports to the workers that do."""
         check_torch()
-        self.options, self.catalogue, self.folder, self.worker, self.cwd = options, catalogue, folder, worker, cwd
+        self.options, self.catalogue, self.folders, self.worker, self.cwd = options, catalogue, folders, worker, cwd
+        self.folder = folders.scratch
         self._controls = controls
-        self.log = EventLog.for_worker(_made(folder / "events"), worker)
+        self.log = EventLog.for_worker(_made(folders.events), worker, key=folders.key)
         self._surveyed: Surveyed | None = None
         self._judge: Judge | None = None
         self.cluster = self._new_cluster({})
@@ -61,18 +62,18 @@ class Run:
             if self.worker == "main":
                 self._surveyed = survey(self.cluster, self.options, self.cwd)
             else:
-                self._surveyed = Surveyed.from_json(_told(self.folder / _SURVEY))
+                self._surveyed = Surveyed.from_json(_told(self.folders.survey))
         return self._surveyed
 
     def tell_workers(self, survey: str) -> None:
         """Let the processes that this one controls know the survey, or nothing if it failed; they wait for it."""
-        unfinished = self.folder / f"{_SURVEY}.tmp"
+        unfinished = self.folders.survey.with_suffix(".tmp")
         unfinished.write_text(survey)
-        unfinished.rename(self.folder / _SURVEY)
+        unfinished.rename(self.folders.survey)
 
     def is_called_off(self) -> bool:
         """Whether the process that controls this one found the backend unusable; waits until it knows."""
-        return not _told(self.folder / _SURVEY)
+        return not _told(self.folders.survey)
 
     @property
     def judge(self) -> Judge:

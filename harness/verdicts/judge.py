@@ -85,14 +85,18 @@ class Judge:
     _levels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self._budget = Budget(self.bench.patience)
+        # What an engine under the backend costs must not leave the backend's own clauses unjudged.
+        self._budgets = {kind: Budget(self.bench.patience) for kind in ("owned", "engine")}
+        self._budget = self._budgets["owned"]
         self._began, self._hung = 0.0, False
 
     def judge(
         self, case: str, clauses: Mapping[Clause, Applicability], body: Body, *, below_storage: bool = False
     ) -> list[CaseOutcome]:
-        """The outcome of `case` for each clause. below_storage: its faults act below the storage API, which no engine
-        can be blamed for."""
+        """Return the outcome of `case` for each clause.
+
+        below_storage: its faults act below the storage API, which no engine can be blamed for.
+        """
         self.tables = ()
         asked = {clause: applies for clause, applies in clauses.items() if applies.kind != "not-applicable"}
         outcomes = [
@@ -103,6 +107,8 @@ class Judge:
         self._levels = tuple(sorted({clause.level for clause in asked}))
         if asked:
             self._began, self._hung = time.monotonic(), False
+            owned = any(applies.kind == "owned" for applies in asked.values())
+            self._budget = self._budgets["owned" if owned else "engine"]
             self._further.clear()
             # The body also judges what does not apply; those findings are left alone.
             trial = self._trial(tuple(clause.id for clause in clauses), body, self.spec())

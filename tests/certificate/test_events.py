@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
 from dcp_conformance.harness.certificate.events import EventLog, read_events
+from dcp_conformance.harness.certificate.sealed_lines import SealedLines
 from dcp_conformance.harness.verdicts.verdict import Verdict
 from tests.certificate.samples import outcome
 
@@ -106,13 +108,51 @@ def test_a_torn_last_line_is_tolerated_at_every_length(tmp_path):
         assert [item.case for item in errors_of(events)] == ["case two"]
 
 
-@pytest.mark.parametrize("line", ["{torn", "[]", "3", '{"kind": "else"}', '{"kind": "outcome", "outcome": {}}'])
-def test_a_bad_line_in_the_middle_is_an_error(tmp_path, line):
-    path = log(tmp_path, COLLECTED)
+@pytest.mark.parametrize("line", ["{torn", "[]", "3", '{"kind": "else"}', '{"kind": "outcome", "seal": "0"}'])
+def test_a_line_of_somebody_else_counts_for_nothing_and_is_told(tmp_path, line):
+    path = log(tmp_path, COLLECTED, ("started", "case two"), ("outcome", outcome("FIN-01", case="case two")))
     first, rest = path.read_text().split("\n", 1)
     path.write_text(f"{first}\n{line}\n{rest}")
+    events = read_events(tmp_path)
+    assert events.errors == events.foreign == ("events-main.jsonl, line 2: not written by the judge of this run.",)
+    assert len(events.outcomes) == 1 and events.statuses == {"main": 0}
+
+
+def test_an_unknown_event_is_an_error(tmp_path):
+    with SealedLines(tmp_path / "events-main.jsonl", b"") as lines:
+        lines.append({"kind": "else"})
     (error,) = read_events(tmp_path).errors
-    assert error.startswith("events-main.jsonl, line 2: ")
+    assert error.startswith("events-main.jsonl, line 1: not an event of this harness")
+
+
+def test_whoever_has_no_key_cannot_write_a_line(tmp_path):
+    with EventLog.for_worker(tmp_path, key=b"judge") as events:
+        events.collected({"case one": ["FIN-01"]})
+        last = events.last
+    with SealedLines(events.path, b"guessed") as forged:
+        forged.append({"kind": "outcome", "outcome": outcome("FIN-01", case="case one").as_data()})
+    read = read_events(tmp_path, key=b"judge", last={"main": last})
+    assert read.outcomes == () and "line 2: not written by" in read.foreign[0]
+
+
+@pytest.mark.parametrize("spoil", ["cut", "swap", "repeat", "remove", "pipe", "link", "stranger"])
+def test_what_is_done_to_the_files_is_told(tmp_path, spoil):
+    with EventLog.for_worker(tmp_path) as events:
+        for case in ("case one", "case two"):
+            events.started(case)
+    lines = events.path.read_bytes().splitlines(keepends=True)
+    if spoil in ("remove", "pipe", "link"):
+        events.path.unlink()
+    if spoil == "pipe":
+        os.mkfifo(events.path)
+    elif spoil == "link":
+        events.path.symlink_to("/dev/zero")
+    elif spoil == "stranger":
+        (tmp_path / "notes").touch()
+    elif spoil != "remove":
+        kept = {"cut": lines[:1], "swap": lines[::-1], "repeat": [*lines, lines[1]]}[spoil]
+        events.path.write_bytes(b"".join(kept))
+    assert read_events(tmp_path, last={"main": events.last}).foreign
 
 
 def test_no_files_give_an_empty_run(tmp_path):

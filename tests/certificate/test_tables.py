@@ -8,6 +8,7 @@ import pytest
 
 from dcp_conformance.harness.certificate.details import detail_lines
 from dcp_conformance.harness.certificate.events import EventLog, read_events
+from dcp_conformance.harness.certificate.sealed_lines import SealedLines
 from dcp_conformance.harness.certificate.tables import merged, table_lines
 from dcp_conformance.harness.laws.observations import Table
 from tests.certificate.samples import certificate, clause, outcome, run_events
@@ -44,9 +45,8 @@ def test_tables_go_through_event_files(tmp_path):
 
 
 def test_a_table_that_does_not_fit_is_an_error_of_the_run(tmp_path):
-    (tmp_path / "events-main.jsonl").write_text(
-        '{"kind": "table", "table": {"title": "T", "columns": ["a"], "rows": [[1, 2]]}}\n'
-    )
+    with SealedLines(tmp_path / "events-main.jsonl", b"") as lines:
+        lines.append({"kind": "table", "table": {"title": "T", "columns": ["a"], "rows": [[1, 2]]}})
     assert "line 1: not an event of this harness" in read_events(tmp_path).errors[0]
 
 

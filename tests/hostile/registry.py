@@ -62,6 +62,12 @@ HOSTILE: tuple[Hostile, ...] = (
         says="and later",
     ),
     Hostile(
+        module="records_forged",
+        does="gives zeros and writes passes into the event files, which it finds in the judge's descriptors",
+        clauses=("TYPE-02",),
+        says="not written by the judge of this run",
+    ),
+    Hostile(
         module="channel_garbage",
         does="writes garbage into every socket of its process",
         clauses=("TYPE-02",),

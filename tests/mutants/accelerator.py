@@ -44,9 +44,12 @@ def _is_on_device(tensor: torch.Tensor) -> bool:
 # Storages
 
 
-class _Resolving:
+def _resolving(planner: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     """A planner whose data goes through a change before the storage sees it."""
+    return _Resolving(planner, change)
 
+
+class _Resolving:
     def __init__(self, planner: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self._planner, self._change = planner, change
 
@@ -62,7 +65,7 @@ class _HastyWriter(control.Writer):
     """Copies without blocking, and waits for nothing."""
 
     def write_data(self, plan: Any, planner: Any) -> Any:
-        return super().write_data(plan, _Resolving(planner, lambda tensor: tensor.to("cpu", non_blocking=True)))
+        return super().write_data(plan, _resolving(planner, lambda tensor: tensor.to("cpu", non_blocking=True)))
 
 
 class _FirstDeviceWriter(control.Writer):
@@ -73,7 +76,7 @@ class _FirstDeviceWriter(control.Writer):
             wrong = _is_on_device(tensor) and tensor.device.index != 0
             return torch.zeros_like(tensor, device=torch.device(tensor.device.type, 0)) if wrong else tensor
 
-        return super().write_data(plan, _Resolving(planner, at_the_address))
+        return super().write_data(plan, _resolving(planner, at_the_address))
 
 
 class _SideStreamWriter(control.Writer):
@@ -86,7 +89,7 @@ class _SideStreamWriter(control.Writer):
             with torch.Stream(device=tensor.device):
                 return tensor.cpu()
 
-        return super().write_data(plan, _Resolving(planner, copied))
+        return super().write_data(plan, _resolving(planner, copied))
 
 
 # Engines: save and load

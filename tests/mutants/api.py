@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
 from collections.abc import Mapping
@@ -109,7 +110,7 @@ class _Late:
 
     def call(self, method: str, inner: Any, args: Any, kwargs: Any) -> Any:
         if method.startswith("set_up"):
-            self.held = lambda: inner(*args, **kwargs)
+            self.held = functools.partial(inner, *args, **kwargs)
             return None
         if method == "prepare_local_plan":
             result = inner(*args, **kwargs)

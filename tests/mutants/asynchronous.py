@@ -18,7 +18,7 @@ from dcp_conformance.harness import control
 from dcp_conformance.reference_impl import AsyncCheckpointerType, DefaultStager, StagingOptions
 from dcp_conformance.reference_impl.engine.save import SaveRun
 from dcp_conformance.reference_impl.ranks.crew import Crew
-from tests.mutants.making import engine, storage
+from tests.mutants.making import Tap, engine, storage
 
 BREAKS = {
     "returns_one_future_for_late_staging": ("ASYNC-01",),
@@ -308,17 +308,14 @@ class _OneThreadWriter(control.Writer):
         return super().write_data(plan, planner)
 
 
-class _Telling:
+class _Telling(Tap):
     """A writer that tells when its data is written."""
 
     def __init__(self, writer: Any, written: Future[Any]) -> None:
         self._writer, self._written = writer, written
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._writer, name)
-
     def write_data(self, plan: Any, planner: Any) -> Any:
-        future = self._writer.write_data(plan, planner)
+        future = self._inner.write_data(plan, planner)
         self._written.set_result(None)
         return future
 

@@ -66,7 +66,7 @@ class _LockingReader(control.Reader):
             lock.unlink()
 
 
-class _RememberingPlanner(reference_impl.DefaultSavePlanner):  # type: ignore[misc]
+class _RememberingPlanner(reference_impl.DefaultSavePlanner):
     """Keeps the item that it works on in the planner."""
 
     _item: Any = None
@@ -124,11 +124,11 @@ class _RotatingWriter(control.Writer):
 class _PrefixSweeper(reference_impl.FileSystemWriter):
     """Lists what may be removed by the id, without a slash behind it: with `step_1` it sweeps `step_10`."""
 
-    def _sweep(self, metadata: Any) -> None:
+    def finish(self, metadata: Any, results: Any) -> None:
+        super().finish(metadata, results)
         needed = {info.relative_path for info in metadata.storage_data.values()}
         for path in glob.glob(f"{glob.escape(self.checkpoint_id)}*/__*"):
-            name = os.path.basename(path)
-            if name not in needed and self._is_superfluous(name):
+            if os.path.basename(path) not in needed:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
 

@@ -127,7 +127,7 @@ def _load_without_cause(state: Any, **arguments: Any) -> None:
     try:
         reference_impl.load(state, **arguments)
     except CheckpointException as error:
-        untold = {rank: (RuntimeError("load failed"), None) for rank in error.failures}
+        untold: Any = {rank: (RuntimeError("load failed"), None) for rank in error.failures}
         raise CheckpointException("load", untold) from None
 
 

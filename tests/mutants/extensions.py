@@ -100,7 +100,8 @@ class _Open(io.RawIOBase):
 class _OpenWriter(InOrderWriter):
     def __init__(self, path: Any, _extensions: Any = ()) -> None:
         super().__init__(path, _extensions=_extensions)
-        inner, self._kept = self.transforms.transform_save_stream, []
+        self._kept: list[Any] = []
+        inner = self.transforms.transform_save_stream
 
         def transform_save_stream(write_item: Any, raw_stream: Any) -> Any:
             stream, descriptors = inner(write_item, raw_stream)

@@ -18,7 +18,7 @@ from dcp_conformance.harness import control
 from dcp_conformance.reference_impl import CheckpointException
 from dcp_conformance.reference_impl.errors import RankMissingError
 from dcp_conformance.reference_impl.ranks import crew, envelopes
-from tests.mutants.making import engine, storage
+from tests.mutants.making import Tap, engine, storage
 
 BREAKS = {
     "tells_only_the_failing_rank": ("FAIL-01",),
@@ -46,7 +46,7 @@ Call = Callable[..., Any]
 
 
 def _calls(change: Callable[[Call], Call]) -> dict[str, Call]:
-    """save and load of the reference, both changed in the same way."""
+    """Save and load of the reference, both changed in the same way."""
     return {name: functools.wraps(call)(change(call)) for name, call in _REFERENCE.items()}
 
 
@@ -149,17 +149,11 @@ def _second_try(state_dict: Any, *, storage_writer: Any, **kwargs: Any) -> Any:
         raise
 
 
-class _Demanding:
+class _Demanding(Tap):
     """A writer whose results are counted."""
 
-    def __init__(self, writer: Any) -> None:
-        self._writer = writer
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._writer, name)
-
     def write_data(self, plan: Any, planner: Any) -> Any:
-        future = self._writer.write_data(plan, planner)
+        future = self._inner.write_data(plan, planner)
         if len(future.wait()) < len(plan.items):
             raise RuntimeError("the writer kept back some results")
         return future
@@ -209,18 +203,12 @@ def _hands_out(state_dict: Any, **kwargs: Any) -> Any:
         raise
 
 
-class _Lenient:
+class _Lenient(Tap):
     """A planner whose commit_tensor cannot fail."""
-
-    def __init__(self, planner: Any) -> None:
-        self._planner = planner
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._planner, name)
 
     def commit_tensor(self, *args: Any) -> None:
         with contextlib.suppress(Exception):
-            self._planner.commit_tensor(*args)
+            self._inner.commit_tensor(*args)
 
 
 @functools.wraps(reference_impl.load)
@@ -249,18 +237,12 @@ class _SdkReader(control.Reader):
             return super().read_metadata(*args, **kwargs)
 
 
-class _Deaf:
+class _Deaf(Tap):
     """A planner that nobody can interrupt."""
-
-    def __init__(self, planner: Any) -> None:
-        self._planner = planner
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._planner, name)
 
     def resolve_data(self, item: Any) -> Any:
         try:
-            return self._planner.resolve_data(item)
+            return self._inner.resolve_data(item)
         except KeyboardInterrupt:
             return torch.zeros(item.tensor_data.chunk.sizes, dtype=item.tensor_data.properties.dtype)
 

@@ -140,8 +140,9 @@ class _NewPropertiesReader(FileSystemReader):
     def read_metadata(self, *args: Any, **kwargs: Any) -> Any:
         metadata = super().read_metadata(*args, **kwargs)
         for value in metadata.state_dict_metadata.values():
-            if not isinstance(getattr(value, "properties", None), TensorProperties | None):
-                raise TypeError(f"the properties of a tensor are a {type(value.properties)}")
+            properties = getattr(value, "properties", None)
+            if not isinstance(properties, TensorProperties | None):
+                raise TypeError(f"the properties of a tensor are a {type(properties)}")
         return metadata
 
 

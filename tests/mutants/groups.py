@@ -12,7 +12,6 @@ import torch.distributed as dist
 from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
 from dcp_conformance.reference_impl import CheckpointException
-from dcp_conformance.reference_impl.ranks import crew
 from dcp_conformance.reference_impl.ranks.crew import Crew
 from tests.mutants.making import engine, storage
 
@@ -135,9 +134,9 @@ def _impatient(state_dict: Any, **kwargs: Any) -> Any:
     def gather_soon(item: Any, *args: Any, group: Any = None, **rest: Any) -> Any:
         work = dist.barrier(group=group, async_op=True)
         work.wait(datetime.timedelta(seconds=4))
-        return gather(item, *args, group=group, **rest)
+        return gather(item, *args, **{**rest, "group": group})
 
-    with mock.patch.object(crew.dist, "gather_object", gather_soon):
+    with mock.patch.object(dist, "gather_object", gather_soon):
         return reference_impl.save(state_dict, **kwargs)
 
 

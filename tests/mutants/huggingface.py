@@ -30,7 +30,7 @@ class _LastShardReader(Reader):
     def read_metadata(self) -> Any:
         metadata = super().read_metadata()
         for value in metadata.state_dict_metadata.values():
-            value.size = torch.Size(value.chunks[-1].sizes)  # type: ignore[union-attr]
+            value.size = torch.Size(value.chunks[-1].sizes)
         return metadata
 
 

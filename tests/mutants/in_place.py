@@ -12,7 +12,7 @@ from torch.distributed.checkpoint import state_dict as helpers
 from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
 from dcp_conformance.harness.backend.record import Backend
-from tests.mutants.making import engine, storage
+from tests.mutants.making import Tap, engine, storage
 from tests.mutants.partial import loading
 
 BREAKS = {
@@ -197,18 +197,15 @@ class _ResumingReader(control.Reader):
         return future
 
 
-class _Noting:
+class _Noting(Tap):
     """A planner that notes for which items it was asked for a target."""
 
     def __init__(self, planner: Any, root: str) -> None:
         self._planner, self._root = planner, root
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._planner, name)
-
     def resolve_tensor(self, item: Any) -> Any:
         _BEGUN.add((self._root, item.dest_index.fqn))
-        return self._planner.resolve_tensor(item)
+        return self._inner.resolve_tensor(item)
 
 
 def _load_with(name: str, load: Callable[..., None]) -> Backend:

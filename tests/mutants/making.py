@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.planner import WriteItemType
 
 from dcp_conformance.harness import control
 from dcp_conformance.harness.backend.record import Backend
+
+_WhatItWraps: Any = object
+
+
+class Tap(_WhatItWraps):  # type: ignore[misc]
+    """A planner, reader or writer between two parties: what it does not define is the wrapped one's own."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class Changed(Tap):
+    """A planner whose tensors are changed on their way to the storage."""
+
+    def __init__(self, planner: Any, change: Callable[[torch.Tensor], Any]) -> None:
+        super().__init__(planner)
+        self._change = change
+
+    def resolve_data(self, item: Any) -> Any:
+        data = self._inner.resolve_data(item)
+        return data if item.type is WriteItemType.BYTE_IO else self._change(data)
 
 
 def storage(name: str, *, writer: Any = control.Writer, reader: Any = control.Reader, **fields: Any) -> Backend:

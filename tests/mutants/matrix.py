@@ -14,6 +14,7 @@ Exit code 1 for a mutant that survives or a variant with a finding.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import subprocess
@@ -28,8 +29,10 @@ from typing import Any
 import pytest
 
 from dcp_conformance.harness.backend.description import Surveyed
+from dcp_conformance.harness.backend.server import Server
 from dcp_conformance.harness.contract import Clause
-from dcp_conformance.harness.run.plugin import SUITES, Conformance, case_name
+from dcp_conformance.harness.run.collecting import case_name
+from dcp_conformance.harness.run.plugin import SUITES, Conformance
 from dcp_conformance.harness.run.run import Run, bench, survey
 from dcp_conformance.harness.subject.subject import Subject
 from dcp_conformance.harness.verdicts.judge import Judge
@@ -75,13 +78,19 @@ class Matrix:
     ) -> Iterator[CaseOutcome]:
         options = replace(run.options, backend=backend.reference)
         surveyed = survey(run.cluster, options, run.cwd)
-        judge = Judge(bench(options, surveyed, run.folder, run.cwd, worker=backend.name), run.cluster)
+        with _served(run, surveyed, backend):
+            judge = Judge(bench(options, surveyed, run.folder, run.cwd, worker=backend.name), run.cluster)
+            yield from self._of_cases(ours, judge, surveyed, items, backend)
+
+    def _of_cases(
+        self, ours: Conformance, judge: Judge, surveyed: Surveyed, items: Iterable[pytest.Item], backend: Mutant
+    ) -> Iterator[CaseOutcome]:
         wanted = self._wanted(ours, backend)
         alive = set(backend.breaks)
         # Drawn cases last: what another case has caught already is not looked for in hundreds of combinations.
         for item in sorted(items, key=_is_drawn):
             assert isinstance(item, pytest.Function)
-            clauses = ours.cases[case_name(item)]
+            clauses = ours.cases.clauses[case_name(item)]
             if not any(clause.id in wanted for clause in clauses):
                 continue
             if self.reach == "own" and backend.breaks and not alive and _is_drawn(item):
@@ -130,6 +139,21 @@ class Matrix:
         print(self.rows[-1].line, flush=True)
         if self.why:
             print("\n".join(f"    {_why(clause, outcomes)}" for clause in caught), flush=True)
+
+
+@contextlib.contextmanager
+def _served(run: Run, surveyed: Surveyed, backend: Mutant) -> Iterator[None]:
+    """Have the server of a backend that has one, and ranks that know where it is; afterwards ranks without it."""
+    if not surveyed.has_server:
+        yield
+        return
+    server = Server(backend.reference, (), run.cwd)
+    try:
+        run.restart(server.start())
+        yield
+    finally:
+        server.stop()
+        run.restart({})
 
 
 def _is_drawn(item: pytest.Item) -> bool:

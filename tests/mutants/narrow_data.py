@@ -14,8 +14,7 @@ from torch.distributed.checkpoint.planner import WriteItemType
 
 from dcp_conformance.harness import control
 from dcp_conformance.harness.control.objects import write_object
-from tests.mutants.making import storage
-from tests.mutants.values import _Changed
+from tests.mutants.making import Changed, storage
 
 BREAKS = {
     "leaves_out_a_batch_of_one": ("WRITE-01",),
@@ -68,7 +67,7 @@ class _BlockWriter(control.Writer):
             gathered[flat.numel() - rest :] = flat[flat.numel() - rest :]
             return gathered.view(tensor.size())
 
-        return super().write_data(plan, _Changed(planner, change))
+        return super().write_data(plan, Changed(planner, change))
 
 
 _SCRATCH: dict[Any, torch.Tensor] = {}
@@ -86,7 +85,7 @@ class _ScratchWriter(control.Writer):
             time.sleep(0.005)
             return scratch
 
-        return super().write_data(plan, _Changed(planner, change))
+        return super().write_data(plan, Changed(planner, change))
 
 
 class _PicklingWriter(control.Writer):

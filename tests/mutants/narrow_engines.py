@@ -82,8 +82,9 @@ class _Fitting(reference_impl.DefaultLoadPlanner):
     def _fits(self, name: str, value: Any) -> bool:
         assert self.metadata is not None
         entry = self.metadata.state_dict_metadata.get(name)
-        both = isinstance(entry, TensorStorageMetadata) and isinstance(value, torch.Tensor)
-        return not both or value.size() == entry.size
+        if isinstance(entry, TensorStorageMetadata) and isinstance(value, torch.Tensor):
+            return value.size() == entry.size
+        return True
 
 
 class _Hinted(reference_impl.DefaultSavePlanner):

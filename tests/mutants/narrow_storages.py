@@ -14,8 +14,7 @@ from torch.distributed.checkpoint.planner import LoadItemType, WriteItemType
 from dcp_conformance.harness import control
 from dcp_conformance.harness.control.objects import _digest, read_object, write_object
 from tests.mutants.corruption import _Careless, _Reading
-from tests.mutants.making import storage
-from tests.mutants.values import _Changed
+from tests.mutants.making import Changed, storage
 
 BREAKS = {
     "leaves_its_lock": ("FIN-10",),
@@ -128,7 +127,7 @@ class _Unnegated(control.Writer):
         def change(tensor: torch.Tensor) -> torch.Tensor:
             return torch._neg_view(tensor) if tensor.is_neg() and tensor.is_contiguous() else tensor
 
-        return super().write_data(plan, _Changed(planner, change))
+        return super().write_data(plan, Changed(planner, change))
 
 
 class _OnceWriter(control.Writer):
@@ -142,7 +141,7 @@ class _OnceWriter(control.Writer):
                 return tensor
             return seen.setdefault((tensor.data_ptr(), tensor.nbytes, tensor.dtype), tensor)
 
-        return super().write_data(plan, _Changed(planner, change))
+        return super().write_data(plan, Changed(planner, change))
 
 
 class _RowsReader(control.Reader):

@@ -41,7 +41,7 @@ class _ViewStager(DefaultStager):
     """Copies what owns its memory: a view is but another name of something that is copied already."""
 
     def stage(self, state_dict: Any, **options: Any) -> Any:
-        staged = super().stage(state_dict, **options)
+        staged: Any = super().stage(state_dict, **options)
         for key, value in state_dict.items():
             if isinstance(value, torch.Tensor) and not isinstance(value, ShardedTensor | DTensor):
                 staged[key] = value if value._is_view() else staged[key]
@@ -52,7 +52,7 @@ class _BytesStager(DefaultStager):
     """Copies the memory of a tensor, whatever is still to be done to it lazily."""
 
     def stage(self, state_dict: Any, **options: Any) -> Any:
-        staged = super().stage(state_dict, **options)
+        staged: Any = super().stage(state_dict, **options)
         lazy = {key: value for key, value in state_dict.items() if isinstance(value, torch.Tensor) and value.is_neg()}
         return {**staged, **{key: torch._neg_view(value).clone() for key, value in lazy.items()}}
 

@@ -10,7 +10,7 @@ import torch
 
 from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
-from tests.mutants.making import engine, storage
+from tests.mutants.making import Tap, engine, storage
 from tests.mutants.partial import loading
 
 BREAKS = {
@@ -102,19 +102,16 @@ def _save_skipping(state_dict: Any, **options: Any) -> Any:
     return reference_impl.save(state_dict, **options)
 
 
-class _Streams:
+class _Streams(Tap):
     """A planner that gets other streams than the stored ones."""
 
     def __init__(self, planner: Any, *, padding: bytes = b"", at_end: bool = False) -> None:
         self._planner, self._padding, self._at_end = planner, padding, at_end
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._planner, name)
-
     def load_bytes(self, item: Any, value: Any) -> None:
         stream = io.BytesIO(value.getvalue() + self._padding)
         stream.seek(0, io.SEEK_END if self._at_end else io.SEEK_SET)
-        self._planner.load_bytes(item, stream)
+        self._inner.load_bytes(item, stream)
 
 
 class _PaddingReader(control.Reader):

@@ -101,7 +101,7 @@ def _save_eagerly(state: Any, **given: Any) -> Any:
     """Makes sure before it plans that everything can be stored."""
     if isinstance(state, Mapping):
         held = [value.clone() if isinstance(value, torch.Tensor) else pickle.dumps(value) for value in state.values()]
-        metadata = reference_impl.save(state, **given)
+        metadata = reference_impl.save(dict(state), **given)
         del held
         return metadata
     return reference_impl.save(state, **given)

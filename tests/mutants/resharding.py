@@ -21,7 +21,7 @@ from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
 from dcp_conformance.reference_impl import DefaultLoadPlanner, DefaultSavePlanner
 from tests.mutants.global_plan import planned
-from tests.mutants.making import engine, storage
+from tests.mutants.making import Tap, engine, storage
 
 BREAKS = {
     "splits_reads": ("RES-01", "RES-02", "RES-03", "RES-04"),
@@ -136,11 +136,11 @@ class _OnceReader(control.Reader):
         )
 
 
-class _Without:
+class _Without(Tap):
     """A planner of which some methods are replaced."""
 
     def __init__(self, planner: Any, **methods: Any) -> None:
-        self._planner = planner
+        super().__init__(planner)
         self.__dict__.update(methods)
 
     def __getattr__(self, name: str) -> Any:
@@ -246,7 +246,7 @@ class _TwoThreadsReader(control.Reader):
         return result
 
 
-_TOOLS = {"DefaultSavePlanner": DefaultSavePlanner, "DefaultLoadPlanner": DefaultLoadPlanner}
+_TOOLS: dict[str, type[Any]] = {"DefaultSavePlanner": DefaultSavePlanner, "DefaultLoadPlanner": DefaultLoadPlanner}
 
 splits_reads = planned("splits_reads", offers=("drop_in",), utilities={**_TOOLS, "DefaultLoadPlanner": _Splits})
 finds_chunks_by_rows = storage("finds_chunks_by_rows", reader=_RowsReader)

@@ -12,7 +12,7 @@ import torch
 from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
 from dcp_conformance.reference_impl import AsyncCheckpointerType
-from tests.mutants.making import engine, storage, torch_storage
+from tests.mutants.making import Tap, engine, storage, torch_storage
 
 BREAKS = {
     "gathers_all_tensors_before_it_writes": ("RSRC-01",),
@@ -26,16 +26,13 @@ BREAKS = {
 }
 
 
-class _Gathered:
+class _Gathered(Tap):
     """A planner whose values were all asked for already."""
 
     def __init__(self, planner: Any, items: Any) -> None:
-        self._planner = planner
+        super().__init__(planner)
         self._values = [(item, planner.resolve_data(item)) for item in items]
         self._values = [(item, value.clone() if hasattr(value, "clone") else value) for item, value in self._values]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._planner, name)
 
     def resolve_data(self, wanted: Any) -> Any:
         return next(value for item, value in self._values if item is wanted)

@@ -7,11 +7,14 @@ from typing import Any
 
 import torch
 from torch.distributed.checkpoint import DefaultLoadPlanner, DefaultSavePlanner
+from torch.distributed.checkpoint.planner import LoadItemType
+from torch.distributed.checkpoint.storage import WriteResult
+from torch.futures import Future
 
 from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
-from tests.mutants.making import engine, storage
-from tests.mutants.values import _Changed
+from dcp_conformance.harness.control.objects import read_object, write_object
+from tests.mutants.making import Changed, engine, storage
 
 BREAKS = {
     "has_one_nan": ("TYPE-01",),
@@ -33,7 +36,7 @@ class _OneNan(control.Writer):
         def change(tensor: torch.Tensor) -> torch.Tensor:
             return torch.where(tensor.isnan(), torch.nan, tensor) if tensor.dtype == torch.float64 else tensor
 
-        return super().write_data(plan, _Changed(planner, change))
+        return super().write_data(plan, Changed(planner, change))
 
 
 def _lenient_save(state_dict: Any, *, planner: Any = None, **kwargs: Any) -> Any:
@@ -70,8 +73,8 @@ class _Delivering(control.Reader):
 
     def read_data(self, plan: Any, planner: Any) -> Any:
         for request in plan.items:
-            content = control.read_object(self._root, self._names[request.storage_index])
-            if request.type is control.LoadItemType.BYTE_IO:
+            content = read_object(self._root, self._names[request.storage_index])
+            if request.type is LoadItemType.BYTE_IO:
                 planner.load_bytes(request, io.BytesIO(content))
                 continue
             stored = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -82,7 +85,7 @@ class _Delivering(control.Reader):
                 raise ValueError(f"{request.dest_index.fqn}: stored size {stored.size()}, wanted {target.size()}")
             self.deliver(target, stored)
             planner.commit_tensor(request, target)
-        done: Any = control.Future()
+        done: Future[Any] = Future()
         done.set_result(None)
         return done
 
@@ -127,9 +130,9 @@ class _AsTheyAre(control.Writer):
                 stream = io.BytesIO()
                 torch.save(data.detach().cpu().clone(), stream)
                 data = stream
-            size = control.write_object(self._root, name, data.getvalue())
-            results.append(control.WriteResult(index=item.index, size_in_bytes=size, storage_data=name))
-        done: Any = control.Future()
+            size = write_object(self._root, name, data.getvalue())
+            results.append(WriteResult(index=item.index, size_in_bytes=size, storage_data=name))
+        done: Future[Any] = Future()
         done.set_result(results)
         return done
 
@@ -141,7 +144,7 @@ class _DefaultDevice(control.Writer):
         def change(tensor: torch.Tensor) -> torch.Tensor:
             return torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())
 
-        return super().write_data(plan, _Changed(planner, change))
+        return super().write_data(plan, Changed(planner, change))
 
 
 class _Rounding(control.Writer):
@@ -151,11 +154,14 @@ class _Rounding(control.Writer):
         def change(tensor: torch.Tensor) -> torch.Tensor:
             return (tensor / 4).floor() if tensor.dim() == 0 and tensor.is_floating_point() else tensor
 
-        return super().write_data(plan, _Changed(planner, change))
+        return super().write_data(plan, Changed(planner, change))
 
 
-_PLANNERS = {"DefaultSavePlanner": DefaultSavePlanner, "DefaultLoadPlanner": DefaultLoadPlanner}
-_META_PLANNERS = {"DefaultSavePlanner": reference_impl.DefaultSavePlanner, "DefaultLoadPlanner": _StaysOnMeta}
+_PLANNERS: dict[str, type[Any]] = {"DefaultSavePlanner": DefaultSavePlanner, "DefaultLoadPlanner": DefaultLoadPlanner}
+_META_PLANNERS: dict[str, type[Any]] = {
+    "DefaultSavePlanner": reference_impl.DefaultSavePlanner,
+    "DefaultLoadPlanner": _StaysOnMeta,
+}
 
 has_one_nan = storage("has_one_nan", writer=_OneNan)
 has_lenient_planners = engine("has_lenient_planners", save=_lenient_save, load=_lenient_load, utilities=_PLANNERS)

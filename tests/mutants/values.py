@@ -10,7 +10,7 @@ import torch
 from torch.distributed.checkpoint.planner import WriteItemType
 
 from dcp_conformance.harness import control
-from tests.mutants.making import storage
+from tests.mutants.making import Changed, storage
 
 BREAKS = {
     "loses_half_precision": ("TYPE-02",),
@@ -22,20 +22,6 @@ BREAKS = {
 }
 
 
-class _Changed:
-    """A planner whose tensors are changed on their way to the storage."""
-
-    def __init__(self, planner: Any, change: Any) -> None:
-        self._planner, self._change = planner, change
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._planner, name)
-
-    def resolve_data(self, item: Any) -> Any:
-        data = self._planner.resolve_data(item)
-        return data if item.type is WriteItemType.BYTE_IO else self._change(data)
-
-
 class _HalfWriter(control.Writer):
     """Stores bfloat16 through float16, as a format without bfloat16 might."""
 
@@ -43,7 +29,7 @@ class _HalfWriter(control.Writer):
         def change(tensor: torch.Tensor) -> torch.Tensor:
             return tensor.to(torch.float16).to(torch.bfloat16) if tensor.dtype == torch.bfloat16 else tensor
 
-        return super().write_data(plan, _Changed(planner, change))
+        return super().write_data(plan, Changed(planner, change))
 
 
 class _SignedWriter(control.Writer):
@@ -55,7 +41,7 @@ class _SignedWriter(control.Writer):
                 return tensor
             return tensor.view(torch.int64).clamp(min=0).view(torch.uint64)
 
-        return super().write_data(plan, _Changed(planner, change))
+        return super().write_data(plan, Changed(planner, change))
 
 
 class _SkipsEmptyWriter(control.Writer):
@@ -93,7 +79,7 @@ class _NarrowWriter(control.Writer):
             stored.reshape(-1).view(torch.uint8)[1 << 31 :] = 0
             return stored
 
-        return super().write_data(plan, _Changed(planner, change))
+        return super().write_data(plan, Changed(planner, change))
 
 
 _OPEN: list[Any] = []

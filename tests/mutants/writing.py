@@ -15,10 +15,9 @@ from torch.futures import Future
 
 from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
-from dcp_conformance.harness.control.objects import _digest
+from dcp_conformance.harness.control.objects import _digest, write_object
 from dcp_conformance.harness.faults.proxy import interpose
-from tests.mutants.making import engine, storage
-from tests.mutants.values import _Changed
+from tests.mutants.making import Changed, Tap, engine, storage
 
 BREAKS = {
     "reports_an_item_twice": ("WRITE-01",),
@@ -60,15 +59,12 @@ class _Scrubbing(control.Writer):
         return future
 
 
-class _Patience:
+class _Patience(Tap):
     """A planner that stops waiting for data after a tenth of a second."""
-
-    def __init__(self, planner: Any) -> None:
-        self._planner = planner
 
     def resolve_data(self, item: Any) -> Any:
         found: list[Any] = []
-        thread = threading.Thread(target=lambda: found.append(self._planner.resolve_data(item)))
+        thread = threading.Thread(target=lambda: found.append(self._inner.resolve_data(item)))
         thread.start()
         thread.join(0.1)
         late = not found
@@ -85,7 +81,7 @@ class _Unconjugated(control.Writer):
     """Writes the memory of a tensor and forgets the flag that says how to read it."""
 
     def write_data(self, plan: Any, planner: Any) -> Any:
-        return super().write_data(plan, _Changed(planner, lambda tensor: tensor.conj() if tensor.is_conj() else tensor))
+        return super().write_data(plan, Changed(planner, lambda tensor: tensor.conj() if tensor.is_conj() else tensor))
 
 
 class _WholeBuffer(control.Writer):
@@ -99,7 +95,7 @@ class _WholeBuffer(control.Writer):
             (folder / uuid.uuid4().hex).write_bytes(whole.numpy().tobytes())
             return tensor
 
-        return super().write_data(plan, _Changed(planner, keep))
+        return super().write_data(plan, Changed(planner, keep))
 
 
 class _Compact(control.Writer):
@@ -113,7 +109,7 @@ class _Compact(control.Writer):
         def change(tensor: torch.Tensor) -> torch.Tensor:
             return tensor.float().double() if self._compact and tensor.dtype == torch.float64 else tensor
 
-        return super().write_data(plan, _Changed(planner, change))
+        return super().write_data(plan, Changed(planner, change))
 
 
 class _WaitsForNobody:
@@ -142,7 +138,7 @@ class _Threaded(control.Writer):
             for number in numbers:
                 name = f"{plan.storage_data}-{number}"
                 data = control._item_bytes(plan.items[number], planner)
-                size = control.write_object(self._root, name, data)
+                size = write_object(self._root, name, data)
                 results.append(WriteResult(index=plan.items[number].index, size_in_bytes=size, storage_data=name))
 
         half, threading_hook = len(plan.items) // 2, threading.excepthook
@@ -183,15 +179,12 @@ class _Leaky(control.Writer):
         return future
 
 
-class _Timeouts:
+class _Timeouts(Tap):
     """A planner that takes what is not there in time for empty."""
-
-    def __init__(self, planner: Any) -> None:
-        self._planner = planner
 
     def resolve_data(self, item: Any) -> Any:
         try:
-            return self._planner.resolve_data(item)
+            return self._inner.resolve_data(item)
         except TimeoutError:
             return torch.zeros(item.tensor_data.chunk.sizes, dtype=item.tensor_data.properties.dtype)
 
@@ -249,14 +242,11 @@ class _RemovesUnreadable(control.Reader):
         return _done(None)
 
 
-class _Positions:
+class _Positions(Tap):
     """A planner whose buffers are read from where they stand; one that stands at its end is read whole."""
 
-    def __init__(self, planner: Any) -> None:
-        self._planner = planner
-
     def resolve_data(self, item: Any) -> Any:
-        data = self._planner.resolve_data(item)
+        data = self._inner.resolve_data(item)
         return io.BytesIO(data.read() or data.getvalue()) if item.type is WriteItemType.BYTE_IO else data
 
 

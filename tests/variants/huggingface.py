@@ -18,19 +18,14 @@ from torch.futures import Future
 
 from dcp_conformance.harness import control
 from dcp_conformance.harness.backend.record import Backend
+from tests.mutants.making import Tap
 
 
-class _Copying:
+class _Copying(Tap):
     """A planner whose tensors are dense and share their memory with nobody."""
 
-    def __init__(self, planner: Any) -> None:
-        self._planner = planner
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._planner, name)
-
     def resolve_data(self, item: Any) -> Any:
-        return self._planner.resolve_data(item).detach().cpu().contiguous().clone()
+        return self._inner.resolve_data(item).detach().cpu().contiguous().clone()
 
 
 class Writer(HuggingFaceStorageWriter):
