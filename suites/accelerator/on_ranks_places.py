@@ -49,6 +49,8 @@ def mixed_places(session: Session) -> Seen:
 
 def chosen_device_and_stream(session: Session, call: str) -> Seen:
     """Call from a device that is not the first, on a stream that is not the default one; see what is current then."""
+    if call == "async_save":
+        session.needs("async_save")
     chosen = devices(session, 2)[-1]
     before = torch.accelerator.current_device_index()
     torch.accelerator.set_device_index(chosen.index)
