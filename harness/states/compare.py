@@ -6,6 +6,8 @@ Runs where the data is and returns plain data, so that only differences travel t
 from __future__ import annotations
 
 import functools
+import inspect
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +17,7 @@ from dcp_conformance.harness.cluster import guard
 from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.states.likeness import likeness
 
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _LOOKED_AT_AGAIN = 1 << 20  # bytes: larger tensors are not kept beyond their scenario
 
 
@@ -132,7 +135,8 @@ def _equal_objects(expected: Any, observed: Any) -> bool:
 def _shown(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         return f"a tensor of {value.dtype} {tuple(value.shape)}"
-    text = repr(value)
+    # What a function is called, and where an object lies, says nothing to anybody.
+    text = "a function" if inspect.isroutine(value) else _ADDRESS.sub("", repr(value))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
