@@ -20,7 +20,7 @@ BREAKS = {
     "overwrites_in_place": ("DUR-04", "DUR-05", "CONC-01", "CONC-03"),
     "commits_after_returning": ("DUR-01", "DUR-10"),
     "commits_without_the_dead": ("DUR-12",),
-    "says_only_that_it_failed": ("DUR-19",),
+    "hides_what_the_disk_answered": ("DUR-19",),
 }
 
 
@@ -109,4 +109,4 @@ believes_a_cut_index = storage("believes_a_cut_index", writer=_StreamWriter, rea
 overwrites_in_place = storage("overwrites_in_place", writer=_InPlaceWriter)
 commits_after_returning = storage("commits_after_returning", writer=_LateWriter)
 commits_without_the_dead = engine("commits_without_the_dead", writer=_EarlyWriter, reader=_Sparse)
-says_only_that_it_failed = storage("says_only_that_it_failed", writer=_SilentWriter)
+hides_what_the_disk_answered = storage("hides_what_the_disk_answered", writer=_SilentWriter)
