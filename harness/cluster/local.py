@@ -134,9 +134,10 @@ class Cluster:
         return outcomes
 
     def call(self, function: Callable[..., Any] | str, *args: Any, timeout: float | None = None) -> Outcome:
-        """Run a function in one forked process without a process group, which is thrown away afterwards."""
+        """Run a function in one forked process without a group and a device, which is thrown away afterwards."""
         job = self._job(function, args, timeout)
-        world = self._new_world((1, False))
+        # Without a device: this is also how a run finds out whether there is any.
+        world = self._new_world((1, False), replace(self.config, device="cpu"))
         try:
             outcomes, _clean = world.run(job, known_pids=self._known_pids(world), prove=False)
         finally:
@@ -173,13 +174,18 @@ class Cluster:
         limit = most if timeout is None else timeout * self.config.patience
         return Job(name, arguments, limit)
 
-    def _new_world(self, key: tuple[int, bool]) -> World:
+    def _new_world(self, key: tuple[int, bool], config: ClusterConfig | None = None) -> World:
         self.start()
         assert self._server is not None
         self._make_room(key[0])
         try:
             return World(
-                self._server, next(self._numbers), size=key[0], group=key[1], config=self.config, lasting=self._lasting
+                self._server,
+                next(self._numbers),
+                size=key[0],
+                group=key[1],
+                config=config or self.config,
+                lasting=self._lasting,
             )
         except ClusterError:
             self._drop_lost_server()

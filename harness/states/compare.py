@@ -6,6 +6,8 @@ Runs where the data is and returns plain data, so that only differences travel t
 from __future__ import annotations
 
 import functools
+import inspect
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,44 +15,46 @@ import torch
 
 from dcp_conformance.harness.cluster import guard
 from dcp_conformance.harness.laws.observations import Difference
+from dcp_conformance.harness.states.likeness import likeness
 
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _LOOKED_AT_AGAIN = 1 << 20  # bytes: larger tensors are not kept beyond their scenario
 
 
 def differences(expected: Any, observed: Any, *, key: str = "", limit: int = 3) -> list[Difference]:
     """The first `limit` differences between two states of nested mappings, lists and leaves; [] when they are equal."""
     found = []
-    for difference in _walk(expected, observed, key):
+    for difference in _walk(expected, observed, key, expected):
         found.append(difference)
         if len(found) == limit:
             break
     return found
 
 
-def _walk(expected: Any, observed: Any, key: str) -> Iterator[Difference]:
+def _walk(expected: Any, observed: Any, key: str, state: Any) -> Iterator[Difference]:
     if isinstance(expected, torch.Tensor):
-        yield from _tensors(expected, observed, key)
+        yield from _tensors(expected, observed, key, state)
     elif isinstance(expected, Mapping) and isinstance(observed, Mapping):
-        yield from _mappings(expected, observed, key)
+        yield from _mappings(expected, observed, key, state)
     elif isinstance(expected, list) and isinstance(observed, list) and len(expected) == len(observed):
         for place, (left, right) in enumerate(zip(expected, observed, strict=True)):
-            yield from _walk(left, right, _joined(key, place))
+            yield from _walk(left, right, _joined(key, place), state)
     elif not _equal_objects(expected, observed):
         yield Difference(key, (), _shown(expected), _shown(observed))
 
 
-def _mappings(expected: Mapping[Any, Any], observed: Mapping[Any, Any], key: str) -> Iterator[Difference]:
+def _mappings(expected: Mapping[Any, Any], observed: Mapping[Any, Any], key: str, state: Any) -> Iterator[Difference]:
     for name in expected:
         if name not in observed:
             yield Difference(_joined(key, name), (), _shown(expected[name]), "missing")
         else:
-            yield from _walk(expected[name], observed[name], _joined(key, name))
+            yield from _walk(expected[name], observed[name], _joined(key, name), state)
     for name in observed:
         if name not in expected:
             yield Difference(_joined(key, name), (), "no such key", _shown(observed[name]))
 
 
-def _tensors(expected: torch.Tensor, observed: Any, key: str) -> Iterator[Difference]:
+def _tensors(expected: torch.Tensor, observed: Any, key: str, state: Any) -> Iterator[Difference]:
     if not isinstance(observed, torch.Tensor):
         yield Difference(key, (), _shown(expected), _shown(observed))
         return
@@ -69,7 +73,16 @@ def _tensors(expected: torch.Tensor, observed: Any, key: str) -> Iterator[Differ
             index,
             _element(left, flat),
             f"{_element(right, flat)} ({unequal.numel()} of {left.numel()} elements differ)",
+            _likeness(left, right, state, key),
         )
+
+
+def _likeness(expected: torch.Tensor, observed: torch.Tensor, state: Any, key: str) -> str:
+    """What the wrong values are instead; a guess at the cause must never stand in the way of the finding."""
+    try:
+        return likeness(expected, observed, state, key)
+    except (RuntimeError, NotImplementedError, TypeError):  # dtypes that torch itself can do little with
+        return ""
 
 
 def _later(expected: torch.Tensor, observed: torch.Tensor, key: str, mapped: guard.Mapped) -> str:
@@ -122,7 +135,8 @@ def _equal_objects(expected: Any, observed: Any) -> bool:
 def _shown(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         return f"a tensor of {value.dtype} {tuple(value.shape)}"
-    text = repr(value)
+    # What a function is called, and where an object lies, says nothing to anybody.
+    text = "a function" if inspect.isroutine(value) else _ADDRESS.sub("", repr(value))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

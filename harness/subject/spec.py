@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 TORCH_ENGINE = "torch.distributed.checkpoint"
+# How events mark a part of torch's that a check, and not the engine, brought into play.
+GIVEN_BY_CHECK = ", given by the check"
 # The two calling styles of DCP: the id in the storage's constructor, or passed along with the storage.
 STYLES = ("constructor", "passed")
 
@@ -16,6 +18,8 @@ class Part:
     reference: str
     # Never part of a repr: tracebacks show reprs, and options may be credentials.
     options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    # Capabilities that were seen to be missing, each with what was seen, beside those that the backend opted out of.
+    lacks: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from dcp_conformance.harness.laws.verbs import (
     NotApplicable,
     Untestable,
     must_be_believable,
+    must_have_gone_on,
     must_return,
 )
 from dcp_conformance.harness.subject.spec import SubjectSpec
@@ -167,6 +168,7 @@ class Subject:
             left = [text for text in outcome.leftovers if not fresh or not _may_be_of_the_scenario(text)]
             self.leftovers.extend(f"rank {outcome.rank}: {text}" for text in left)
         must_be_believable(outcomes)
+        must_have_gone_on(outcomes)
         return outcomes
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:

@@ -55,7 +55,8 @@ def failing_saves(session: Session, situation: str, how: str) -> list[dict[str, 
             session.give_up(f"it writes in a way in which no fault can be made: {unseen[0]}")
         for place, rule in enumerate(points(made, how)):
             seen = _under_fault(session, f"{situation}{number}-{place}", situation, options, rule)
-            found.append({"point": said(rule), "kind": rule.calls[0], "options": str(options or ""), **seen})
+            what = {"point": said(rule), "kind": rule.calls[0], "errno": answered(rule), "options": str(options or "")}
+            found.append({**what, **seen})
     return found
 
 
@@ -99,10 +100,15 @@ def said(rule: Rule) -> str:
     return f"{rule.calls[0]} {rule.nth}{whose} {fails}{' and so does all that follows' if rule.sticky else ''}"
 
 
+def answered(rule: Rule) -> int:
+    """The error number that an operation gets; 0 for a fault that is no error."""
+    return 0 if rule.action in ("short", "slow") else rule.errno
+
+
 def _recorded(session: Session, name: str, situation: str, options: Mapping[str, Any]) -> tuple[Operation, ...]:
     inside, checkpoint_id = _prepared(session, name, situation, options)
     with recorded(session, name, place=name) as watching:
-        save_with(inside, state(NEW), checkpoint_id, options)
+        save_with(inside, session.suited(state(NEW)), checkpoint_id, options)
     shutil.rmtree(folder_of(session, name))
     return operations.load(Path(watching.path)).operations
 
@@ -112,12 +118,12 @@ def _under_fault(session: Session, name: str, situation: str, options: Mapping[s
     with recorded(session, name, place=name, keep=syncs) as watching:
         inside, checkpoint_id = _prepared(session, name, situation, options)
         watching.faults(rule)
-        saved = session.attempt(save_with, inside, state(NEW), checkpoint_id, options)
+        saved = session.attempt(save_with, inside, session.suited(state(NEW)), checkpoint_id, options)
         reached = watching.reached().get(0, 0)
         watching.faults()
-    target = blank(state(OLD))
+    target = blank(session.suited(state(OLD)))
     loaded = session.attempt(inside.load, target, checkpoint_id)
-    unlike = {version: differences(state(version), target, limit=1) for version in (OLD, NEW)}
+    unlike = {version: differences(session.suited(state(version)), target, limit=1) for version in (OLD, NEW)}
     shutil.rmtree(folder_of(session, name), ignore_errors=True)
     return {
         "reached": reached, "saved": saved, "attempt": loaded, "blind": watching.blind, "means": watching.means,
@@ -148,7 +154,7 @@ def _prepared(session: Session, name: str, situation: str, options: Mapping[str,
     inside = apart(session, name)
     checkpoint_id = inside.new_id()
     if situation == "overwrite":
-        save_with(inside, state(OLD), checkpoint_id, options)
+        save_with(inside, session.suited(state(OLD)), checkpoint_id, options)
     return inside, checkpoint_id
 
 

@@ -17,7 +17,7 @@ from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.harness.subject.watch_ranks import apart, folder_of, recorded
-from dcp_conformance.suites.durability.live.on_ranks_live_errors import ERRORS, NEW, OLD, said
+from dcp_conformance.suites.durability.live.on_ranks_live_errors import ERRORS, NEW, OLD, answered, said
 
 
 def failing_ranks(session: Session, situation: str) -> list[dict[str, Any]]:
@@ -32,7 +32,8 @@ def failing_ranks(session: Session, situation: str) -> list[dict[str, Any]]:
     for place, rule in enumerate(points(made)):
         seen = _under_fault(session, f"{situation}-{place}", situation, rule)
         point = f"on rank {rule.rank}, {said(rule)}"
-        found.append({"point": point, "kind": rule.calls[0], "options": "", "unsynced": "", **seen})
+        same = {"kind": rule.calls[0], "errno": answered(rule), "options": "", "unsynced": ""}
+        found.append({"point": point, **same, **seen})
     return found
 
 
@@ -47,9 +48,9 @@ def points(made: Sequence[Operation]) -> Iterator[Rule]:
 def _recorded(session: Session, situation: str) -> tuple[Operation, ...]:
     inside = apart(session, situation)
     if situation == "overwrite":
-        inside.save(state(session.rank, OLD), inside.new_id())
+        inside.save(inside.suited(state(session.rank, OLD)), inside.new_id())
     with recorded(session, situation, place=situation) as watching:
-        inside.save(state(session.rank, NEW), inside.new_id())
+        inside.save(inside.suited(state(session.rank, NEW)), inside.new_id())
     _removed(session, situation)
     return operations.load(Path(watching.path)).operations
 
@@ -59,19 +60,20 @@ def _under_fault(session: Session, name: str, situation: str, rule: Rule) -> dic
         inside = apart(session, name)
         checkpoint_id = inside.new_id()
         if situation == "overwrite":
-            inside.save(state(session.rank, OLD), checkpoint_id)
+            inside.save(inside.suited(state(session.rank, OLD)), checkpoint_id)
         dist.barrier()
         if session.rank == 0:
             watching.faults(rule)
         dist.barrier()
-        saved = session.attempt(inside.save, state(session.rank, NEW), checkpoint_id)
+        saved = session.attempt(inside.save, inside.suited(state(session.rank, NEW)), checkpoint_id)
         dist.barrier()
         reached = watching.reached().get(0, 0)
         dist.barrier()
         watching.faults()
-    target = blank(whole(session.world_size, OLD))
+    states = {version: session.suited(whole(session.world_size, version)) for version in (OLD, NEW)}
+    target = blank(states[OLD])
     loaded = session.attempt(inside.load, target, checkpoint_id)
-    unlike = {version: differences(whole(session.world_size, version), target, limit=1) for version in (OLD, NEW)}
+    unlike = {version: differences(states[version], target, limit=1) for version in states}
     _removed(session, name)
     return {
         "reached": reached, "saved": saved, "attempt": loaded, "blind": watching.blind, "means": watching.means,
@@ -87,8 +89,8 @@ def _removed(session: Session, name: str) -> None:
 
 
 def state(rank: int, version: int) -> dict[str, Any]:
-    """What a rank saves: values that say of which save they are."""
-    return {f"r{rank}": coded(rank, (600,), version=version), f"r{rank}.step": version}
+    """What a rank saves: values that say of which save they are, too many for one buffer of a file."""
+    return {f"r{rank}": coded(rank, (5000,), version=version), f"r{rank}.step": version}
 
 
 def whole(ranks: int, version: int) -> dict[str, Any]:
