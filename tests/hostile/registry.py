@@ -245,8 +245,6 @@ HOSTILE: tuple[Hostile, ...] = (
         does="keeps its data in the memory of a process that lasts",
         clauses=("DUR-01",),
         cases=("checkpoint_survives_the_death_of_all_ranks_after_save[1ranks]",),
-        ending="not held",
-        says="abstract socket",
     ),
     Hostile(
         module="import_exits",
