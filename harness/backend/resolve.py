@@ -202,7 +202,7 @@ def _plain(located: Located, module: ModuleType) -> Backend:
 
 
 def _utility_modules(module: ModuleType) -> list[ModuleType]:
-    """torch keeps its converters in a submodule; a module that supplies them under the same names does as well."""
+    """The module where converters are: torch keeps them in a submodule, and a module that supplies them may as well."""
     name = f"{module.__name__}.format_utils"
     if not hasattr(module, "__path__") or module_spec(name) is None:
         return []

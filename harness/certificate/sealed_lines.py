@@ -51,8 +51,11 @@ class SealedLines:
 
 @dataclass
 class Reading:
-    """What reading one file showed. `foreign`: sentences about what was not written by the holder of the key, or is
-    missing of what was; `notes`: what was tolerated."""
+    """What reading one file showed.
+
+    foreign: sentences about what was not written by the holder of the key, or is missing of what was; notes: what was
+    tolerated.
+    """
 
     path: Path
     key: bytes
@@ -102,8 +105,11 @@ class Reading:
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """The bytes of a regular file. Raises ValueError for a link, a pipe, a device or more than `most` bytes, which a
-    backend may have put in the place of a file of ours; opening does not wait for any of them."""
+    """Return the bytes of a regular file.
+
+    Raises ValueError for a link, a pipe, a device or more than `most` bytes, which a backend may have put in the place
+    of a file of ours; opening does not wait for any of them.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         found = os.fstat(descriptor)

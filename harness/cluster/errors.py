@@ -8,5 +8,7 @@ class ClusterError(Exception):
 
 
 class ServerLost(ClusterError):
-    """The fork server ended, or no longer answers, while it was in use. Only code that runs below it, or somebody on
-    this machine, can have seen to that."""
+    """The fork server ended, or no longer answers, while it was in use.
+
+    Only code that runs below it, or somebody on this machine, can have seen to that.
+    """

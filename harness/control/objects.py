@@ -67,6 +67,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_object(root: Path, name: str) -> bytes:
+    """Return what was written under `name`. Raises ValueError for a name that no object has, and for damage."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not the name of an object of a checkpoint")
     content = (root / name).read_bytes()
@@ -92,6 +93,7 @@ class _MetadataUnpickler(pickle.Unpickler):
 
 
 def unpickled(content: bytes) -> Metadata:
+    """Return the Metadata of a commit, read with the allow-list. Raises ValueError where it holds anything else."""
     metadata = _MetadataUnpickler(io.BytesIO(content)).load()
     if not isinstance(metadata, Metadata):
         raise ValueError(f"the commit holds a {type(metadata).__name__}, not the metadata of a checkpoint")

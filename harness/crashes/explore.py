@@ -159,8 +159,10 @@ def confirm(subject: Subject, situation: Situation, state: State) -> Loaded:
 
 
 def remains(subject: Subject, situation: Situation) -> list[tuple[str, Attempt, Attempt, list[Difference]]]:
-    """States without a checkpoint that the death of all ranks leaves: how it was cut, how the next save to the id and
-    a load of it went, and what that gave otherwise; some of all states, those after a change of names first.
+    """Save and load once more in states without a checkpoint that the death of all ranks leaves.
+
+    Returns how each was cut, how the next save to the id and a load of it went, and the differences that this load
+    gave: for some of all states, those after a change of names first.
     """
     found = recorded(subject, situation)
     make_states(found, finish_only=True)  # by kills; from the beginning of finish on, where locks and names are made

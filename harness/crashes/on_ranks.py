@@ -148,7 +148,9 @@ def save_upon(
 
 
 def _loaded(session: Session, checkpoint_id: Any, states: Mapping[int, Mapping[str, Any]]) -> tuple[str, str, bool]:
-    """OLD, NEW, ERROR, SILENT, or FAULT for an error that is not the backend's; what there is to say; and whether
+    """Load the id and tell which of the two versions it holds.
+
+    Returns OLD, NEW, ERROR, SILENT, or FAULT for an error that is not the backend's; what there is to say; and whether
     what was loaded is made of both versions, and of nothing else.
     """
     target = blank(dict(states[NEW]))

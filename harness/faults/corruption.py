@@ -177,8 +177,9 @@ def _exchanges(stored: Stored) -> list[Damage]:
 
 
 def substitutions(stored: Stored, donor: Stored, names: Iterable[str], *, any_size: bool = False) -> list[Damage]:
-    """Each of `names` replaced by its like in a checkpoint of the same state: of the same name, else of the same place
-    in the order of names; and of the same size, unless `any_size`.
+    """Replace each of `names` by its like in a checkpoint of the same state.
+
+    Its like has the same name, else the same place in the order of names; and the same size, unless `any_size`.
     """
     twins = dict(zip(sorted(stored), sorted(donor), strict=False)) if len(stored) == len(donor) else {}
     found = []
@@ -231,8 +232,10 @@ def part_of(data: bytes, known: Mapping[str, bytes], position: int) -> str:
 
 
 def graded(error: ExceptionRecord | None, *, right: bool, name: str, keys: Iterable[str]) -> Grade:
-    """The grade of one load. right: its values are right; name: the damaged object; keys: those of which the error
-    should name one too, none where the object belongs to no key.
+    """Grade one load.
+
+    right: its values are right; name: the damaged object; keys: those of which the error should name one too, none
+    where the object belongs to no key.
     """
     if error is None:
         return Grade.HARMLESS if right else Grade.SILENT

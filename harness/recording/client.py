@@ -160,9 +160,11 @@ class _Here:
 
 
 def link(address: str, rank: int, *, start: bool, python: bool = False, reads: bool = False) -> Link:
-    """The link of this process, made at the first call. address: a path for a socket, the same on all ranks; start:
-    whether this rank starts the supervisor there; python: by the lesser means, even if the kernel takes a filter;
-    reads: for what is read, and not for what is changed."""
+    """Return the link of this process, which the first call makes.
+
+    address: a path for a socket, the same on all ranks; start: whether this rank starts the supervisor there; python:
+    by the lesser means, even if the kernel takes a filter; reads: for what is read, and not for what is changed.
+    """
     if _Here.link is None or _Here.link.process != os.getpid():
         _Here.link = Link(address, rank, start=start, python=python, reads=reads)
     return _Here.link

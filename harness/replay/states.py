@@ -1,5 +1,4 @@
-"""From one recording, all states in which the job may have left the folder: cut at any operation, by a kill or a cut
-of the power.
+"""From one recording, all states in which the job may have left the folder, cut by a kill or a cut of the power.
 
 Which cuts of a job of several ranks are possible is a matter of what its ranks told each other, and that is not in a
 recording. The rule, which would rather miss a state than make up one:
@@ -25,16 +24,18 @@ MOST_MOMENTS = 120
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """The folder as it may be found: done: how many operations each rank had made; last: the latest of them, in words;
-    lost: what of them is not on the disk, in words; returned: the job had come back everywhere. recording: a number
-    that the caller gives the recording it comes from.
-    """
+    """The folder as it may be found."""
 
     tree: Mapping[str, Content]
+    #: How many operations each rank had made.
     done: tuple[int, ...]
+    #: The latest of them, in words.
     last: str
+    #: What of them is not on the disk, in words.
     lost: str = "nothing"
+    #: Whether the job had come back everywhere.
     returned: bool = False
+    #: A number that the caller gives the recording it comes from.
     recording: int = 0
 
     def sentence(self) -> str:

@@ -146,8 +146,9 @@ class Session:
         return torch.distributed.new_group(ranks, timeout=datetime.timedelta(seconds=timeout), backend="gloo")
 
     def stager(self) -> Any:
-        """The engine's default stager, made by hand so that a writer which is a stager is not measured; the caller
-        closes it. None where the engine has none that it exports: then its async_save stages by itself.
+        """Make the engine's default stager, so that a writer which is a stager is not measured; the caller closes it.
+
+        None where the engine has none that it exports: then its async_save stages by itself.
         """
         if "DefaultStager" not in self.engine.utilities and self.spec.engine.reference != TORCH_ENGINE:
             return None

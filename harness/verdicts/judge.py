@@ -92,8 +92,10 @@ class Judge:
     def judge(
         self, case: str, clauses: Mapping[Clause, Applicability], body: Body, *, below_storage: bool = False
     ) -> list[CaseOutcome]:
-        """The outcome of `case` for each clause. below_storage: its faults act below the storage API, which no engine
-        can be blamed for."""
+        """Return the outcome of `case` for each clause.
+
+        below_storage: its faults act below the storage API, which no engine can be blamed for.
+        """
         self.tables = ()
         asked = {clause: applies for clause, applies in clauses.items() if applies.kind != "not-applicable"}
         outcomes = [

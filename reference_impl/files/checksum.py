@@ -62,7 +62,7 @@ def combine(first: int, second: int, second_length: int) -> int:
 
 @functools.lru_cache(maxsize=64)  # the layers of a model have few different sizes
 def _shift(length: int) -> int:
-    """x to the 8 ``length``."""
+    """The polynomial x to the power of 8 ``length``, modulo that of CRC-32."""
     shift, power = _ONE, _ONE >> 8
     while length:
         if length & 1:

@@ -81,7 +81,7 @@ def _chunk(value: Any, name: str) -> ChunkStorageMetadata:
 
 
 def _properties(value: Any, name: str) -> TensorProperties:
-    """torch 1.13 to 2.14 store five fields, 2.15 six; further ones would be ignored."""
+    """The properties of an entry: torch 1.13 to 2.14 store five fields, 2.15 six; further ones would be ignored."""
     if not (isinstance(value, Record) and value.kind == "TensorProperties" and isinstance(value.state, tuple)):
         raise CorruptCheckpointError(f"the properties of {name!r} are not valid")
     if len(value.state) < 5:

@@ -88,8 +88,10 @@ def without_group(session: Session) -> tuple[Attempt, list[Difference]]:
 
 @reachable()
 def in_changing_groups(session: Session) -> tuple[Attempt, Attempt, list[Difference]] | None:
-    """Ranks 1 and 2 save together on their group, then each on a group of its own: how both ended, and what differs in
-    the own checkpoint. None on rank 0, which is outside."""
+    """Save with ranks 1 and 2 on their group, then with each on a group of its own.
+
+    Returns how both ended, and what differs in the own checkpoint. None on rank 0, which is outside.
+    """
     if engine_calls.checkpointer(session, "PROCESS") is None:
         session.excuse("the engine's async_save knows no background process")
     groups = [session.new_group(20.0, ranks) for ranks in ([1, 2], [1], [2])]

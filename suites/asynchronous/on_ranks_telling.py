@@ -66,8 +66,11 @@ def failing_call(session: Session, what: str) -> Attempt:
 
 
 def failing_staging(session: Session, how: str) -> tuple[Attempt | None, bool]:
-    """How staging_completion ended when staging failed in the future (None: the call itself raised or there is no such
-    future), and whether the upload failed."""
+    """Let staging fail in the future, and wait for both futures.
+
+    Returns how staging_completion ended (None: the call itself raised or there is no such future), and whether the
+    upload failed.
+    """
     if not session.takes("async_save", "async_stager"):
         session.excuse("the engine's async_save takes no stager")
     try:

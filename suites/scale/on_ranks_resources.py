@@ -214,8 +214,9 @@ def _wait(reader: Any, plan: LoadPlan, planner: LoadPlanner) -> None:
 
 
 def _operation(session: Session, number: int) -> bool:
-    """A save, or a load of what was saved last: a good one, one that fails while it reads, one of a name that is not
-    there. Returns whether it was a load.
+    """Save, or load what was saved last: a good load, one that fails while it reads, one of a name that is not there.
+
+    Returns whether it was a load.
     """
     state = {"t": coded(1, (1000,), version=number)}
     turn, loads = divmod(number, 2)

@@ -46,7 +46,7 @@ Call = Callable[..., Any]
 
 
 def _calls(change: Callable[[Call], Call]) -> dict[str, Call]:
-    """save and load of the reference, both changed in the same way."""
+    """Save and load of the reference, both changed in the same way."""
     return {name: functools.wraps(call)(change(call)) for name, call in _REFERENCE.items()}
 
 

@@ -118,7 +118,7 @@ def test_a_torch_file_loads_online_without_a_group(tmp_path: Path) -> None:
 
 @pytest.fixture
 def layout_2_3(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """torch 2.13 writes the layout of 2.3 while this is set."""
+    """Torch 2.13 writes the layout of 2.3 while this is set."""
     from torch.distributed.checkpoint import _version
 
     return lambda on: monkeypatch.setattr(_version, "_derived_version", "2_3" if on else None)

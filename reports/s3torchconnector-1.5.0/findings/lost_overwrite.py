@@ -12,6 +12,7 @@ CONFIG = S3ClientConfig(force_path_style=True, max_attempts=3)
 
 
 def writer() -> S3StorageWriter:
+    """Make a writer for the one checkpoint."""
     return S3StorageWriter("us-east-1", ID, s3client_config=CONFIG)
 
 

@@ -32,8 +32,10 @@ NAMES = ("turn", "flip", "mask")
 
 
 def chained(session: Session, names: list[str]) -> tuple[list[str], list[list[str]], list[Difference]]:
-    """Save with these transforms: those never opened, the descriptors of all entries (distinct; none where they are
-    beyond reach), and what differs when entries are read by hand as recorded.
+    """Save with these transforms, and read entries by hand as recorded.
+
+    Returns the transforms that were never opened, the descriptors of all entries (distinct; none where they are beyond
+    reach), and what differs.
     """
     log = Log()
     kinds, state, checkpoint_id = [transform(name, log) for name in names], _state(session), session.new_id()

@@ -173,8 +173,9 @@ def overwritten(session: Session, style: str, reuse: bool) -> tuple[list[str], l
 
 
 def refusal(session: Session) -> dict[str, Any] | None:
-    """Options with which the writer refuses to overwrite: none needed where it opted out, `overwrite=False` where it
-    has that option itself; None where it cannot be told.
+    """Options with which the writer refuses to overwrite.
+
+    None needed where it opted out, `overwrite=False` where it has that option itself; None where it cannot be told.
     """
     if "overwrite" in session.storage.unsupported:
         return {}

@@ -45,8 +45,10 @@ def own_part(session: Session, ranks: int, version: int) -> dict[str, Any]:
 
 
 def many_saves(session: Session, saves: int, reuse: bool) -> list[Look]:
-    """Save again and again to one id and look after each: a try before the first save too. reuse: with one writer and
-    one reader, which were there before anything was stored."""
+    """Save again and again to one id and look after each; a try before the first save too.
+
+    reuse: with one writer and one reader, which were there before anything was stored.
+    """
     session.needs("overwrite")
     if reuse and not (uses_storage(session, "save") and uses_storage(session, "load")):
         session.excuse("the engine takes no storage that could be used again")
@@ -85,8 +87,10 @@ def keys_of(session: Session, ranks: int, version: int) -> list[str]:
 
 
 def neighbours(session: Session, overwrite: bool) -> list[Look]:
-    """Three ids: two of one name below different parents, and one whose name begins with theirs. All hold equal values
-    at first; each is then loaded, in turn, and (overwrite) one of them saved anew before each look.
+    """Look at three ids: two of one name below different parents, and one whose name begins with theirs.
+
+    All hold equal values at first; each is then loaded, in turn, and (overwrite) one of them saved anew before each
+    look.
     """
     if overwrite:
         session.needs("overwrite")

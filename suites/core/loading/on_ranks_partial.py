@@ -112,8 +112,9 @@ def keep_skipped_values(session: Session) -> list[str]:
 
 
 def unusual_values(*, meta: bool = False) -> dict[str, Any]:
-    """A value of each type that a pass over a template may not know; meta: also a tensor without memory, at which some
-    engines give up before they come to the others.
+    """A value of each type that a pass over a template may not know.
+
+    meta: also a tensor without memory, at which some engines give up before they come to the others.
     """
     values: dict[str, Any] = {
         "object": Opaque(), "set": {1, 2}, "complex": 3j, "dtype": torch.float16, "text": "kept", "none": None,

@@ -104,8 +104,9 @@ class _FailsInSpareThreads(DefaultSavePlanner):
 
 
 def entries_after_a_failed_thread(session: Session) -> dict[str, Any] | str | None:
-    """As `storage_entries`, of a save with two writer threads of which one fails; None where nothing was committed, a
-    sentence where there are no such threads.
+    """As `storage_entries`, of a save with two writer threads of which one fails.
+
+    None where nothing was committed, a sentence where there are no such threads.
     """
     try:
         writer = session.writer(session.new_id(), thread_count=2)

@@ -75,8 +75,9 @@ LOSSY: dict[str, tuple[Callable[[], torch.Tensor], torch.dtype]] = {
 
 
 def lossy_load(session: Session, case: str) -> tuple[Attempt, list[str], str]:
-    """A load into a dtype that cannot hold the values: how it ended, warnings that a plain load does not give, and what
-    the target then holds.
+    """Load into a dtype that cannot hold the values.
+
+    Returns how it ended, warnings that a plain load does not give, and what the target then holds.
     """
     make, dtype = LOSSY[case]
     stored, checkpoint_id = make(), session.new_id()

@@ -109,10 +109,10 @@ def load_coordinated_by_last(session: Session) -> list[Difference]:
 
 
 def save_under_two_timeouts(session: Session) -> Attempt:
-    """Ranks {0,1} save on a group of SHORT seconds while rank 1 is stopped; {2,3} on one of 300 s, rank 3 with a pause;
-    {4,5} on another such, to which rank 5 comes late.
+    """Save on three groups at once, each with a rank that is late.
 
-    Rank 0 continues rank 1 when its own save has ended.
+    Ranks {0,1} save on a group of SHORT seconds while rank 1 is stopped, which rank 0 continues when its own save has
+    ended; {2,3} on one of 300 s, rank 3 with a pause; {4,5} on another such, to which rank 5 comes late.
     """
     pids = [torch.zeros(1, dtype=torch.int64) for _ in range(session.world_size)]
     torch.distributed.all_gather(pids, torch.tensor([os.getpid()]))

@@ -109,8 +109,9 @@ def _item(metadata: Any, name: str, place: str, offsets: tuple[int, ...], length
 
 
 def random_boxes(session: Session, count: int, seed: int) -> list[Difference]:
-    """Read `count` random boxes of stored tensors of 1 to 3 dimensions in shuffled order, each into its own target; and
-    half of them once more, in plans of one box and of two, mostly of one tensor.
+    """Read `count` random boxes of stored tensors of 1 to 3 dimensions in shuffled order, each into its own target.
+
+    Half of them are read once more, in plans of one box and of two, mostly of one tensor.
     """
     chance = random.Random(seed)
     shapes = SHAPES | LARGE

@@ -23,8 +23,10 @@ _ITEMS, _LENGTH = 3, 12_000
 
 
 def option_sets(session: Session) -> list[dict[str, Any]]:
-    """The options of the writer to go through: those of the record, and two threads where the writer takes torch's
-    own parameter for them."""
+    """The options of the writer to go through.
+
+    Those of the record, and two threads where the writer takes torch's own parameter for them.
+    """
     found = [dict(options) for options in session.storage.option_sets]
     writer = session.storage.writer
     takes = writer is not None and "thread_count" in inspect.signature(writer).parameters

@@ -43,7 +43,8 @@ DELAY = 0.03
 def failing_saves(session: Session, situation: str, how: str) -> list[dict[str, Any]]:
     """What each point gave; situation: "fresh" or "overwrite"; how: "once", "from_then_on" or "short_or_slow".
 
-    The save is recorded first, and each of its operations that is a point then meets its fault in a save of its own."""
+    The save is recorded first, and each of its operations that is a point then meets its fault in a save of its own.
+    """
     if situation == "overwrite":
         session.needs("overwrite")
     found: list[dict[str, Any]] = []
