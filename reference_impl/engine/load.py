@@ -6,6 +6,7 @@ import contextlib
 import os
 import pickle
 import warnings
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -171,7 +172,7 @@ class LoadRun:
             self.metadata = self.reader.read_metadata()
             if not isinstance(self.metadata, Metadata):
                 raise CorruptCheckpointError(f"the storage gave a {type(self.metadata).__name__} instead of metadata")
-            return Look(_FOUND, getattr(self.metadata.storage_meta, "save_id", None))
+            return Look(_FOUND, _which_save(self.metadata))
         except BaseException as error:
             self._error = error
             return Look(_ABSENT if takes(self.reader.read_metadata, "kwargs") and _may_be_absent(error) else _BROKEN)
@@ -229,8 +230,17 @@ class LoadRun:
 _FOUND, _ABSENT, _BROKEN = "found", "absent", "broken"
 
 
+def _which_save(metadata: Metadata) -> str:
+    """What tells a save from others: the id that its storage gave it, or else what it holds."""
+    save_id: str | None = getattr(metadata.storage_meta, "save_id", None)
+    if save_id is not None:
+        return save_id
+    entries = sorted((name, repr(entry)) for name, entry in metadata.state_dict_metadata.items())
+    return f"of {len(entries)} entries, {zlib.crc32(repr(entries).encode()):08x}"
+
+
 def _saves(found: list[Look]) -> set[str]:
-    """The different saves that ranks found; storages that know no save ids say nothing here."""
+    """The different saves that ranks found."""
     return {look.save for look in found if look.save is not None}
 
 

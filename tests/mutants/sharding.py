@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch.distributed._shard.sharded_tensor import ShardedTensor
-from torch.distributed.checkpoint import DefaultSavePlanner as TorchSavePlanner
 from torch.distributed.checkpoint.planner import WriteItemType
 
 from dcp_conformance.harness import control
@@ -21,6 +21,7 @@ BREAKS = {
     "stores_shards_of_each_replica": ("REPL-02",),
     "reads_files_of_its_own_ranks": ("REPL-03", "RES-19"),
     "keeps_any_of_different_values": ("REPL-04",),
+    "keeps_small_values_of_rank_zero": ("REPL-04",),
     "leaves_sharded_tensors_alone": ("SHARD-01", "SHARD-02", "SHARD-03"),
     "forgets_the_second_moment": ("SHARD-04", "SHARD-11"),
     "cannot_write_empty_shards": ("SHARD-07",),
@@ -63,6 +64,23 @@ class _EachReplica(DefaultSavePlanner):
         return given_twice(plans, all_plans, on_a_grid), metadata
 
 
+class _Unsigned(DefaultSavePlanner):
+    """Balances what is large without a look at whether the replicas are any."""
+
+    def create_local_plan(self) -> Any:
+        plan = super().create_local_plan()
+        kept = {key: path for key, path in (plan.planner_data or {}).items() if not key.startswith("\0")}
+        return dataclasses.replace(plan, planner_data=kept)
+
+
+class _LastFirst(DefaultSavePlanner):
+    """Looks for the owner of a value among the last ranks first."""
+
+    def create_global_plan(self, all_plans: list[Any]) -> Any:
+        plans, metadata = super().create_global_plan(all_plans[::-1])
+        return plans[::-1], metadata
+
+
 class _OwnRanksReader(control.Reader):
     """Expects the files of as many ranks as there are now."""
 
@@ -97,7 +115,8 @@ loads_replicas_on_two_ranks = engine(
 )
 stores_shards_of_each_replica = planned("stores_shards_of_each_replica", save=_EachReplica)
 reads_files_of_its_own_ranks = storage("reads_files_of_its_own_ranks", reader=_OwnRanksReader)
-keeps_any_of_different_values = planned("keeps_any_of_different_values", save=TorchSavePlanner)
+keeps_any_of_different_values = planned("keeps_any_of_different_values", save=_LastFirst)
+keeps_small_values_of_rank_zero = planned("keeps_small_values_of_rank_zero", save=_Unsigned)
 leaves_sharded_tensors_alone = engine(
     "leaves_sharded_tensors_alone", load=before_load(_unless(lambda _key, value: isinstance(value, ShardedTensor)))
 )

@@ -113,20 +113,30 @@ def comparison_of_keys(session: Session, kind: str) -> Attempt:
     return session.attempt(into_subject, session.tool("_assert_same_keys"), state, None)
 
 
-def different_values(session: Session) -> tuple[Attempt, dict[str, float | str | None], dict[str, float | str | None]]:
-    """Save other values under one key on each rank: (how the save ended, what a load gave, what rank 0 had saved)."""
-    text = {"rng": f"rank{session.rank}"} if "objects" not in session.storage.unsupported else {}
-    # The large value makes rank 0 the busiest, so that a balance of bytes would choose another rank for the rest.
-    state = {"a-big": torch.zeros(1000), **text, "t": torch.full((1,), float(session.rank))}
-    save = session.attempt(session.save, {key: _on(session, item) for key, item in state.items()}, session.new_id())
-    target: dict[str, Any] = {
-        key: _on(session, torch.full_like(item, -1)) if isinstance(item, torch.Tensor) else None
-        for key, item in state.items()
-    }
+def different_values(session: Session) -> tuple[Attempt, list[Difference]]:
+    """Each rank saves a state of its own under the same keys, as if it were replicated.
+
+    Returns how the save ended, and how what loads then differs from the state of rank 0, as a whole.
+    """
+    # The large value makes rank 0 the busiest, so that a balance of bytes would choose other ranks for the rest.
+    common = {"a-big": torch.zeros(4000)}
+    own, wanted = ({**common, **_of_rank(session, rank)} for rank in (session.rank, 0))
+    save = session.attempt(session.save, {key: _on(session, item) for key, item in own.items()}, session.new_id())
+    target = blank({key: _on(session, item) for key, item in wanted.items()})
     if save.ok:
         session.load(target, session.new_id())
-    loaded = {key: float(item[0]) if isinstance(item, torch.Tensor) else item for key, item in target.items()}
-    return save, loaded, {"a-big": 0.0, "t": 0.0, **dict.fromkeys(text, "rank0")}
+    return save, differences(wanted, target) if save.ok else []
+
+
+def _of_rank(session: Session, rank: int) -> dict[str, Any]:
+    """Values of several kinds and sizes, single numbers too, which tell whose they are."""
+    sizes = {"one": (1,), "few": (7,), "many": (300,), "rows": (5, 3), "scalar": ()}
+    state: dict[str, Any] = {
+        key: coded(number, size, version=1 + rank) for number, (key, size) in enumerate(sizes.items())
+    }
+    if "objects" not in session.storage.unsupported:
+        state |= {"rng": f"rank{rank}", "epoch": rank, "nested": {"steps": [rank, rank + 1]}}
+    return state
 
 
 def _on(session: Session, value: Any) -> Any:
