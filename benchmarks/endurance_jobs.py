@@ -50,4 +50,4 @@ def load(backend: str, path: str, ranks: int) -> list[int]:
     state = {f"own{number}": torch.zeros(LENGTH, dtype=torch.int64) for number in range(ranks)}
     state["common"] = torch.zeros(10, dtype=torch.int64)
     record.load(state, storage_reader=record.reader(path))
-    return sorted({int(number) for tensor in state.values() for number in tensor.unique()})
+    return sorted({int(number) for tensor in state.values() for number in set(tensor.tolist())})
