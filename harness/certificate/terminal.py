@@ -181,17 +181,23 @@ def _errors(certificate: Mapping[str, Any], width: int) -> list[str]:
     """Errors of the run and of the harness: nothing can be concluded from what they touched."""
     errors = certificate["run"]["errors"]
     stopped = {clause for level in certificate["levels"] for clause in level["harness_errors"]}
-    found = [
-        f"{entry['id']}, case {case.case}: {case.reason or 'no more is known'}"
-        for entry in certificate["clauses"]
-        if entry["id"] in stopped
-        for case in map(CaseOutcome.from_data, entry["cases"])
-        if case.verdict is Verdict.HARNESS_ERROR
-    ]
+    found: dict[tuple[str, str], list[str]] = {}
+    for entry in certificate["clauses"]:
+        for case in map(CaseOutcome.from_data, entry["cases"] if entry["id"] in stopped else ()):
+            if case.verdict is Verdict.HARNESS_ERROR:
+                # The first line is the sentence; a traceback below it is for the page.
+                reason = (case.reason or "no more is known").splitlines()[0]
+                found.setdefault((entry["id"], reason), []).append(case.case)
+    lines = [f"{clause}, {_cases(cases)}: {reason}" for (clause, reason), cases in found.items()]
+    number = sum(map(len, found.values()))
     return [
         *_listing(f"{count(len(errors), 'error')} of the run:", errors, width),
-        *_listing(f"{count(len(found), 'harness-error')}, no promise judged:", found, width),
+        *_listing(f"{count(number, 'harness-error')}, no promise judged:", lines, width),
     ]
+
+
+def _cases(names: Sequence[str]) -> str:
+    return f"case {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def _undecided(certificate: Mapping[str, Any], width: int) -> list[str]:

@@ -128,11 +128,17 @@ def death_finding(outcome: Died) -> Broken:
 def unexpected(error: ExceptionRecord, rank: int, outcome: Outcome | None = None) -> Exception:
     """What an error that nobody asked for means: the backend's finding, or a fault of the scenario itself."""
     if not of_subject(error):
-        return HarnessFault(f"the scenario failed on rank {rank}: {described(error)}\n{error.traceback}")
+        return HarnessFault(f"the scenario failed on rank {rank}{_where(error)}: {described(error)}\n{error.traceback}")
     evidence = {"traceback": error.traceback}
     if outcome is not None and outcome.output:
         evidence["output"] = outcome.output
     return Broken(f"it raised {described(error)}", kind=f"raised {error.type_name}", rank=rank, evidence=evidence)
+
+
+def _where(error: ExceptionRecord) -> str:
+    """The line of a scenario that an error went through last."""
+    ours = [(file, line, function) for file, line, function in error.frames if "/suites/" in file]
+    return " at suites/{}:{}, in {}".format(ours[-1][0].rpartition("/suites/")[2], *ours[-1][1:]) if ours else ""
 
 
 def of_subject(error: ExceptionRecord) -> bool:

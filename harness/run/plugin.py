@@ -30,6 +30,7 @@ from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.laws.verbs import HarnessFault
 from dcp_conformance.harness.run import options as option_list
 from dcp_conformance.harness.run.closing import Finish, secrets
+from dcp_conformance.harness.run.collecting import Cases, case_name
 from dcp_conformance.harness.run.folders import Folders
 from dcp_conformance.harness.run.marks import MARKERS
 from dcp_conformance.harness.run.options import Options
@@ -114,7 +115,8 @@ class Conformance:
         self.stop_signals = StopSignals()
         self.is_worker = self.controls = False
         self.partial: tuple[str, ...] = ()
-        self.cases: dict[str, tuple[Clause, ...]] = {}
+        self.refused = ""
+        self.cases = Cases(self.catalogue, self.options)
         if self.options.explain is None:
             self._begin(str(cwd))
 
@@ -177,6 +179,7 @@ class Conformance:
         seal = getattr(node, "workeroutput", {}).get("dcp_seal")
         if self.finish is not None and seal is not None:
             self.finish.last[node.gateway.id] = seal
+        self.refused = self.refused or getattr(node, "workeroutput", {}).get("dcp_refused", "")
 
     def pytest_report_header(self) -> list[str]:
         """What is certified, and where it writes; an xdist run says it once it knows."""
@@ -203,24 +206,22 @@ class Conformance:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Keep the cases of the levels, clauses and case that were asked for."""
-        kept: list[pytest.Item] = []
-        dropped: list[pytest.Item] = []
-        for item in items:
-            (kept if self._asked_for(item) else dropped).append(item)
-        self.cases = {}
-        for item in kept:
-            if case_name(item) in self.cases:
-                raise pytest.UsageError(f"two cases are called {case_name(item)!r}; a case name is an identity")
-            self.cases[case_name(item)] = self._clauses(item)
+        try:
+            kept, dropped = self.cases.sort(items, self.config.option)
+        except UsageError as error:
+            # Raised from here, it would leave the workers of xdist without an answer and a certificate without cases.
+            self.refused, kept, dropped = str(error), [], []
+            items.clear()
         if dropped:
             self.config.hook.pytest_deselected(items=dropped)
             items[:] = kept
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Write down the cases before the first one starts, so that one that vanishes is noticed."""
-        if self.run is not None and not self.config.option.collectonly:
-            names = [case_name(item) for item in session.items]
-            self.run.log.collected({name: [clause.id for clause in self.cases[name]] for name in names})
+        if self.run is not None and not self.config.option.collectonly and not self.refused:
+            clauses = self.cases.clauses
+            names = map(case_name, session.items)
+            self.run.log.collected({name: [clause.id for clause in clauses[name]] for name in names})
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
@@ -259,7 +260,7 @@ class Conformance:
             function(**{**given, "subject": subject})
 
         self.run.log.started(case)
-        binding = {clause: self.run.applicability(clause) for clause in self.cases[case]}
+        binding = {clause: self.run.applicability(clause) for clause in self.cases.clauses[case]}
         below = pyfuncitem.get_closest_marker("below_storage") is not None
         outcomes = self._too_large(pyfuncitem, case)
         if not outcomes:
@@ -271,7 +272,7 @@ class Conformance:
         outcomes = [self._clean.outcome(outcome) for outcome in outcomes]
         for outcome in outcomes:
             self.run.log.outcome(outcome)
-        pyfuncitem.user_properties.append(told(self.cases[case], outcomes))
+        pyfuncitem.user_properties.append(told(self.cases.clauses[case], outcomes))
         self._conclude(outcomes)
         return True
 
@@ -299,12 +300,17 @@ class Conformance:
             self._tell_seal(self.run)
         self.partial = partial_reasons(session, self.options)
         result = yield
-        if self.finish is not None and not self.config.option.collectonly:
+        if self.refused:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        elif self.finish is not None and not self.config.option.collectonly:
             session.exitstatus = self.finish.exit_code(status=int(exitstatus), partial=self.partial)
         return result
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
         """The levels, each broken promise as four sentences, and where the certificate lies."""
+        if self.refused:
+            terminalreporter.write_line(_said(f"ERROR: {self.refused}"))
+            return
         if self.finish is None or self.config.option.collectonly:
             return
         columns, rows = shutil.get_terminal_size((terminal.WIDTH, terminal.HEIGHT))
@@ -340,21 +346,7 @@ class Conformance:
             self.finish.last[run.worker] = run.log.last
         else:
             self.config.workeroutput["dcp_seal"] = run.log.last  # type: ignore[attr-defined]
-
-    def _clauses(self, item: pytest.Item) -> tuple[Clause, ...]:
-        marker = item.get_closest_marker("clauses")
-        if marker is None or not marker.args:
-            raise pytest.UsageError(f"{item.name} names no clause: mark it with @pytest.mark.clauses(...)")
-        return tuple(self.catalogue[name] for name in marker.args)
-
-    def _asked_for(self, item: pytest.Item) -> bool:
-        clauses = self._clauses(item)
-        options = self.options
-        return (
-            (not options.levels or any(clause.level in options.levels for clause in clauses))
-            and (not options.clauses or any(clause.id in options.clauses for clause in clauses))
-            and (options.case is None or case_name(item) == options.case)
-        )
+            self.config.workeroutput["dcp_refused"] = self.refused  # type: ignore[attr-defined]
 
     def _too_large(self, item: pytest.Function, case: str) -> list[CaseOutcome]:
         world = int(str(item.funcargs.get("world", 1)))
@@ -363,7 +355,7 @@ class Conformance:
         reason = f"needs {world} ranks, and --ranks allows {max(self.options.ranks)}"
         return [
             CaseOutcome(clause=clause.id, case=case, verdict=Verdict.UNTESTABLE, reason=reason)
-            for clause in self.cases[case]
+            for clause in self.cases.clauses[case]
         ]
 
     def _conclude(self, outcomes: list[CaseOutcome]) -> None:
@@ -416,11 +408,6 @@ class Conformance:
 def _said(text: str) -> str:
     """A text that may hold words of the backend, for a terminal."""
     return "\n".join(encodable(plain(text).split("\n"), sys.stdout.encoding))
-
-
-def case_name(item: pytest.Item) -> str:
-    """The identity of a case: the test's name without `test_`, and its parameters. No path, so that files may move."""
-    return item.name.removeprefix("test_")
 
 
 def partial_reasons(session: pytest.Session, options: Options) -> tuple[str, ...]:

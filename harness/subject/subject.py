@@ -42,14 +42,16 @@ class RunOnRanks(Protocol):
         """Run a function on ranks; see harness.cluster.Cluster.run."""
 
 
-class _Named:
-    def __init__(self, module: str) -> None:
-        self._module = module
+class NamedModule:
+    """A module of scenarios by name: its functions are the strings by which the cluster finds them."""
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = name
 
     def __getattr__(self, function: str) -> str:
         if function.startswith("_"):
             raise AttributeError(function)
-        return f"{self._module}:{function}"
+        return f"{self.__name__}:{function}"
 
 
 def module_on_ranks(module: str) -> Any:
@@ -65,7 +67,7 @@ def module_on_ranks(module: str) -> Any:
     `on_ranks.round_trip` then is "dcp_conformance.suites.core.values.on_ranks_values:round_trip" for the cluster, and
     a function with arguments and a result for mypy.
     """
-    return _Named(module)
+    return NamedModule(module)
 
 
 def _may_be_of_the_scenario(leftover: str) -> bool:

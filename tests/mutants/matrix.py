@@ -29,7 +29,8 @@ import pytest
 
 from dcp_conformance.harness.backend.description import Surveyed
 from dcp_conformance.harness.contract import Clause
-from dcp_conformance.harness.run.plugin import SUITES, Conformance, case_name
+from dcp_conformance.harness.run.collecting import case_name
+from dcp_conformance.harness.run.plugin import SUITES, Conformance
 from dcp_conformance.harness.run.run import Run, bench, survey
 from dcp_conformance.harness.subject.subject import Subject
 from dcp_conformance.harness.verdicts.judge import Judge
@@ -81,7 +82,7 @@ class Matrix:
         # Drawn cases last: what another case has caught already is not looked for in hundreds of combinations.
         for item in sorted(items, key=_is_drawn):
             assert isinstance(item, pytest.Function)
-            clauses = ours.cases[case_name(item)]
+            clauses = ours.cases.clauses[case_name(item)]
             if not any(clause.id in wanted for clause in clauses):
                 continue
             if self.reach == "own" and backend.breaks and not alive and _is_drawn(item):
