@@ -279,12 +279,14 @@ HOSTILE: tuple[Hostile, ...] = (
     Hostile(
         module="report_linked",
         does="gives zeros and puts a link in the place of the report",
+        says="The report is in",
         ending="lost",
         whole_run=True,
     ),
     Hostile(
         module="report_locked",
         does="gives zeros and puts a file in the place of the report",
+        says="The report is in",
         whole_run=True,
     ),
     Hostile(
@@ -323,5 +325,10 @@ HOSTILE: tuple[Hostile, ...] = (
         ending="not held",
         says="cannot be reached",
         often=False,
+    ),
+    Hostile(
+        module="hang_in_every_call",
+        does="burns processor time for ever in the first call of every case",
+        limit=400.0,
     ),
 )
