@@ -5,21 +5,24 @@
     python -m reports.publish --check                               whether they are what the certificates say
 
 The pages are reports/README.md, reports/index.html and a README.md beside each certificate. Nothing on them is typed:
-findings are those with a file in the folder's findings/.
+findings are those with a file in the folder's findings/. What is published names no folder of this machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 
+from dcp_conformance.harness.certificate import files
+from dcp_conformance.harness.certificate.reports import CERTIFICATE, REPORTS
 from reports import pages
+from reports.public import public
 from reports.published import Published, published
 
 HOME = Path(__file__).resolve().parent
-_FILES = ("certificate.json", "junit.xml", "certificate.html")
+# Beside each certificate; what else can be made of one is a command away (`dcp-conformance report`).
+BESIDE = ("junit.xml", "index.html")
 
 
 def main(words: list[str]) -> int:
@@ -50,10 +53,10 @@ def made(everything: list[Published]) -> dict[Path, str]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    target.mkdir(exist_ok=True)
-    for name in _FILES:
-        if (source / name).exists():
-            shutil.copyfile(source / name, target / name)
+    certificate = public(files.read(source / CERTIFICATE))
+    files.write(certificate, target / CERTIFICATE)
+    for name in BESIDE:
+        files.write_text(REPORTS[name](certificate), target / name)
 
 
 def _is(place: Path, text: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -223,7 +224,12 @@ def s3_client() -> Any:
 
 
 def warm_s3_client() -> None:
-    """Let boto3 read its models now, in the process from which ranks are forked: 1.1 s of each rank's time saved."""
+    """Let boto3 read its models now, in the process from which ranks are forked: 1.1 s of each rank's time saved.
+
+    A module may hold the records of several backends, of which only one needs boto3: without it, nothing is done.
+    """
+    if importlib.util.find_spec("boto3") is None:
+        return
     import boto3
 
     boto3.client("s3", region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")

@@ -8,6 +8,7 @@ import pickle
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -99,6 +100,7 @@ class Cluster:
         timeout: float | None = None,
         group: bool | None = None,
         fresh: bool = False,
+        quiet: float = 0.0,
     ) -> list[Outcome]:
         """Run a module-level function on every rank of a world; outcomes by rank.
 
@@ -109,12 +111,13 @@ class Cluster:
             timeout: seconds, before patience, after which the run is a hang; instead of the cluster's total limit.
             group: whether ranks have a default process group; by default where there is more than one.
             fresh: use ranks that have never run anything.
+            quiet: seconds, before patience, for which ranks may rightly wait without a sign of life.
 
         Raises:
             UsageError: an argument is unusable.
             ClusterError: the cluster itself failed.
         """
-        job = self._job(function, args, timeout)
+        job = replace(self._job(function, args, timeout), quiet=quiet * self.config.patience)
         if not 1 <= world_size <= LARGEST_WORLD:
             raise UsageError(f"A world has 1 to {LARGEST_WORLD} local ranks, not {world_size}.")
         key = (world_size, world_size > 1 if group is None else group)

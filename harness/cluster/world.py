@@ -39,6 +39,8 @@ class Job:
     """Pickle of the positional arguments."""
     limit: float
     """Seconds after which the run is a hang in any case."""
+    quiet: float = 0.0
+    """Seconds without a sign of life before it is one, where these are more than the world's own limit."""
 
 
 class World:
@@ -83,7 +85,7 @@ class World:
             seat.begin_run()
         started = time.monotonic()
         self._ask(("run", self._runs, job.name.module, job.name.qualname, job.name.file, job.arguments))
-        silent = self._gather(quiet=self._config.quiet_limit, total=job.limit)
+        silent = self._gather(quiet=max(job.quiet, self._config.quiet_limit), total=job.limit)
         waited = time.monotonic() - started
         silences = dict(zip(silent, look_at([(seat.pid, seat.stack_file) for seat in silent]), strict=True))
         outcomes = [

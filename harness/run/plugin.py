@@ -10,7 +10,7 @@ import functools
 import inspect
 import shutil
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,7 @@ class Conformance:
         self.store: Store | None = None
         self.finish: Finish | None = None
         self.left: list[str] = []
+        self.unread: list[str] = []
         self.stop_signals = StopSignals()
         self.is_worker = self.controls = False
         self.partial: tuple[str, ...] = ()
@@ -216,6 +217,11 @@ class Conformance:
             self.config.hook.pytest_deselected(items=dropped)
             items[:] = kept
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A module that could not be imported takes its cases with it; pytest-xdist runs all others."""
+        if report.failed:
+            self.unread.append(report.nodeid)
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Write down the cases before the first one starts, so that one that vanishes is noticed."""
         if self.run is not None and not self.config.option.collectonly and not self.refused:
@@ -298,7 +304,7 @@ class Conformance:
             self.run.cluster.close()  # nobody is left who could change what is written from here on
             self.run.log.finished(status=int(exitstatus), leftovers=self._clean.all(self.left))
             self._tell_seal(self.run)
-        self.partial = partial_reasons(session, self.options)
+        self.partial = partial_reasons(session, self.options, dict.fromkeys(self.unread))
         result = yield
         if self.refused:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
@@ -410,9 +416,10 @@ def _said(text: str) -> str:
     return "\n".join(encodable(plain(text).split("\n"), sys.stdout.encoding))
 
 
-def partial_reasons(session: pytest.Session, options: Options) -> tuple[str, ...]:
-    """Why a run was narrowed, in sentences; a narrowed run holds no level."""
-    option, reasons = session.config.option, []
+def partial_reasons(session: pytest.Session, options: Options, unread: Iterable[str] = ()) -> tuple[str, ...]:
+    """Why a run was narrowed, in sentences; a narrowed run holds no level. unread: what could not be collected."""
+    option = session.config.option
+    reasons = [f"{place} could not be imported, and its cases are missing" for place in unread]
     if options.clauses or options.case:
         reasons.append("--clause or --case chose what to run")
     if option.keyword or option.markexpr:

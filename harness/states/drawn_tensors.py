@@ -16,6 +16,9 @@ _BEGINNINGS = {
 }
 # Elements before and after a view that lies inside a larger memory; odd, so that nothing is aligned.
 _MARGIN = 11
+# The one NaN, as bits, whose negative is the same however torch makes it: by the sign alone, or, where memory has gaps,
+# by way of float, which quiets a NaN of float16 and makes every one of bfloat16 0x7fc0.
+_SURE_NAN = {torch.float16: -0x0200, torch.bfloat16: -0x0040}
 
 
 def content(kind: str, name: str, shape: tuple[int, ...], dtype: torch.dtype, version: int) -> torch.Tensor:
@@ -52,7 +55,17 @@ def laid(base: torch.Tensor, how: str) -> torch.Tensor:
         return base.narrow(0, 0, min(1, base.shape[0])).clone().expand(base.shape)
     if how == "conjugated":
         return base.clone().conj()
-    return torch._neg_view(base.clone()) if how == "negated" else base.clone()
+    return torch._neg_view(_negatable(base)) if how == "negated" else base.clone()
+
+
+def _negatable(base: torch.Tensor) -> torch.Tensor:
+    """The same elements in memory of their own, with no NaN of half precision whose negative nobody can tell."""
+    if base.dtype == torch.complex32:
+        return torch.view_as_complex(_negatable(torch.view_as_real(base)))
+    if base.dtype not in _SURE_NAN:
+        return base.clone()
+    bits = base.view(torch.int16)
+    return torch.where(base.isnan(), torch.tensor(_SURE_NAN[base.dtype], dtype=torch.int16), bits).view(base.dtype)
 
 
 def sharing(base: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

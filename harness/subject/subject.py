@@ -38,6 +38,7 @@ class RunOnRanks(Protocol):
         timeout: float | None = None,
         group: bool | None = None,
         fresh: bool = False,
+        quiet: float = 0.0,
     ) -> list[Outcome]:
         """Run a function on ranks; see harness.cluster.Cluster.run."""
 
@@ -143,17 +144,18 @@ class Subject:
         timeout: float | None = None,
         group: bool | None = None,
         fresh: bool = False,
+        quiet: float = 0.0,
     ) -> list[Outcome]:
         """Run `scenario(session, *args)` on `world_size` ranks and return one outcome a rank, whatever became of it.
 
         scenario: a function of a module on ranks; here it is only a name, see `module_on_ranks`. timeout: seconds, for
         the whole call. group: join a process group (default: for more than one rank). fresh: on ranks of
         its own, for a scenario that makes device meshes: torch keeps the names of their groups in caches, and their
-        threads, so such ranks serve no other scenario.
+        threads, so such ranks serve no other scenario. quiet: seconds that it may rightly wait without a sign of life.
         """
         if refusal := self.refusal(world_size):
             raise Untestable(refusal)
-        alone = {"fresh": True} if fresh else {}
+        alone: dict[str, Any] = {**({"fresh": True} if fresh else {}), **({"quiet": quiet} if quiet else {})}
         outcomes = self._ranks.run(
             world_size, "dcp_conformance.harness.subject.session:perform", self._spec, scenario, args,
             timeout=timeout, group=group, **alone,

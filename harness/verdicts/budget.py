@@ -3,6 +3,7 @@
 Time lost to hangs is kept for each level, and apart for scenarios of one rank and of several: a backend that hangs as
 soon as ranks wait for each other goes on being judged where there is one rank. All time that brought no pass, be it by
 hangs, deaths, errors that come late or servers that were killed, has one limit for the whole of a worker process.
+The judge keeps one such account for cases that bind the backend, and another for those of an engine under it alone.
 """
 
 from __future__ import annotations

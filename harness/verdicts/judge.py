@@ -86,7 +86,9 @@ class Judge:
     _levels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self._budget = Budget(self.bench.patience)
+        # What an engine under the backend costs must not leave the backend's own clauses unjudged.
+        self._budgets = {kind: Budget(self.bench.patience) for kind in ("owned", "engine")}
+        self._budget = self._budgets["owned"]
         self._began, self._hung = 0.0, False
 
     def judge(
@@ -106,6 +108,8 @@ class Judge:
         self._levels = tuple(sorted({clause.level for clause in asked}))
         if asked:
             self._began, self._hung = time.monotonic(), False
+            owned = any(applies.kind == "owned" for applies in asked.values())
+            self._budget = self._budgets["owned" if owned else "engine"]
             self._further.clear()
             # The body also judges what does not apply; those findings are left alone.
             trial = self._first_trial(tuple(clause.id for clause in clauses), body)

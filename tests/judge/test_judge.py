@@ -20,6 +20,11 @@ from tests.judge.played import OWNED, PlayedRanks, bench_judge, body, clause, ju
 CONTROL = "dcp_conformance.harness.control"
 
 
+def passing(subject: Subject) -> None:
+    """A case in which nothing is wrong."""
+    subject.run(1, "played:scenario")
+
+
 def ranks_of(*, control: bool, second: bool) -> PlayedRanks:
     """The backend fails under torch's engine; `control`: so does the control pair; `second`: under another too."""
 
@@ -226,6 +231,23 @@ def test_hangs_that_leave_a_case_undecided_count_too(monkeypatch: pytest.MonkeyP
     [first] = judge.judge("first", {clause(): OWNED}, arranged_in_vain)
     [second] = judge.judge("second", {clause(): OWNED}, arranged_in_vain)
     assert "could not be made" in first.reason and "hung before" in second.reason
+
+
+def test_what_the_engine_alone_costs_leaves_the_backends_cases_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    judge = bench_judge()
+
+    def late(subject: Subject) -> None:
+        subject.run(1, "played:scenario")
+        clock.now += 50.0
+        raise Broken("it failed after 50 s", kind="error")
+
+    engine, borne = {clause(): Applicability("engine")}, math.ceil(TOTAL_BUDGET / 50.0)
+    for number in range(borne):
+        judge.judge(f"case {number}", engine, late, below_storage=True)
+    [own] = judge.judge("its own", {clause(): OWNED}, passing)
+    [more] = judge.judge("one more of the engine", engine, late, below_storage=True)
+    assert own.verdict is Verdict.PASS and "must end" in more.reason
 
 
 def test_errors_that_come_late_are_not_borne_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ Exit code 1 for a mutant that survives or a variant with a finding.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import subprocess
@@ -28,6 +29,7 @@ from typing import Any
 import pytest
 
 from dcp_conformance.harness.backend.description import Surveyed
+from dcp_conformance.harness.backend.server import Server
 from dcp_conformance.harness.contract import Clause
 from dcp_conformance.harness.run.collecting import case_name
 from dcp_conformance.harness.run.plugin import SUITES, Conformance
@@ -76,7 +78,13 @@ class Matrix:
     ) -> Iterator[CaseOutcome]:
         options = replace(run.options, backend=backend.reference)
         surveyed = survey(run.cluster, options, run.cwd)
-        judge = Judge(bench(options, surveyed, run.folder, run.cwd, worker=backend.name), run.cluster)
+        with _served(run, surveyed, backend):
+            judge = Judge(bench(options, surveyed, run.folder, run.cwd, worker=backend.name), run.cluster)
+            yield from self._of_cases(ours, judge, surveyed, items, backend)
+
+    def _of_cases(
+        self, ours: Conformance, judge: Judge, surveyed: Surveyed, items: Iterable[pytest.Item], backend: Mutant
+    ) -> Iterator[CaseOutcome]:
         wanted = self._wanted(ours, backend)
         alive = set(backend.breaks)
         # Drawn cases last: what another case has caught already is not looked for in hundreds of combinations.
@@ -131,6 +139,21 @@ class Matrix:
         print(self.rows[-1].line, flush=True)
         if self.why:
             print("\n".join(f"    {_why(clause, outcomes)}" for clause in caught), flush=True)
+
+
+@contextlib.contextmanager
+def _served(run: Run, surveyed: Surveyed, backend: Mutant) -> Iterator[None]:
+    """Have the server of a backend that has one, and ranks that know where it is; afterwards ranks without it."""
+    if not surveyed.has_server:
+        yield
+        return
+    server = Server(backend.reference, (), run.cwd)
+    try:
+        run.restart(server.start())
+        yield
+    finally:
+        server.stop()
+        run.restart({})
 
 
 def _is_drawn(item: pytest.Item) -> bool:

@@ -29,13 +29,16 @@ class Ended:
         return next(entry for entry in self.certificate["clauses"] if entry["id"] == clause_id)
 
 
-def certify(folder: Path, *arguments: str) -> Ended:
-    """Run `dcp-conformance` in `folder`, with its scratch and its report below it."""
+def certify(folder: Path, *arguments: str, first_on_path: str = "") -> Ended:
+    """Run `dcp-conformance` in `folder`, with its scratch and its report below it.
+
+    first_on_path: a folder whose modules hide those of the environment.
+    """
     began = time.monotonic()
     process = subprocess.run(
         [sys.executable, "-m", "dcp_conformance", *arguments, f"--scratch={folder / 'scratch'}"],
         cwd=folder,
-        env=environment(),
+        env=environment(first_on_path),
         capture_output=True,
         text=True,
         timeout=LIMIT,
@@ -45,7 +48,7 @@ def certify(folder: Path, *arguments: str) -> Ended:
     return Ended(process.returncode, process.stdout + process.stderr, time.monotonic() - began, certificate)
 
 
-def environment() -> dict[str, str]:
+def environment(first_on_path: str = "") -> dict[str, str]:
     """Ours, with the clone importable and no options of the outer pytest run."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
-    return {**kept, "PYTHONPATH": str(ROOT)}
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, (first_on_path, str(ROOT))))}

@@ -146,3 +146,14 @@ def test_secrets_do_not_reach_the_report(tmp_path: Path) -> None:
     assert ended.code == 1, ended.text
     everything = ended.text + "".join(path.read_text() for path in (tmp_path / "dcp-report").iterdir())
     assert "hunter2hunter2" not in everything
+
+
+def test_a_module_of_checks_that_cannot_be_imported_holds_no_level(tmp_path: Path) -> None:
+    """pytest-xdist runs what it could collect, so that a missing package would only make a certificate smaller."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "allpairspy.py").write_text("raise ImportError('not installed')")
+    words = ("reference_impl", "--level", "security", "-n", "1")
+    ended = certify(tmp_path, *words, first_on_path=str(tmp_path / "broken"))
+    assert ended.code == 1 and ended.certificate is not None, ended.text
+    assert any("test_drawn.py could not be imported" in reason for reason in ended.certificate["run"]["partial"])
+    assert [level["state"] for level in ended.certificate["levels"] if level["level"] == "security"] == ["not decided"]

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from dcp_conformance.harness.backend.object_store import ADDRESS
 from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.states.compare import differences
@@ -93,6 +94,8 @@ def replace_killed(session: Session, number: int) -> int:
     session.save(
         own_state(0, version=2), checkpoint_id, writer=interpose(session.writer(checkpoint_id), ("finish",), tap)
     )
+    if not tap.seen and ADDRESS in os.environ:
+        session.excuse("its operations are requests to a store, and the cases about the network fail each of those")
     return tap.seen
 
 
