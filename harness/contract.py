@@ -8,7 +8,8 @@ table, named by its id::
     strength = "MUST"                  # MUST costs the level, SHOULD is advice, MAY is an allowed freedom
     applies = ["S", "F"]               # whom it binds: S storage, E engine, P planner, F format, U utilities
     about = ["load"]                   # optional, for E and P: the functions whose promise it is (default: save, load)
-    basis = "documented"               # what stands behind it upstream, see BASES (default: ours)
+    basis = "documented"               # what stands behind it upstream, see BASES
+    experimental = true                # optional: upstream calls the feature that it is about experimental
     world = 1                          # the smallest number of ranks with which a check means something
     gpu = true                         # optional: needs an accelerator (these clauses form the level accelerator)
     capabilities = ["exotic_dtypes"]   # optional: not applicable to a backend that opted out of one of them
@@ -82,6 +83,7 @@ class Clause:
     source: str
     about: tuple[str, ...] = ("save", "load")
     basis: str = "ours"
+    experimental: bool = False
     gpu: bool = False
     capabilities: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
@@ -235,6 +237,7 @@ _CHECKS: Mapping[str, tuple[Callable[[object], bool], str]] = {
         lambda value: type(value) is int and 1 <= value <= LARGEST_WORLD,  # `true` is an int, but no world
         f"a number of ranks from 1 to {LARGEST_WORLD}",
     ),
+    "experimental": (_is_flag, "true or false"),
     "gpu": (_is_flag, "true or false"),
     "capabilities": (_is_list, "a list of different names"),
     "tools": (_is_list, "a list of different names"),
@@ -242,7 +245,7 @@ _CHECKS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "source": (_is_text, "a text on one line"),
     "excluded": (_is_text, "a reason on one line"),
 }
-_REQUIRED = ("promise", "strength", "applies", "world", "source")
+_REQUIRED = ("promise", "strength", "applies", "world", "basis", "source")
 
 
 def _id_order(clause: Clause) -> tuple[str, int, str]:

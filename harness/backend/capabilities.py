@@ -64,6 +64,12 @@ def check_offers(offers: object, where: str) -> tuple[str, ...]:
     return tuple(sorted(set(offers)))
 
 
+def contradiction(name: str, capability: str, seen: str) -> str:
+    """The note for the author of the module: what was seen, and the line that says so."""
+    line = f'UNSUPPORTED = {{"{capability}": "a format of our own"}}'
+    return f"{capability} is taken as not supported: {seen}. Say so in {name}: {line}"
+
+
 def _check_known(name: object, known: Mapping[str, str], where: str, one: str, many: str) -> None:
     if isinstance(name, str) and name in known:
         return

@@ -33,7 +33,8 @@ class Surveyed:
     """What a process that may import the backend reported about it; plain data.
 
     second: the reference of the engine for blame, None with the reason in `notes` if there is none; devices: GPUs
-    that torch can use; versions: of python, torch and the harness.
+    that torch can use; versions: of python, torch and the harness; lacks: capabilities that one save showed to be
+    missing, each with what was seen.
     """
 
     description: Description
@@ -42,6 +43,7 @@ class Surveyed:
     has_server: bool
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
+    lacks: tuple[tuple[str, str], ...] = ()
 
     def as_json(self) -> str:
         """The survey as text, for workers that must not ask again."""
@@ -55,4 +57,6 @@ class Surveyed:
         described: dict[str, Any] = {
             n: tuple(v) if isinstance(v, list) else v for n, v in data.pop("description").items()
         }
-        return cls(**{**data, "description": Description(**described), "notes": tuple(data["notes"])})
+        lacks = tuple((str(name), str(seen)) for name, seen in data.pop("lacks"))
+        described_as = Description(**described)
+        return cls(**{**data, "description": described_as, "notes": tuple(data["notes"]), "lacks": lacks})

@@ -104,6 +104,8 @@ class Backend:
     location: str = ""
     # What discovery saw and the certificate should say.
     notes: tuple[str, ...] = ()
+    # Found in a module that knows nothing of this project: nobody claimed anything for it.
+    plain: bool = False
     # Given with --backend-option; already part of `writer`.
     options: Mapping[str, Any] = field(default_factory=dict)
 

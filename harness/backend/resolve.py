@@ -70,6 +70,7 @@ def from_module(module: ModuleType, reference: str, *, pair: str | None = None, 
         "utilities": candidates.utilities(module, _utility_modules(module), has_engine=bool(engine)),
         "location": str(getattr(module, "__file__", None) or ""),
         "notes": tuple(notes),
+        "plain": not hasattr(module, "UNSUPPORTED"),
     }
     found["offers"] = tuple(sorted(offers - set(found["unsupported"])))
     return Backend(**{**found, **fields})
@@ -98,7 +99,7 @@ def describe(backend: Backend, reference: str) -> Description:
         torch=str(torch.__version__),
         patience=float(backend.patience),
         functions=backend.functions,
-        notes=backend.notes,
+        notes=(*backend.notes, *signatures.left_out({n: getattr(backend, n) for n in backend.functions})),
     )
 
 

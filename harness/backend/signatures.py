@@ -31,6 +31,15 @@ _READER_METHODS = (
 )
 
 
+# Arguments of torch's own functions that a backend's may lack.
+_SAVE_ARGUMENTS = ("checkpoint_id", "storage_writer", "planner", "process_group", "no_dist", "use_collectives")
+_ARGUMENTS = {
+    "save": _SAVE_ARGUMENTS,
+    "load": ("checkpoint_id", "storage_reader", "planner", "process_group", "no_dist"),
+    "async_save": (*_SAVE_ARGUMENTS, "async_checkpointer_type", "async_stager"),
+}
+
+
 def constructor_problem(kind: str, maker: Callable[..., Any], options: Mapping[str, Any]) -> str | None:
     """Say why ``maker(checkpoint_id, **options)`` cannot work, or None when it can (or cannot be known)."""
     try:
@@ -54,6 +63,26 @@ def constructor_problem(kind: str, maker: Callable[..., Any], options: Mapping[s
         "Backend record that passes them and give it in an attribute `backend`: "
         f"Backend(name=..., {kind.lower()}=lambda checkpoint_id, **options: {_title(maker)}(...), ...)."
     )
+
+
+def left_out(functions: Mapping[str, Callable[..., Any]]) -> tuple[str, ...]:
+    """Say which of DCP's arguments a backend's own functions do not take: nothing is claimed about these."""
+    notes = []
+    for name, function in functions.items():
+        parameters = _parameters(function)
+        if parameters is None or any(item.kind is item.VAR_KEYWORD for item in parameters.values()):
+            continue
+        lacking = [argument for argument in _ARGUMENTS[name] if argument not in parameters]
+        if lacking:
+            notes.append(f"its {name} takes no {', '.join(lacking)}: what is promised about these is not asked of it")
+    return tuple(notes)
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return None  # a native function without a signature: only calling it can tell
 
 
 def takes_extensions(maker: Callable[..., Any] | None) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dcp_conformance.harness.certificate.bases import basis_words
 from dcp_conformance.harness.certificate.explained import LETTERS
 from dcp_conformance.harness.certificate.page import environment, hashed, source_hash
 from dcp_conformance.harness.contract import LEVELS, Catalogue, Clause
@@ -46,6 +47,7 @@ def contract_pages(
             clause=clause,
             binds=[text for letter, text in LETTERS.items() if letter in clause.applies],
             costs=_COSTS[clause.strength.name],
+            basis=basis_words(clause.basis, experimental=clause.experimental),
             checked=checked[clause.id],
             standings=standings(clause, certificates),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from dcp_conformance.harness.certificate.bases import own_demands, title_of
 from dcp_conformance.harness.certificate.prose import broken_lines, count, one_line, paragraph, plain
 from dcp_conformance.harness.certificate.tables import table_lines
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
@@ -41,7 +42,7 @@ def _broken(certificate: Mapping[str, Any], width: int) -> Iterator[list[str]]:
         # A hang is the worst that was seen: show that one first.
         first = max(failing, key=lambda case: case.verdict)
         yield broken_lines(
-            title=f"{entry['id']} ({entry['strength']}, {entry['level']})",
+            title=title_of(entry),
             promise=entry["promise"],
             outcome=first,
             width=width,
@@ -137,6 +138,9 @@ def _aside(certificate: Mapping[str, Any], width: int) -> list[str]:
     backend = certificate["backend"]
     sizes = ", ".join(f"{len(entry['values'])} {entry['name']}" for entry in certificate["checklist"])
     lines = paragraph(f"The checks enumerate {sizes}; the certificate lists them.", width, rest="  ")
+    own = [f"{found.level} {found.kept} of {found.owned}" for found in own_demands(certificate).values()]
+    if own:
+        lines += paragraph(f"MUSTs that are this contract's own demand, kept: {', '.join(own)}.", width, rest="  ")
     if backend["inherits"]:
         lines += paragraph(f"Inherited from torch: {', '.join(backend['inherits'])}.", width, rest="  ")
     if backend["unsupported"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dcp_conformance.harness.certificate.bases import basis_words, title_of
 from dcp_conformance.harness.certificate.prose import broken_lines, count, labelled
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome
 
@@ -44,6 +45,7 @@ def explain_lines(
         *labelled("promise", clause.promise, width),
         *labelled("binds", "; ".join(binds), width),
         *labelled("needs", ", ".join(needs), width),
+        *labelled("basis", basis_words(clause.basis, experimental=clause.experimental), width),
         *labelled("source", clause.source, width),
         *excluded,
         *labelled("tests", "; ".join(tests) or "none", width),
@@ -59,7 +61,7 @@ def _findings(clause: str, certificate: Mapping[str, Any] | None, width: int) ->
     for entry in [] if certificate is None else [*certificate["clauses"], *certificate["engine_column"]]:
         failing = [case for case in map(CaseOutcome.from_data, entry["cases"]) if case.verdict.failing]
         for case in failing if entry["id"] == clause else []:
-            title = f"{entry['id']} ({entry['strength']}, {entry['level']})"
+            title = title_of(entry)
             lines += ["", *broken_lines(title=title, promise=entry["promise"], outcome=case, width=width)]
     return lines
 

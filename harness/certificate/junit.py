@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
+from dcp_conformance.harness.certificate.bases import basis_words, title_of
 from dcp_conformance.harness.certificate.prose import broken_lines, plain
 from dcp_conformance.harness.verdicts.known_failures import KnownFailure, KnownFailures, known_of
 from dcp_conformance.harness.verdicts.levels import pytest_word
@@ -49,6 +50,7 @@ def _suite(
         for outcome in map(CaseOutcome.from_data, entry["cases"]):
             expected = known.expected(outcome.clause, outcome.case)
             case = _testcase(suite, name, f"{entry['id']} [{outcome.case}]", outcome.seconds)
+            _properties(case, entry)
             _result(case, entry, outcome, column, expected, strict=certificate["run"]["strict"])
     _totals(suite)
 
@@ -57,6 +59,14 @@ def _testcase(suite: ElementTree.Element, level: str, name: str, seconds: float)
     return ElementTree.SubElement(
         suite, "testcase", classname=_text(f"dcp-conformance.{level}"), name=_text(name), time=f"{seconds:.3f}"
     )
+
+
+def _properties(case: ElementTree.Element, entry: Mapping[str, Any]) -> None:
+    """On whose word the clause stands and what it costs, for who sorts by it."""
+    properties = ElementTree.SubElement(case, "properties")
+    basis = basis_words(entry["basis"], experimental=entry["experimental"])
+    for name, value in (("strength", entry["strength"]), ("basis", basis)):
+        ElementTree.SubElement(properties, "property", name=name, value=_text(value))
 
 
 def _result(
@@ -94,7 +104,7 @@ def _kind(outcome: CaseOutcome, column: Column, known: KnownFailure | None) -> s
 
 
 def _evidence(entry: Mapping[str, Any], outcome: CaseOutcome) -> str:
-    title = f"{entry['id']} ({entry['strength']}, {entry['level']})"
+    title = title_of(entry)
     return _text("\n".join(broken_lines(title=title, promise=entry["promise"], outcome=outcome, width=100)))
 
 

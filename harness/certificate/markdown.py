@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dcp_conformance.harness.certificate.bases import own_demands
 from dcp_conformance.harness.certificate.causes import Cause, causes_of
 from dcp_conformance.harness.certificate.prose import count, one_line, plain
 from dcp_conformance.harness.verdicts.levels import LevelResult
@@ -42,14 +43,16 @@ def _heading(certificate: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _levels(certificate: Mapping[str, Any]) -> Iterator[str]:
-    yield "| level | state | kept | broken | SHOULD broken | undecided |"
-    yield "|---|---|--:|--:|--:|--:|"
+    yield "| level | state | kept | our own MUSTs kept | broken | SHOULD broken | undecided |"
+    yield "|---|---|--:|--:|--:|--:|--:|"
+    own = own_demands(certificate)
     for level in map(LevelResult.from_data, certificate["levels"]):
         if level.level in certificate["run"]["levels"]:
             undecided = len(level.untestable) + len(level.not_exercised) + len(level.harness_errors)
             state = f"**{level.label}**" if level.state != "held" else level.label
             numbers = f"{len(level.broken) + len(level.known)} | {level.should_broken} | {undecided}"
-            yield f"| {level.level} | {state} | {level.kept} of {level.owned} | {numbers} |"
+            ours = f"{own[level.level].kept} of {own[level.level].owned}" if level.level in own else "none"
+            yield f"| {level.level} | {state} | {level.kept} of {level.owned} | {ours} | {numbers} |"
     yield ""
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import jinja2
 import markupsafe
 
+from dcp_conformance.harness.certificate.bases import own_demands, title_of
 from dcp_conformance.harness.certificate.causes import Cause, Sighting, causes_of
 from dcp_conformance.harness.certificate.pictures import Picture, pictures
 from dcp_conformance.harness.certificate.prose import plain
@@ -111,6 +112,7 @@ def page(certificate: Mapping[str, Any]) -> str:
             levels=[LevelResult.from_data(level) for level in certificate["levels"]],
             broken=_findings(causes_of(certificate), advice=False, first=1),
             advice=_findings(causes_of(certificate, ("advice",)), advice=True, first=1),
+            own=own_demands(certificate),
             known=[entry for entry in certificate["known_failures"] if entry["used"]],
             clauses=list(_rows(certificate)),
             pictures=_shown_pictures(certificate),
@@ -156,10 +158,7 @@ def _finding(cause: Cause, number: int, *, advice: bool) -> Finding:
         harm=cause.harm.words,
         title=", ".join(cause.clauses),
         advice=advice,
-        promises=tuple(
-            Piece(name=f"{name} ({entry['strength']}, {entry['level']})", text=entry["promise"])
-            for name, entry in entries.items()
-        ),
+        promises=tuple(Piece(name=title_of(entry), text=entry["promise"]) for entry in entries.values()),
         worst=worst,
         others=tuple(others[:_MOST_ALIKE]),
         unshown=len(others[_MOST_ALIKE:]),

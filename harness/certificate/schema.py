@@ -195,6 +195,7 @@ _CLAUSE = _record(
         "applies": _list(_one_of(LETTERS)),
         "about": _list(_one_of(FUNCTIONS)),
         "basis": _one_of(BASES),
+        "experimental": _flag,
         "world": _count,
         "promise": _text,
         "source": _text,

@@ -65,6 +65,7 @@ def clause_data(clause: Clause) -> dict[str, Any]:
         "applies": [letter for letter in LETTERS if letter in clause.applies],
         "about": list(clause.about),
         "basis": clause.basis,
+        "experimental": clause.experimental,
         "world": clause.world,
         "promise": clause.promise,
         "source": clause.source,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dcp_conformance.harness.certificate.bases import title_of
 from dcp_conformance.harness.certificate.causes import Cause, causes_of
 from dcp_conformance.harness.certificate.prose import (
     broken_lines,
@@ -20,6 +21,7 @@ from dcp_conformance.harness.certificate.prose import (
     paragraph,
     plain,
 )
+from dcp_conformance.harness.certificate.seal import clause_data
 from dcp_conformance.harness.verdicts.levels import LevelResult
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 
@@ -64,7 +66,7 @@ def failure_lines(clause: Clause, outcome: CaseOutcome, width: int = WIDTH) -> l
             *paragraph(f"{clause.id}, case {outcome.case}: the harness failed, the promise was not judged", width),
             *labelled("reason", outcome.reason or "no more is known", width),
         ]
-    title = f"{clause.id} ({clause.strength.name}, {clause.level})"
+    title = title_of(clause_data(clause))
     return broken_lines(title=title, promise=clause.promise, outcome=outcome, width=width)
 
 

@@ -97,6 +97,7 @@ def _clause(entry: Mapping[str, Any]) -> Clause:
         source=entry["source"],
         about=tuple(entry["about"]),
         basis=entry["basis"],
+        experimental=entry["experimental"],
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dcp_conformance.harness.certificate.bases import title_of
 from dcp_conformance.harness.certificate.causes import Sighting
 from dcp_conformance.harness.certificate.prose import broken_lines, count
 from dcp_conformance.harness.certificate.token import token_of
@@ -71,7 +72,7 @@ def _first(certificate: Mapping[str, Any], found: Sequence[Sighting], token: str
         f"code: commit {backend['commit'] or 'unknown'}, {backend['digest'] or 'no digest'}",
         "",
         *broken_lines(
-            title=f"{entry['id']} ({entry['strength']}, {entry['level']})",
+            title=title_of(entry),
             promise=entry["promise"],
             outcome=worst.outcome,
             width=100,

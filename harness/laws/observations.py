@@ -59,15 +59,18 @@ class Attempt:
 class Difference:
     """One way in which a value is not the promised one: where it is, what was promised and what was found.
 
-    key: path in the state, joined by dots; index: position in the tensor, or () for a whole value.
+    key: path in the state, joined by dots; index: position in the tensor, or () for a whole value; cause: what the
+    value as a whole is instead ("is zero in every element"), where that is known.
     """
 
     key: str
     index: tuple[int, ...]
     expected: str
     observed: str
+    cause: str = ""
 
     def sentence(self) -> str:
-        """The difference as half a sentence: `'a.b'[3] is 2.0 instead of 1.0`."""
+        """The difference as half a sentence, its cause first: `'a.b'[3] is 2.0 instead of 1.0`."""
+        cause = f"{self.key!r} {self.cause}: " if self.cause else ""
         place = f"[{', '.join(map(str, self.index))}]" if self.index else ""
-        return f"{self.key!r}{place} is {self.observed} instead of {self.expected}"
+        return f"{cause}{self.key!r}{place} is {self.observed} instead of {self.expected}"

@@ -60,7 +60,13 @@ _FIELDS: Mapping[str, Mapping[str, type]] = {
 
 
 def must_return(outcomes: Sequence[Outcome]) -> list[Any]:
-    """The values of all ranks, in rank order; Broken when a rank raised, died or hung instead of returning."""
+    """The values of all ranks, in rank order; Broken when a rank raised, died or hung instead of returning.
+
+    A rank that found nothing to judge ends the case for all: others may have waited for it in vain.
+    """
+    for outcome in outcomes:
+        if isinstance(outcome, Raised) and (ending := ended_by_itself(outcome.error)) is not None:
+            raise ending
     hung = [outcome for outcome in outcomes if isinstance(outcome, Hung)]
     if hung:
         raise hang_finding(hung)
@@ -69,7 +75,7 @@ def must_return(outcomes: Sequence[Outcome]) -> list[Any]:
             raise death_finding(outcome)
     for outcome in outcomes:
         if isinstance(outcome, Raised):
-            raise ended_by_itself(outcome.error) or unexpected(outcome.error, outcome.rank, outcome)
+            raise unexpected(outcome.error, outcome.rank, outcome)
     return [outcome.value for outcome in outcomes if isinstance(outcome, Returned)]
 
 

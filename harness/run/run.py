@@ -8,8 +8,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from dcp_conformance.harness.backend.capabilities import contradiction
 from dcp_conformance.harness.backend.description import Surveyed
 from dcp_conformance.harness.backend.locate import locate
 from dcp_conformance.harness.backend.torch_release import check_torch
@@ -22,8 +24,10 @@ from dcp_conformance.harness.laws.verbs import described
 from dcp_conformance.harness.run.folders import Folders
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part
+from dcp_conformance.harness.verdicts import known_failures
 from dcp_conformance.harness.verdicts.judge import Bench, Judge
-from dcp_conformance.harness.verdicts.ownership import Applicability, applicability, owned_letters
+from dcp_conformance.harness.verdicts.known_failures import KnownFailures
+from dcp_conformance.harness.verdicts.ownership import Applicability, applicability, has_own_store, owned_letters
 
 # The scale level stores values beyond 4 GiB; below this much memory it is run only when it is named.
 SCALE_MEMORY = 12 << 30
@@ -62,7 +66,8 @@ class Run:
         """The backend as surveyed on first use: in a throw-away process, or by the process that controls this one."""
         if self._surveyed is None:
             if self.worker == "main":
-                self._surveyed = survey(self.cluster, self.options, self.cwd)
+                found = survey(self.cluster, self.options, self.cwd)
+                self._surveyed = probed(self.cluster, self.options, self.cwd, found)
             else:
                 self._surveyed = Surveyed.from_json(_told(self.folders.survey))
         return self._surveyed
@@ -81,8 +86,11 @@ class Run:
     def judge(self) -> Judge:
         """The judge of this process."""
         if self._judge is None:
+            place = self.options.known_failures
             self._judge = Judge(
-                bench(self.options, self.surveyed, self.folder, self.cwd, worker=self.worker), self.cluster
+                bench(self.options, self.surveyed, self.folder, self.cwd, worker=self.worker),
+                self.cluster,
+                known=KnownFailures() if place is None else known_failures.load(place),
             )
         return self._judge
 
@@ -138,10 +146,11 @@ def _told(place: Path) -> str:
 def bench(options: Options, surveyed: Surveyed, folder: Path, cwd: str, *, worker: str) -> Bench:
     """What stays the same for all cases of a run of this backend."""
     letters = owned_letters(surveyed.description)
-    own = Part(reference=options.backend, options=options.backend_options)
+    own = Part(reference=options.backend, options=options.backend_options, lacks=surveyed.lacks)
     return Bench(
         backend=own,
         letters=letters,
+        own_store=has_own_store(surveyed.description),
         engine=own if "E" in letters else Part(reference=TORCH_ENGINE),
         functions=frozenset(surveyed.description.functions),
         second=None if surveyed.second is None else Part(reference=surveyed.second),
@@ -169,6 +178,22 @@ def survey(cluster: Cluster, options: Options, cwd: str) -> Surveyed:
         assert isinstance(surveyed, Surveyed)
         return surveyed
     raise UsageError(_unusable(options.backend, outcome))
+
+
+def probed(cluster: Cluster, options: Options, cwd: str, surveyed: Surveyed) -> Surveyed:
+    """The survey, without capabilities that one save shows a plain module not to have; a note says each."""
+    outcome = cluster.call(
+        "dcp_conformance.harness.backend.probe:contradicted", options.backend, options.backend_options, cwd
+    )
+    if not isinstance(outcome, Returned) or not outcome.value:
+        return surveyed  # a save that fails, dies or hangs here will do so in front of a judge
+    found = surveyed.description
+    lacks: dict[str, str] = outcome.value
+    notes = tuple(contradiction(found.name, capability, seen) for capability, seen in lacks.items())
+    letters = tuple(letter for letter in found.letters if letter != "F" or "torch_format" not in lacks)
+    unsupported = {**lacks, **found.unsupported}
+    described = replace(found, letters=letters, unsupported=unsupported, notes=(*found.notes, *notes))
+    return replace(surveyed, description=described, lacks=tuple(lacks.items()))
 
 
 def _unusable(name: str, outcome: Outcome) -> str:

@@ -14,6 +14,7 @@ import torch
 
 from dcp_conformance.harness.cluster import guard
 from dcp_conformance.harness.laws.observations import Difference
+from dcp_conformance.harness.states.likeness import likeness
 
 _ALWAYS = torch.tensor([1.5, -2.0], device="cpu")
 _WEIGHED = 1 << 11  # bytes of a tensor that is used to see whether comparing works
@@ -22,7 +23,7 @@ _LOOKED_AT_AGAIN = 1 << 20  # bytes: larger tensors are not kept beyond their sc
 
 def differences(expected: Any, observed: Any, *, key: str = "", limit: int = 3) -> list[Difference]:
     """The first `limit` differences between two states of nested mappings, lists and leaves; [] when they are equal."""
-    found = list(itertools.islice(_walk(expected, observed, key), limit))
+    found = list(itertools.islice(_walk(expected, observed, key, expected), limit))
     if not found and not key:
         guard.weigh(differences, all(_sees_a_difference(tensor) for tensor in _tensors_of(expected)))
     return found
@@ -42,33 +43,33 @@ def _sees_a_difference(tensor: torch.Tensor) -> bool:
     raw[-1] ^= 1
     right = torch.frombuffer(raw, dtype=torch.uint8)
     plain = torch.frombuffer(bytearray(_bytes(left).reshape(-1).tolist()), dtype=torch.uint8)
-    return any(True for _ in _tensors(plain, right, "")) and right[-1].item() == raw[-1]
+    return any(True for _ in _tensors(plain, right, "", {})) and right[-1].item() == raw[-1]
 
 
-def _walk(expected: Any, observed: Any, key: str) -> Iterator[Difference]:
+def _walk(expected: Any, observed: Any, key: str, state: Any) -> Iterator[Difference]:
     if isinstance(expected, torch.Tensor):
-        yield from _tensors(expected, observed, key)
+        yield from _tensors(expected, observed, key, state)
     elif isinstance(expected, Mapping) and isinstance(observed, Mapping):
-        yield from _mappings(expected, observed, key)
+        yield from _mappings(expected, observed, key, state)
     elif isinstance(expected, list) and isinstance(observed, list) and len(expected) == len(observed):
         for place, (left, right) in enumerate(zip(expected, observed, strict=True)):
-            yield from _walk(left, right, _joined(key, place))
+            yield from _walk(left, right, _joined(key, place), state)
     elif not _equal_objects(expected, observed):
         yield Difference(key, (), _shown(expected), _shown(observed))
 
 
-def _mappings(expected: Mapping[Any, Any], observed: Mapping[Any, Any], key: str) -> Iterator[Difference]:
+def _mappings(expected: Mapping[Any, Any], observed: Mapping[Any, Any], key: str, state: Any) -> Iterator[Difference]:
     for name in expected:
         if name not in observed:
             yield Difference(_joined(key, name), (), _shown(expected[name]), "missing")
         else:
-            yield from _walk(expected[name], observed[name], _joined(key, name))
+            yield from _walk(expected[name], observed[name], _joined(key, name), state)
     for name in observed:
         if name not in expected:
             yield Difference(_joined(key, name), (), "no such key", _shown(observed[name]))
 
 
-def _tensors(expected: torch.Tensor, observed: Any, key: str) -> Iterator[Difference]:
+def _tensors(expected: torch.Tensor, observed: Any, key: str, state: Any) -> Iterator[Difference]:
     if not isinstance(observed, torch.Tensor):
         yield Difference(key, (), _shown(expected), _shown(observed))
         return
@@ -87,7 +88,16 @@ def _tensors(expected: torch.Tensor, observed: Any, key: str) -> Iterator[Differ
             index,
             _element(left, flat),
             f"{_element(right, flat)} ({unequal.numel()} of {left.numel()} elements differ)",
+            _likeness(left, right, state, key),
         )
+
+
+def _likeness(expected: torch.Tensor, observed: torch.Tensor, state: Any, key: str) -> str:
+    """What the wrong values are instead; a guess at the cause must never stand in the way of the finding."""
+    try:
+        return likeness(expected, observed, state, key)
+    except (RuntimeError, NotImplementedError, TypeError):  # dtypes that torch itself can do little with
+        return ""
 
 
 def _later(expected: torch.Tensor, observed: torch.Tensor, key: str, mapped: guard.Mapped) -> str:

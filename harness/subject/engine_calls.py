@@ -27,6 +27,9 @@ def deprecated(session: Session, name: str) -> Callable[..., Any] | None:
 
 def call_as_is(session: Session, call: str, state: Any, **arguments: Any) -> Any:
     """Call the engine with these arguments and no others: no id, no storage."""
+    session.needs_arguments(call, arguments)
+    if "checkpoint_id" not in arguments and not session.may_leave_out(call, "checkpoint_id"):
+        session.excuse(f"its {call} cannot be called without an id")
     announce("call", owner=session.function_owner(call), part="E", name=call)
     return into_subject(getattr(session.engine, call), state, **arguments)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch.distributed.checkpoint import StorageReader, StorageWriter
 
 from dcp_conformance.harness.faults.fault import READER_PHASES, WRITER_PHASES
@@ -51,6 +53,9 @@ def uses_storage(session: Session, *calls: str) -> bool:
 
 def engine_call(session: Session, name: str, *args: Any, **kwargs: Any) -> Any:
     """Call the engine with exactly these arguments, as a caller does who names no storage, or names it by position."""
+    session.needs_arguments(name, kwargs)
+    if len(args) < 2 and "checkpoint_id" not in kwargs and not session.may_leave_out(name, "checkpoint_id"):
+        session.excuse(f"its {name} cannot be called without an id")
     announce("call", owner=session.function_owner(name), part="E", name=name)
     return into_subject(getattr(session.engine, name), *args, **kwargs)
 
@@ -90,6 +95,25 @@ def warned_by(call: Callable[..., Any], *args: Any, **kwargs: Any) -> set[str]:
         warnings.simplefilter("always")
         call(*args, **kwargs)
     return {f"{item.category.__name__}: {item.message}" for item in caught}
+
+
+@contextlib.contextmanager
+def noticed() -> Iterator[list[str]]:
+    """The texts of all warnings, and of all log records of level WARNING and above, while it lasts."""
+    texts: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
+    always = torch.is_warn_always_enabled()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.set_warn_always(True)
+        logging.getLogger().addHandler(handler)
+        try:
+            yield texts
+        finally:
+            logging.getLogger().removeHandler(handler)
+            torch.set_warn_always(always)
+            texts.extend(str(item.message) for item in caught)
 
 
 class OldWriter(StorageWriter):

@@ -7,12 +7,13 @@ the backend from an error of the scenario itself, which is the harness's and nev
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import functools
 import importlib
 import inspect
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 import torch
@@ -29,8 +30,10 @@ from dcp_conformance.harness.faults.storage import announce, observed_reader, ob
 from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.subject.confirmed import Confirmed
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
+from dcp_conformance.harness.subject.suited import unsuited
 
 TORCH = Part(reference=TORCH_ENGINE)
+OWN_STORE = "its engine has a store of its own, whose steps nobody outside can look at or make fail"
 
 
 class Excused(Exception):
@@ -65,6 +68,8 @@ class Session:
         self, checkpoint_id: Any, *, faults: tuple[Fault, ...] = (), rank: int | None = None, **options: Any
     ) -> Any:
         """The backend's writer for an id, tapped; `rank`: what faults go by, where it is not the global rank."""
+        if self.storage.writer is None:
+            self.excuse(OWN_STORE)
         inner = into_subject(self.storage.writer, checkpoint_id, **options)
         return observed_writer(inner, rank=self._fault_rank(rank), owner=self.storage_owner, faults=faults)
 
@@ -72,6 +77,8 @@ class Session:
         self, checkpoint_id: Any, *, faults: tuple[Fault, ...] = (), rank: int | None = None, **options: Any
     ) -> Any:
         """The backend's reader for an id, tapped; see `writer`."""
+        if self.storage.reader is None:
+            self.excuse(OWN_STORE)
         inner = into_subject(self.storage.reader, checkpoint_id, **options)
         return observed_reader(inner, rank=self._fault_rank(rank), owner=self.storage_owner, faults=faults)
 
@@ -83,7 +90,7 @@ class Session:
         """As `save`, for a scenario that looks at the Metadata: an engine that returns none shows none to anybody."""
         metadata = self.save(state, checkpoint_id, **arguments)
         if metadata is None:
-            self.excuse("its save returns no Metadata to look at; that it should is API-01's")
+            self.excuse("its save returns no Metadata to look at; whether it should is API-01's")
         return metadata
 
     def async_save(self, state: Any, checkpoint_id: Any, **arguments: Any) -> Any:
@@ -99,6 +106,8 @@ class Session:
         began, error = time.monotonic(), None
         try:
             function(*args, **kwargs)
+        except (Excused, GaveUp):
+            raise  # the scenario's own end, which is no outcome of the call
         except BaseException as raised:  # CheckpointException is no Exception, and a scenario must outlive any of them
             error = record(raised)
         return Attempt(error, time.monotonic() - began)
@@ -116,10 +125,17 @@ class Session:
         if capability in self.storage.unsupported:
             self.excuse(f"it opted out of {capability}: {self.storage.unsupported[capability]}")
 
+    def suited(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The part of a flat state that the storage can be asked to save, by what it opted out of."""
+        unsupported = self.storage.unsupported
+        return {key: value for key, value in state.items() if unsuited({key: value}, unsupported) is None}
+
     def stored_bytes(self, checkpoint_id: Any) -> Blobs:
         """Return the stored objects of a checkpoint, past the backend; out of reach, the scenario ends."""
+        self.needs("stored_bytes")
+        announce("call", owner=self.storage_owner, part="S", name="blobs")
         try:
-            blobs = self.blobs(checkpoint_id)
+            blobs = None if self.storage.blobs is None else self.storage.blobs(checkpoint_id)
         except LookupError as error:
             self.give_up(f"the stored bytes cannot be reached: {error}")
         if blobs is None or not into_subject(blobs.names):
@@ -165,7 +181,10 @@ class Session:
     def blobs(self, checkpoint_id: Any) -> Blobs | None:
         """The stored bytes of a checkpoint, past the backend; None where they cannot be reached."""
         announce("call", owner=self.storage_owner, part="S", name="blobs")
-        return None if self.storage.blobs is None else self.storage.blobs(checkpoint_id)
+        try:
+            return None if self.storage.blobs is None else self.storage.blobs(checkpoint_id)
+        except LookupError:  # how a record says that it has none; `stored_bytes` says why
+            return None
 
     def tool(self, name: str) -> Any:
         """A planner or utility by torch's name: the subject's own where it supplies one, else torch's."""
@@ -179,6 +198,16 @@ class Session:
     def takes(self, call: str, parameter: str) -> bool:
         """Whether the engine's save, load or async_save has this parameter; an engine need not take a planner, say."""
         return takes(getattr(self.engine, call), parameter)
+
+    def may_leave_out(self, call: str, parameter: str) -> bool:
+        """Whether the engine's save, load or async_save can be called without this parameter."""
+        return not demands(getattr(self.engine, call), parameter)
+
+    def needs_arguments(self, call: str, arguments: Iterable[str]) -> None:
+        """End the scenario, as not applicable, where the engine's signature has no room for an argument of DCP's."""
+        lacking = [name for name in arguments if not self.takes(call, name)]
+        if lacking:
+            self.excuse(f"its {call} takes no {' and no '.join(lacking)}, so nothing is claimed about it")
 
     @property
     def drives_storage(self) -> bool:
@@ -200,6 +229,16 @@ class Session:
         """How events name who supplies save, load or async_save: who exports only one of them has torch's others."""
         return self.engine_owner if name not in FUNCTIONS or name in self._own_functions else TORCH_ENGINE
 
+    def _needs_of(self, call: str, state: Any, arguments: dict[str, Any]) -> None:
+        """What a call asks of the storage: a check that forgot to look at a capability is no alarm."""
+        if call == "async_save":
+            self.needs("async_save")
+        if arguments.get("use_collectives") is False:
+            self.needs("rank_local_metadata")
+        lacking = unsuited(state, self.storage.unsupported) if call != "load" else None
+        if lacking is not None:
+            self.excuse(f"it opted out of {lacking[0]}, and {lacking[1]}")
+
     def _fault_rank(self, rank: int | None) -> int:
         return self.rank if rank is None else rank
 
@@ -207,6 +246,8 @@ class Session:
         faults, writer = arguments.pop("faults", ()), arguments.pop("writer", None)
         if self.storage.writer is not None and takes(getattr(self.engine, call), "storage_writer"):
             arguments["storage_writer"] = self.writer(checkpoint_id, faults=faults) if writer is None else writer
+        elif faults or writer is not None:
+            self.excuse(OWN_STORE)
         if arguments.get("async_stager", arguments) is None:
             del arguments["async_stager"]
         return self._styled(checkpoint_id, "storage_writer", arguments)
@@ -215,6 +256,8 @@ class Session:
         faults, reader = arguments.pop("faults", ()), arguments.pop("reader", None)
         if self.storage.reader is not None and takes(self.engine.load, "storage_reader"):
             arguments["storage_reader"] = self.reader(checkpoint_id, faults=faults) if reader is None else reader
+        elif faults or reader is not None:
+            self.excuse(OWN_STORE)
         return self._styled(checkpoint_id, "storage_reader", arguments)
 
     def _styled(self, checkpoint_id: Any, storage: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -224,6 +267,8 @@ class Session:
         return arguments
 
     def _engine_call(self, name: str, state: Any, arguments: dict[str, Any]) -> Any:
+        self.needs_arguments(name, arguments)
+        self._needs_of(name, state, arguments)
         announce("call", owner=self.function_owner(name), part="E", name=name)
         if arguments.get("planner") is None:
             announce("call", owner=self.function_owner(name), part="P", name=name)
@@ -254,6 +299,8 @@ def perform(spec: SubjectSpec, function: str, args: tuple[Any, ...]) -> Any:
     guard.seal()  # with the scenarios, which the server did not import
     session = Session(spec)
     own_engine = session.engine_owner == "backend" and spec.under_test != TORCH_ENGINE
+    if session.world_size > 1:
+        session.needs("multi_process")
     with session.damage_confirmed(), _torch_engine_watched(watch=own_engine):
         return scenario(session, *args)
 
@@ -278,14 +325,28 @@ def _torch_tool(name: str) -> Any:
 
 @functools.lru_cache(maxsize=16)
 def _resolved(part: Part, folder: str) -> Backend:
-    return resolve(part.reference, dict(part.options), folder)
+    found = resolve(part.reference, dict(part.options), folder)
+    return dataclasses.replace(found, unsupported={**dict(part.lacks), **found.unsupported}) if part.lacks else found
 
 
 @functools.lru_cache(maxsize=64)
 def takes(function: Callable[..., Any], parameter: str) -> bool:
-    """Tell whether a call of `function` may give `parameter` by name."""
-    parameters = inspect.signature(function).parameters.values()
+    """Tell whether a call of `function` may give `parameter` by name; a native function without a signature may."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return True
     return any(item.name == parameter or item.kind is item.VAR_KEYWORD for item in parameters)
+
+
+@functools.lru_cache(maxsize=64)
+def demands(function: Callable[..., Any], parameter: str) -> bool:
+    """Tell whether a call of `function` must give `parameter`, as far as its signature says."""
+    try:
+        found = inspect.signature(function).parameters.get(parameter)
+    except (TypeError, ValueError):
+        return False
+    return found is not None and found.default is found.empty
 
 
 @contextlib.contextmanager

@@ -16,6 +16,8 @@ class Part:
     reference: str
     # Never part of a repr: tracebacks show reprs, and options may be credentials.
     options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    # Capabilities that were seen to be missing, each with what was seen, beside those that the backend opted out of.
+    lacks: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
 from dcp_conformance.harness.subject.subject import RunOnRanks, Subject
 from dcp_conformance.harness.verdicts.blame import decide, delegating, once_only, own_functions
 from dcp_conformance.harness.verdicts.budget import LEAST_PER_HANG, Budget
+from dcp_conformance.harness.verdicts.known_failures import KnownFailures
 from dcp_conformance.harness.verdicts.ownership import Applicability
 from dcp_conformance.harness.verdicts.texts import speakable_outcome
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Finding, Verdict
@@ -37,13 +38,15 @@ Body = Callable[[Subject], None]
 class Bench:
     """What stays the same for all cases of a run: what is under test, under which engines, where.
 
-    letters: what the backend owns. functions: which of save, load and async_save it exports. second: the engine for
-    blame, None if there is none. command: the words that start a reproduction line.
+    letters: what the backend owns. own_store: it stores by itself, where only calls of its engine are seen.
+    functions: which of save, load and async_save it exports. second: the engine for blame, None if there is none.
+    command: the words that start a reproduction line.
     """
 
     backend: Part
     letters: frozenset[str]
     engine: Part
+    own_store: bool = False
     functions: frozenset[str] = frozenset(FUNCTIONS)
     second: Part | None
     scratch: str
@@ -75,6 +78,8 @@ class Judge:
 
     bench: Bench
     ranks: RunOnRanks
+    # What the author knows to be broken costs no other clause its check.
+    known: KnownFailures = field(default_factory=KnownFailures)
     # What the case at hand reported for the certificate; not what its further trials of other pairs did.
     tables: tuple[Table, ...] = ()
     # Checkpoints outside of the scratch folder that nobody could discard, in sentences.
@@ -148,7 +153,8 @@ class Judge:
             self.left += [f"{name} was left behind: its discard ended with {outcome}" for name in outside]
 
     def _charge(self, trial: Trial, outcomes: list[CaseOutcome], seconds: float) -> None:
-        self._budget.charge_hang(self._levels, trial.hung, _lost_to_hangs(trial, outcomes, seconds))
+        unknown = [item for item in outcomes if self.known.expected(item.clause, item.case) is None]
+        self._budget.charge_hang(self._levels, trial.hung, _lost_to_hangs(trial, unknown, seconds))
         if any(item.verdict > Verdict.PASS for item in outcomes):
             self._budget.charge(seconds)
 
@@ -225,7 +231,7 @@ class Judge:
             return "S" in trial.used
         letters = applies.letters or clause.applies & self.bench.letters
         bound = {"S" if letter == "F" else letter for letter in letters}
-        return bool(bound & trial.used)
+        return bool(bound & trial.used) or (self.bench.own_store and "E" in trial.used)
 
     def _failed(
         self,

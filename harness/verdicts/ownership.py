@@ -70,13 +70,21 @@ def applicability(clause: Clause, description: Supplies, *, devices: int) -> App
 def owned_letters(description: Supplies) -> frozenset[str]:
     """The letters that the backend supplies; F needs a storage pair that claims torch's own files.
 
-    Who exports `save` or `load` supplies its default planner too (P), whether or not it exports planner classes.
+    Who exports `save` or `load` supplies its default planner too (P), whether or not it exports planner classes. Who
+    exports both and no storage pair has a store of its own: what S promises is asked of it through them.
     """
     letters = frozenset(description.letters)
     if _planning(description):
         letters |= {"P"}
     claims_format = "S" in letters and "torch_format" not in description.unsupported
+    if has_own_store(description):
+        letters |= {"S"}
     return letters if claims_format else letters - {"F"}
+
+
+def has_own_store(description: Supplies) -> bool:
+    """Whether the backend is an engine that stores by itself, out of sight of everybody else."""
+    return "S" not in description.letters and {"save", "load"} <= set(description.functions)
 
 
 def binding_letters(clause: Clause, description: Supplies) -> frozenset[str]:

@@ -50,19 +50,30 @@ def _finish(upload: Any) -> None:
     into_subject(futures(upload)[1].result, PATIENCE)
 
 
-def end_right_after_saving(session: Session) -> tuple[int | None, str, Attempt, list[Difference]]:
-    """A program that ends right after async_save: its exit code, its output, and what a load of the id gives then."""
+def end_right_after_saving(session: Session) -> tuple[int | None, str, Attempt, list[Difference], bool]:
+    """A program that ends right after async_save, and what a load of the id gives then.
+
+    Returns its exit code, its output, how the load ended, what it gave otherwise, and whether another of the program's
+    saves was made to fail.
+    """
+    session.needs("async_save")
     code, output = run_program(
         session, "dcp_conformance.suites.asynchronous.on_ranks_overlap:save_and_end", limit=PROGRAM_LIMIT
     )
     wanted = _alone()
     target = blank(wanted)
     loaded = session.attempt(session.load, target, session.new_id("sound"))
-    return code, output, loaded, differences(wanted, target)
+    return code, output, loaded, differences(wanted, target), session.drives_storage
 
 
 def save_and_end(session: Session) -> None:
-    """In a program of its own: a slow save that goes well and one that fails, and nobody waits for either."""
+    """In a program of its own: a slow save that goes well and one that fails, and nobody waits for either.
+
+    Where the engine has a store of its own, neither can be arranged: the one save is as slow as it is.
+    """
+    if not session.drives_storage:
+        session.async_save(_alone(), session.new_id("sound"))
+        return
     slow = Fault(phase="write_data", ranks=(0,), kind="delay", seconds=SKEW)
     session.async_save(_alone(), session.new_id("sound"), faults=(slow,))
     session.async_save(_alone(), session.new_id("failing"), faults=(Fault(phase="write_data", ranks=(0,)),))

@@ -38,14 +38,15 @@ def mutate_after_staging(session: Session, kind: str) -> list[Difference]:
     is passed, and the writer is one (None where it is none).
     """
     checkpoint_id, slow = session.new_id(), Fault(phase="write_data", ranks=ALL, kind="delay", seconds=SLOW)
-    writer = session.writer(checkpoint_id, faults=(slow,))
-    if kind == "writer" and not isinstance(writer, AsyncStager):
+    seen = session.drives_storage
+    given = {"writer": session.writer(checkpoint_id, faults=(slow,))} if seen else {}
+    if kind == "writer" and not isinstance(given.get("writer"), AsyncStager):
         session.excuse("the writer is no stager")
     # The engine's own stager, if it has one that can be made by hand.
     own = session.stager() if kind != "writer" else None
     stager = LateStager(own.stage if own is not None else copy.deepcopy) if kind == "late" else own
     state, wanted = _mutable_state(session), _mutable_state(session)
-    staged, uploaded = futures(session.async_save(state, checkpoint_id, writer=writer, async_stager=stager))
+    staged, uploaded = futures(session.async_save(state, checkpoint_id, async_stager=stager, **given))
     if staged is not None:
         into_subject(staged.result, 30)
     _mutate(session, state)
@@ -73,7 +74,8 @@ def mutate_views_after_staging(session: Session) -> list[Difference]:
     wanted = {key: resolved(value) for key, value in state.items()}
     checkpoint_id, slow = session.new_id(), Fault(phase="write_data", ranks=ALL, kind="delay", seconds=SLOW)
     own = session.stager()
-    staged, uploaded = futures(session.async_save(state, checkpoint_id, faults=(slow,), async_stager=own))
+    given = {"faults": (slow,)} if session.drives_storage else {}
+    staged, uploaded = futures(session.async_save(state, checkpoint_id, async_stager=own, **given))
     if staged is not None:
         into_subject(staged.result, 30)
     for base in buffers:
@@ -134,7 +136,8 @@ def sharded_values(session: Session) -> list[Difference]:
     wanted = {key: whole[:1] if key == "row" else whole for key in state}
     checkpoint_id, slow = session.new_id(), Fault(phase="write_data", ranks=ALL, kind="delay", seconds=SLOW)
     # Whatever stages when nobody asks for a stager: torch's DefaultStager itself knows no ShardedTensor.
-    staged, uploaded = futures(session.async_save(state, checkpoint_id, faults=(slow,)))
+    given = {"faults": (slow,)} if session.drives_storage else {}
+    staged, uploaded = futures(session.async_save(state, checkpoint_id, **given))
     if staged is not None:
         into_subject(staged.result, 30)
     for piece in [piece for value in state.values() for piece in pieces(value)]:

@@ -38,6 +38,8 @@ class Brittle:
 def save_outside(session: Session, what: str) -> Attempt:
     """How a save ended in which `what` (state_dict, reset, no_id) went wrong on one rank."""
     state = {"s": Brittle(what, rank=session.rank), "t": coded(1, (4,), version=1)}
+    if what == "no_id" and not session.may_leave_out("save", "checkpoint_id"):
+        session.excuse("its save cannot be called without an id")
     if what == "no_id" and session.rank == FAILING:
         announce("fault", phase=what, what="raise")
         return session.attempt(engine_calls.call_as_is, session, "save", state)

@@ -32,7 +32,7 @@ def handles_over_operations(session: Session, operations: int) -> tuple[int, int
 
 
 def _operation(session: Session, number: int) -> None:
-    state = {"t": coded(1, (100,), version=number), "n": number}
+    state = session.suited({"t": coded(1, (100,), version=number), "n": number})
     checkpoint_id = session.new_id(f"at{number // 3}")
     if number % 3 == 0:
         session.save(state, checkpoint_id)

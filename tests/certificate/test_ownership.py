@@ -41,8 +41,14 @@ def test_who_supplies_everything_owns_everything(applies):
 def test_format_binds_only_a_storage_pair_that_claims_it():
     refusing = Description(letters=("S", "F"), unsupported={"torch_format": "one object per tensor"})
     assert owned_letters(refusing) == {"S"}
-    assert owned_letters(Description(letters=("E", "F"), functions=("save", "load"))) == {"E", "P"}
+    assert owned_letters(Description(letters=("E", "F"), functions=("save", "load"))) == {"E", "P", "S"}
     assert kind(clause(applies="F"), refusing) == "not-applicable"
+
+
+def test_an_engine_with_a_store_of_its_own_answers_for_the_storage():
+    own = Description(letters=("E",), functions=("save", "load"))
+    assert kind(clause(applies="S"), own) == "owned"
+    assert kind(clause(applies="S"), Description(letters=("E",), functions=("save",))) == "not-applicable"
 
 
 def test_who_exports_an_engine_supplies_its_planner_too():

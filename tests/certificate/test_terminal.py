@@ -155,7 +155,7 @@ def test_a_hang_is_shown_before_other_failures():
     outcomes = [outcome(verdict="fail", case="a"), outcome(verdict="hang", case="b")]
     made = certificate([clause()], outcomes)
     details = lines_of(detail_lines(made, 80))
-    assert "FIN-01 (MUST, core), case b\n" in details
+    assert "FIN-01 (MUST, core, this contract's own demand), case b\n" in details
     assert "also in    a\n" in details
     assert "  1. hang: FIN-01 (MUST, core)" in summary_lines(made)
 

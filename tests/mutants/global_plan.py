@@ -28,7 +28,7 @@ BREAKS = {
     "picks_owners_in_turn": ("GLOB-05",),
     "weighs_whole_tensors": ("GLOB-06",),
     "counts_hints_from_one": ("GLOB-07",),
-    "trusts_chunks": ("GLOB-08", "GLOB-09"),
+    "trusts_chunks": ("GLOB-08", "GLOB-09", "GLOB-19"),
     "keeps_the_first_kind": ("GLOB-10",),
     "keeps_the_first_shape": ("GLOB-11",),
     "prepares_on_every_rank": ("GLOB-12",),

@@ -4,6 +4,7 @@
     python -m tests.mutants.matrix --reach area    ... and against the others of their areas: how narrow is it?
     python -m tests.mutants.matrix --reach level   ... and against the others of their levels
     python -m tests.mutants.matrix --variants      the correct but unusual backends against everything they claim
+    python -m tests.mutants.matrix --without       those that lack a capability each, and those that lack many
     python -m tests.mutants.matrix NAME NAME       these only; with --why, what was seen of each
     python -m tests.mutants.matrix --jobs 2        in as many processes
 
@@ -39,7 +40,7 @@ from dcp_conformance.harness.verdicts.judge import Judge
 from dcp_conformance.harness.verdicts.ownership import applicability
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 from tests.mutants.registry import Mutant, mutants
-from tests.variants.registry import variants
+from tests.variants.registry import made_without, variants
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -61,6 +62,7 @@ class Matrix:
         self.backends, self.reach, self.clauses, self.why = backends, reach, clauses, why
         self.rows: list[Row] = []
         self.owned_only = False
+        self.owned: set[str] = set()  # of a variant, the clauses that bind it
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -100,7 +102,7 @@ class Matrix:
             yield from outcomes
 
     def _wanted(self, ours: Conformance, backend: Mutant) -> set[str]:
-        self.owned_only = not backend.breaks
+        self.owned_only, self.owned = not backend.breaks, set()
         if not backend.breaks:
             return {clause.id for clause in ours.catalogue if not self.clauses or clause.id in self.clauses}
         near = {self._neighbourhood(ours.catalogue[clause]) for clause in backend.breaks}
@@ -112,6 +114,7 @@ class Matrix:
     def _judged(self, judge: Judge, surveyed: Surveyed, item: pytest.Function, clauses: Any) -> list[CaseOutcome]:
         parameters = dict(item.callspec.params) if hasattr(item, "callspec") else {}
         binding = {clause: applicability(clause, surveyed.description, devices=surveyed.devices) for clause in clauses}
+        self.owned |= {clause.id for clause, applies in binding.items() if applies.kind == "owned"}
         below = item.get_closest_marker("below_storage") is not None
         if self.owned_only and all(applies.kind != "owned" for applies in binding.values()):
             return []  # what torch's engine does over it is no news, and takes longer than all the rest: it hangs
@@ -125,6 +128,7 @@ class Matrix:
         caught = tuple(sorted({outcome.clause for outcome in outcomes if outcome.broken}))
         problems = sorted({f"{o.clause}: {o.reason}" for o in outcomes if o.verdict is Verdict.HARNESS_ERROR})
         problems = [f"{backend.name}: harness-error {error}" for error in problems]
+        undecided = sorted({o.clause for o in outcomes if o.verdict is Verdict.UNTESTABLE} & self.owned)
         if backend.breaks:
             survived = sorted(set(backend.breaks) - set(caught))
             others = sorted(set(caught) - set(backend.breaks))
@@ -135,10 +139,11 @@ class Matrix:
             must = [clause for clause in caught if ours.catalogue[clause].strength.value == "MUST"]
             problems += [f"{backend.name}: false alarm? {_why(clause, outcomes)}" for clause in must]
             line = f"{'FINDING' if must else 'clean':9} {backend.name}; advice: {', '.join(caught) or 'none'}"
+            line += f"; undecided: {', '.join(undecided)}" if undecided else ""
         self.rows.append(Row(f"{line} ({seconds:.1f} s)", backend.breaks, caught, tuple(problems)))
         print(self.rows[-1].line, flush=True)
         if self.why:
-            print("\n".join(f"    {_why(clause, outcomes)}" for clause in caught), flush=True)
+            print("\n".join(f"    {_why(clause, outcomes)}" for clause in (*caught, *undecided)), flush=True)
 
 
 @contextlib.contextmanager
@@ -225,7 +230,8 @@ def main(words: list[str]) -> int:
     parser.add_argument("names", nargs="*", help="these mutants or variants only")
     parser.add_argument("--reach", choices=("own", "area", "level"), default="own", help="which other clauses to run")
     parser.add_argument("--variants", action="store_true", help="run the unusual but correct backends")
-    parser.add_argument("--clauses", default="", metavar="ID,ID", help="with --variants: these clauses only")
+    parser.add_argument("--without", action="store_true", help="run those that lack capabilities, and say so")
+    parser.add_argument("--clauses", default="", metavar="ID,ID", help="with either of them: these clauses only")
     parser.add_argument("--part", default="1/1", metavar="I/N", help="the I-th of N parts")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the work")
     parser.add_argument("--why", action="store_true", help="also print what was observed: is it the mutant's own bug?")
@@ -236,7 +242,7 @@ def main(words: list[str]) -> int:
         rows = run_in_jobs(given.jobs, words[:place] + words[place + 2 :])
     else:
         index, count = (int(word) for word in given.part.split("/"))
-        everything = variants() if given.variants else mutants()
+        everything = variants() if given.variants else made_without() if given.without else mutants()
         chosen = [item for item in everything if item.name in given.names or not given.names][index - 1 :: count]
         rows = run(chosen, reach=given.reach, clauses=frozenset(filter(None, given.clauses.split(","))), why=given.why)
     if given.rows:

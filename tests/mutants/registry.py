@@ -12,22 +12,26 @@ FOLDER = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class Mutant:
-    """A broken backend by name; breaks: the clauses that must catch it (none: a variant, in a module of its own)."""
+    """A broken backend by name; breaks: the clauses that must catch it (none: a variant).
+
+    attribute: where the module holds it; none: the module is the backend.
+    """
 
     name: str
     module: str
     breaks: tuple[str, ...]
+    attribute: str = ""
 
     @property
     def reference(self) -> str:
         """What `--backend` takes, from the root of the clone."""
-        return f"{self.module}:{self.name}" if self.breaks else self.module
+        return f"{self.module}:{self.attribute}" if self.attribute else self.module
 
 
 def mutants(folder: Path = FOLDER) -> list[Mutant]:
     """All mutants of a folder, in the order of modules and of their BREAKS."""
     return [
-        Mutant(name, f"tests.mutants.{path.stem}", tuple(clauses))
+        Mutant(name, f"tests.mutants.{path.stem}", tuple(clauses), name)
         for path in sorted(folder.glob("*.py"))
         for name, clauses in breaks(path).items()
     ]

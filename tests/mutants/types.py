@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import io
+import warnings
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint import DefaultLoadPlanner, DefaultSavePlanner
+from torch.distributed.checkpoint import (
+    BytesStorageMetadata,
+    DefaultLoadPlanner,
+    DefaultSavePlanner,
+    TensorStorageMetadata,
+)
 from torch.distributed.checkpoint.planner import LoadItemType
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
@@ -18,7 +24,9 @@ from tests.mutants.making import Changed, engine, storage
 
 BREAKS = {
     "has_one_nan": ("TYPE-01",),
-    "has_lenient_planners": ("TYPE-03", "TYPE-05", "TYPE-07", "TYPE-08"),
+    "converts_in_silence": ("TYPE-05", "TYPE-19"),
+    "passes_over_objects_stored_as_tensors": ("TYPE-03",),
+    "has_lenient_planners": ("TYPE-07", "TYPE-08"),
     "replaces_the_memory_of_targets": ("TYPE-06", "TYPE-14"),
     "stores_subclasses_as_they_are": ("TYPE-09",),
     "forgets_gradients": ("TYPE-10",),
@@ -45,6 +53,42 @@ def _lenient_save(state_dict: Any, *, planner: Any = None, **kwargs: Any) -> Any
 
 def _lenient_load(state_dict: Any, *, planner: Any = None, **kwargs: Any) -> None:
     reference_impl.load(state_dict, planner=planner or DefaultLoadPlanner(), **kwargs)
+
+
+class _Silent(reference_impl.DefaultLoadPlanner):
+    """Says nothing of what a conversion loses, and puts objects where tensors were asked for."""
+
+    def set_up_planner(self, state_dict: Any, metadata: Any = None, is_coordinator: bool = False) -> None:
+        super().set_up_planner(state_dict, metadata, is_coordinator)
+        for name in self.state_dict:
+            if isinstance(metadata.state_dict_metadata.get(name), BytesStorageMetadata):
+                self.state_dict[name] = None
+
+    def create_local_plan(self) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return super().create_local_plan()
+
+
+def _silent_load(state_dict: Any, *, planner: Any = None, **kwargs: Any) -> None:
+    reference_impl.load(state_dict, planner=planner or _Silent(), **kwargs)
+
+
+class _PassesOver(reference_impl.DefaultLoadPlanner):
+    """Leaves an object of the template as it is where a tensor is stored."""
+
+    def set_up_planner(self, state_dict: Any, metadata: Any = None, is_coordinator: bool = False) -> None:
+        stored = metadata.state_dict_metadata
+        fits = {
+            key: value
+            for key, value in state_dict.items()
+            if isinstance(value, torch.Tensor) or not isinstance(stored.get(key), TensorStorageMetadata)
+        }
+        super().set_up_planner(fits, metadata, is_coordinator)
+
+
+def _passing_load(state_dict: Any, *, planner: Any = None, **kwargs: Any) -> None:
+    reference_impl.load(state_dict, planner=planner or _PassesOver(), **kwargs)
 
 
 class _StaysOnMeta(reference_impl.DefaultLoadPlanner):
@@ -165,6 +209,8 @@ _META_PLANNERS: dict[str, type[Any]] = {
 
 has_one_nan = storage("has_one_nan", writer=_OneNan)
 has_lenient_planners = engine("has_lenient_planners", save=_lenient_save, load=_lenient_load, utilities=_PLANNERS)
+converts_in_silence = engine("converts_in_silence", load=_silent_load)
+passes_over_objects_stored_as_tensors = engine("passes_over_objects_stored_as_tensors", load=_passing_load)
 replaces_the_memory_of_targets = storage("replaces_the_memory_of_targets", reader=_Replacing)
 stores_subclasses_as_they_are = storage("stores_subclasses_as_they_are", writer=_AsTheyAre)
 forgets_gradients = storage("forgets_gradients", reader=_Detaching)

@@ -37,7 +37,17 @@ BREAKS = {
     "removes_what_it_cannot_read": ("WRITE-16",),
     "writes_from_the_current_position": ("WRITE-17",),
     "counts_objects_in_one_byte": ("WRITE-19",),
+    "meets_before_it_writes": ("WRITE-21",),
 }
+
+
+class _Meeting(control.Writer):
+    """Lets all ranks come to the same point before it writes."""
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
+        return super().write_data(plan, planner)
 
 
 class _Twice(control.Writer):
@@ -290,3 +300,4 @@ leaves_half_an_object = storage("leaves_half_an_object", writer=_NoCleaning)
 removes_what_it_cannot_read = storage("removes_what_it_cannot_read", reader=_RemovesUnreadable)
 writes_from_the_current_position = storage("writes_from_the_current_position", writer=_FromPosition)
 counts_objects_in_one_byte = storage("counts_objects_in_one_byte", writer=_ByteCounter)
+meets_before_it_writes = storage("meets_before_it_writes", writer=_Meeting)

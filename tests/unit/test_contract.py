@@ -20,6 +20,7 @@ promise = "Saved values come back."
 strength = "MUST"
 applies = ["S", "E"]
 world = 2
+basis = "documented"
 source = "storage.py:StorageWriter"
 """
 
@@ -77,6 +78,7 @@ def test_one_clause_in_full(catalogue: Catalogue) -> None:
         world=1,
         level="core",
         promise="Tensors of all common boolean, integer and floating-point dtypes come back as they were saved.",
+        basis="upstream-tested",
         source="storage.py:StorageWriter.write_data",
     )
 

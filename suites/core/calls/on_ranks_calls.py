@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -42,17 +43,25 @@ def save_and_describe(session: Session) -> dict[str, Any]:
     state = {**small_state(), f"own{session.rank}": coded(9, (2,), version=session.rank)}
     defaults = {"planner": None, "process_group": None, "no_dist": False}
     given = {name: value for name, value in defaults.items() if session.takes("save", name)}
-    return entries(session.save(state, session.new_id(), **given))
+    return _described(session, session.save(state, session.new_id(), **given))
 
 
-def save_alone_and_describe(session: Session, how: str) -> dict[str, Any] | None:
-    """As `save_and_describe`, of a save in which each rank is on its own; None where none can be."""
+def save_alone_and_describe(session: Session, how: str) -> dict[str, Any]:
+    """As `save_and_describe`, of a save in which each rank is on its own."""
     state = {**small_state(), f"own{session.rank}": coded(9, (2,), version=session.rank)}
     if how == "no_dist":
-        return entries(session.save(state, session.new_id(f"rank{session.rank}"), no_dist=True))
-    if not session.takes("save", "use_collectives") or "rank_local_metadata" in session.storage.unsupported:
-        return None
-    return entries(session.save(state, session.new_id(), use_collectives=False))
+        return _described(session, session.save(state, session.new_id(f"rank{session.rank}"), no_dist=True))
+    session.needs("rank_local_metadata")
+    return _described(session, session.save(state, session.new_id(), use_collectives=False))
+
+
+def _described(session: Session, metadata: Any) -> dict[str, Any]:
+    """What Metadata says; nothing where there is none. An engine with a store of its own may have no Metadata."""
+    if not isinstance(getattr(metadata, "state_dict_metadata", None), Mapping):
+        if not session.drives_storage:
+            session.excuse("it has a store of its own, and its save returns no Metadata of torch's")
+        return {}
+    return entries(metadata)
 
 
 def positional_storage(session: Session) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def missing_parents(session: Session) -> list[Difference]:
 
 
 def folder_changed_meanwhile(session: Session) -> dict[str, Any]:
-    """Save by a relative id in a slow writer, change the working directory before it writes, and look in both places.
+    """Save by a relative id, change the working directory while its write_data waits, and look in both places.
 
     The new directory has an empty folder of the same relative name, as the next run of the same job would.
     """
@@ -87,11 +87,13 @@ def folder_changed_meanwhile(session: Session) -> dict[str, Any]:
         writer = _pausing(session, inner, reached, moved)
         thread = threading.Thread(target=lambda: attempts.append(session.attempt(drive_save, writer, state)))
         thread.start()
+        written = reached.wait(10)  # not before: the call would not have begun, and might mean the new directory
         with in_fresh_folder(session, "after") as after:
             os.makedirs("run/step")
-            written = reached.wait(10)
             moved.set()
             thread.join(30)
+    if not attempts:
+        session.give_up("the save had not ended 30 s after the directory was changed")
     old, new = blank(state), blank(state)
     targets = (("old", old, before), ("new", new, after))
     loads = {

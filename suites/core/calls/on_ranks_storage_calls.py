@@ -276,8 +276,10 @@ def pickled_elsewhere(session: Session) -> dict[str, list[Difference]]:
     command = [sys.executable, "-c", PICKLED_CALL, pickle.dumps([*sys.path, session.spec.folder]).hex(), folder]
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=45, check=False)
     if ended.returncode != 0:
-        lines = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
-        return {"a pickled writer or reader in a new process": [Difference("", (), "a round trip", lines[-1][:300])]}
+        how = f"by signal {-ended.returncode}" if ended.returncode < 0 else f"with exit code {ended.returncode}"
+        said = " / ".join(ended.stderr.strip().splitlines()[-3:])[:400] or "nothing"
+        ending = Difference("the process", (), "a save and a load there", f"ended {how}, having written: {said}")
+        return {"what a pickled writer and reader do in a new process": [ending]}
     loaded_there: list[Difference] = pickle.loads(Path(f"{folder}.found").read_bytes())
     return {
         "what a pickled reader loaded in a new process": loaded_there,

@@ -38,15 +38,39 @@ def load_with(session: Session, fault: Fault) -> Attempt:
     return session.attempt(session.load, blank(common_state(session.world_size)), checkpoint_id, faults=(fault,))
 
 
-def load_rank_local(session: Session) -> list[Difference]:
+@dataclass(frozen=True, kw_only=True)
+class LocalLoad:
+    """How a load of rank-local metadata ended, and what it gave otherwise.
+
+    asked: whether read_metadata was given this rank, as far as that is seen: then it is the reader that ignored it.
+    """
+
+    asked: bool
+    load: Attempt
+    found: list[Difference]
+
+
+@dataclass
+class _Ranks:
+    """A tap of a reader: whether its read_metadata was given a rank."""
+
+    asked: bool = False
+
+    def call(self, method: str, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self.asked = self.asked or "rank" in kwargs
+        return inner(*args, **kwargs)
+
+
+def load_rank_local(session: Session) -> LocalLoad:
     """Save and load with each rank's own metadata."""
-    if not session.takes("save", "use_collectives"):
-        session.excuse("save has no use_collectives, so there is no rank-local metadata")
-    checkpoint_id, state = session.new_id(), own_state(session.rank)
+    checkpoint_id, state, tap = session.new_id(), own_state(session.rank), _Ranks()
     session.save(state, checkpoint_id, use_collectives=False)
     target = blank(state)
-    session.load(target, checkpoint_id)
-    return differences(state, target)
+    seen = (
+        {"reader": interpose(session.reader(checkpoint_id), ("read_metadata",), tap)} if session.drives_storage else {}
+    )
+    load = session.attempt(session.load, target, checkpoint_id, **seen)
+    return LocalLoad(asked=tap.asked, load=load, found=differences(state, target) if load.ok else [])
 
 
 def damaged_objects(session: Session) -> list[tuple[str, str, bool, list[str]]] | None:
@@ -69,10 +93,9 @@ def damaged_objects(session: Session) -> list[tuple[str, str, bool, list[str]]] 
                 blobs.delete(name)
             else:
                 blobs.write(name, content[:length])
-            for partial in (False, True):
+            for given in _strictly_and_partially(session):
                 target = blank(state)
-                planner = session.tool("DefaultLoadPlanner")(allow_partial_load=partial)
-                attempt = session.attempt(session.load, target, checkpoint_id, planner=planner)
+                attempt = session.attempt(session.load, target, checkpoint_id, **given)
                 found = differences(state, target) if attempt.ok else []
                 seen.append((name, way, attempt.ok, [difference.sentence() for difference in found]))
             blobs.write(name, content)
@@ -145,6 +168,13 @@ class HiddenGlobal:
         if "rank" not in kwargs:
             raise FileNotFoundError("hidden by dcp-conformance: this rank does not see the global metadata")
         return inner()
+
+
+def _strictly_and_partially(session: Session) -> Iterator[dict[str, Any]]:
+    """The arguments of a strict load and, where a planner can be given, of a partial one."""
+    yield {}
+    if session.takes("load", "planner"):
+        yield {"planner": session.tool("DefaultLoadPlanner")(allow_partial_load=True)}
 
 
 def load_with_different_views(session: Session) -> tuple[Attempt, list[Any], list[Difference]]:

@@ -30,8 +30,8 @@ WHOLE = (8, 6)
 
 def stored_keys(session: Session, shape: str) -> tuple[list[str], dict[str, list[str | int] | None]]:
     """The keys of the metadata that saving a state of this shape gave, and the path that it keeps for each."""
-    if shape == "plain_list" and "objects" in session.storage.unsupported:
-        session.excuse("the storage takes no objects")
+    if shape in ("plain_list", "tuple"):  # a tuple is one value, an object
+        session.needs("objects")
     metadata = session.save_and_describe(_shape(session, shape), session.new_id())
     keys = sorted(metadata.state_dict_metadata)
     paths = metadata.planner_data if isinstance(metadata.planner_data, Mapping) else {}
@@ -107,6 +107,7 @@ def mixed_containers(session: Session) -> list[Difference]:
 
 def whole_values(session: Session) -> tuple[list[Difference], list[str], list[str]]:
     """Save and load with planners that do not flatten: what differs, the stored keys, the old containers."""
+    session.needs("objects")
     save, load = (
         into_subject(session.tool(f"Default{kind}Planner"), flatten_state_dict=False) for kind in ("Save", "Load")
     )
@@ -118,7 +119,7 @@ def whole_values(session: Session) -> tuple[list[Difference], list[str], list[st
     }
     checkpoint_id, target = session.new_id(), blank(state)
     held = {name: target[name] for name in ("dict", "list")}
-    metadata = session.save(state, checkpoint_id, planner=save)
+    metadata = session.save_and_describe(state, checkpoint_id, planner=save)
     session.load(target, checkpoint_id, planner=load)
     kept = [name for name, item in held.items() if target[name] is item]
     return differences(state, target), sorted(metadata.state_dict_metadata), kept
@@ -126,8 +127,8 @@ def whole_values(session: Session) -> tuple[list[Difference], list[str], list[st
 
 def foreign_mapping(session: Session, kind: str, leaf: str) -> tuple[Attempt, Attempt, list[Difference]]:
     """Save a mapping that is no dict, load into a template made alike."""
-    if leaf == "number" and "objects" in session.storage.unsupported:
-        session.excuse("the storage takes no objects")
+    if leaf == "number":
+        session.needs("objects")
     checkpoint_id, state, target = session.new_id(), _foreign(kind, leaf, version=1), _foreign(kind, leaf, version=2)
     saved = session.attempt(session.save, {"outer": state}, checkpoint_id)
     if not saved.ok:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import logging
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +11,7 @@ import torch
 from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded, pattern
+from dcp_conformance.harness.subject.looking import noticed
 from dcp_conformance.harness.subject.session import Session
 
 # dtype -> (integer dtype of its size, bits): quiet and signalling NaNs with payloads of both signs, both zeros, both
@@ -54,13 +52,19 @@ KIND_MISMATCHES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
 }
 
 
-def kind_mismatch(session: Session, case: str) -> tuple[Attempt, str]:
-    """A load whose template asks for another kind of value than is stored: how it ended, and what stands there then."""
+def kind_mismatch(session: Session, case: str) -> tuple[Attempt, list[str], str]:
+    """A load whose template asks for another kind of value than is stored.
+
+    How it ended, warnings that a plain load does not give, and what stands there then.
+    """
     stored, wanted = KIND_MISMATCHES[case]
     checkpoint_id, target = session.new_id(), {"a": wanted()}
     session.save({"a": stored()}, checkpoint_id)
-    attempt = session.attempt(session.load, target, checkpoint_id)
-    return attempt, repr(target["a"])
+    with noticed() as usual:
+        session.load({"a": stored()}, checkpoint_id)
+    with noticed() as said:
+        attempt = session.attempt(session.load, target, checkpoint_id)
+    return attempt, [text for text in said if text not in usual], repr(target["a"])
 
 
 # Stored values, the dtype of the target, and what the conversion loses.
@@ -90,25 +94,6 @@ def lossy_load(session: Session, case: str) -> tuple[Attempt, list[str], str]:
     with noticed() as said:
         attempt = session.attempt(session.load, target, checkpoint_id)
     return attempt, [text for text in said if text not in usual], str(target["a"].tolist())
-
-
-@contextlib.contextmanager
-def noticed() -> Iterator[list[str]]:
-    """The texts of all warnings, and of all log records of level WARNING and above, while it lasts."""
-    texts: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
-    always = torch.is_warn_always_enabled()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        torch.set_warn_always(True)
-        logging.getLogger().addHandler(handler)
-        try:
-            yield texts
-        finally:
-            logging.getLogger().removeHandler(handler)
-            torch.set_warn_always(always)
-            texts.extend(str(item.message) for item in caught)
 
 
 # Stored dtype and a wider one that holds all its values.

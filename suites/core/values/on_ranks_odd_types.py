@@ -10,9 +10,9 @@ import torch
 
 from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.states.compare import differences
+from dcp_conformance.harness.subject.looking import noticed
 from dcp_conformance.harness.subject.relay import Recorder
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.suites.core.values.on_ranks_dtypes import noticed
 
 KEY = "odd.value"
 

@@ -29,7 +29,8 @@ else:
 
 GRADIENTS = ("requires_grad", "parameter", "frozen_parameter", "non_leaf", "inference")
 LOSSY = ("narrowing", "overflow", "complex_to_real", "float_to_integer", "integer_to_float", "integer_overflow")
-MISMATCHES = ("number_into_tensor", "list_into_tensor", "tensor_into_number", "tensor_into_string")
+INTO_TENSOR = ("number_into_tensor", "list_into_tensor")
+INTO_OBJECT = ("tensor_into_number", "tensor_into_string")
 UNUSUAL = (
     "uint4", "int4", "uint1", "bits8", "bits16", "sparse_coo", "sparse_csr", "nested", "jagged", "meta",
 )  # fmt: skip
@@ -42,12 +43,25 @@ def test_special_values_come_back_bit_for_bit(subject: Subject, dtype: str) -> N
 
 
 @pytest.mark.clauses("TYPE-03")
-@pytest.mark.parametrize("mismatch", MISMATCHES)
-def test_other_kind_of_value_than_stored_is_an_error(subject: Subject, mismatch: str) -> None:
-    (attempt, found) = subject.alone(on_ranks.kind_mismatch, mismatch)
+@pytest.mark.parametrize("mismatch", INTO_OBJECT)
+def test_object_asked_for_where_a_tensor_is_stored_is_an_error(subject: Subject, mismatch: str) -> None:
+    (attempt, _said, found) = subject.alone(on_ranks.kind_mismatch, mismatch)
     if attempt.ok:
         raise Broken(f"a load of a {mismatch.replace('_', ' ')} returned and left {found} there", kind="not refused")
     must_refuse(attempt, "the load", rank=0)
+
+
+@pytest.mark.clauses("TYPE-19")
+@pytest.mark.parametrize("mismatch", INTO_TENSOR)
+def test_tensor_asked_for_where_an_object_is_stored_is_refused_or_reported(subject: Subject, mismatch: str) -> None:
+    (attempt, said, found) = subject.alone(on_ranks.kind_mismatch, mismatch)
+    must(
+        not attempt.ok or bool(said),
+        otherwise=f"a load of a {mismatch.replace('_', ' ')} returned in silence and left {found} there",
+        kind="not told",
+    )
+    if not attempt.ok:
+        must_refuse(attempt, "the load", rank=0)
 
 
 @pytest.mark.clauses("TYPE-05")

@@ -91,7 +91,9 @@ def buffers_at_any_position(session: Session) -> list[Difference]:
         return buffer
 
     def seen(item: Any, value: Any) -> None:
-        arrived[item.dest_index.fqn] = value.getvalue()
+        # As a stream: a reader need not have the bytes in a buffer.
+        arrived[item.dest_index.fqn] = value.read()
+        value.seek(0)
 
     session.save(state, checkpoint_id, planner=save_planner(session, resolve))
     target = blank(state)

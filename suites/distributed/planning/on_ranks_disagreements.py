@@ -10,6 +10,7 @@ from dcp_conformance.harness.faults.noting import Notes, noted_writer
 from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.states.sharding import Placer, own_groups, shards_of
 from dcp_conformance.harness.states.values import coded
+from dcp_conformance.harness.subject.looking import noticed
 from dcp_conformance.harness.subject.session import Session
 
 # A sharded tensor that two ranks believe to be cut in different places: (shards as rank 0 sees them, as rank 1 does).
@@ -48,8 +49,15 @@ def _state(session: Session, what: str) -> dict[str, Any]:
     return {"x": whole if first else other, "sound": sound}
 
 
-def save_half_alone(session: Session) -> Attempt:
-    """How a save of half of a distributed tensor ended that each rank made by itself, to an id of its own."""
+def save_half_alone(session: Session) -> tuple[Attempt, list[str]]:
+    """How a save of half of a distributed tensor ended that each rank made by itself, to an id of its own.
+
+    With the warnings that a save of a whole one does not give.
+    """
     with own_groups():
         half = Placer(session.device).distributed(coded(0, (8,), version=1), (0, 1), ["S0"])
-        return session.attempt(session.save, {"x": half}, session.new_id(f"half{session.rank}"), no_dist=True)
+        with noticed() as usual:
+            session.save({"x": coded(0, (8,), version=1)}, session.new_id(f"whole{session.rank}"), no_dist=True)
+        with noticed() as said:
+            save = session.attempt(session.save, {"x": half}, session.new_id(f"half{session.rank}"), no_dist=True)
+        return save, [text for text in said if text not in usual]

@@ -44,7 +44,7 @@ class _Hands(HandLoadPlanner):
 
     def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
         with _Entered(self, f"load_bytes of {read_item.dest_index.fqn}"):
-            self.objects[read_item.dest_index.fqn] = value.getvalue()
+            self.objects[read_item.dest_index.fqn] = value.read()
 
     def resolve_tensor(self, read_item: ReadItem) -> torch.Tensor:
         name = read_item.dest_index.fqn

@@ -26,6 +26,7 @@ def load_whole(session: Session, ranks: int) -> list[Difference]:
     """Load into plain tensors in one process what `ranks` ranks saved."""
     wanted: dict[str, Any] = {name: coded(key, shape, version=1) for key, (name, shape) in enumerate(SHAPES.items())}
     wanted |= {"replicated": coded(9, (6,), version=1)} | {f"object{rank}": f"of rank {rank}" for rank in range(ranks)}
+    wanted = session.suited(wanted)
     target = {
         key: torch.full_like(item, -1) if isinstance(item, torch.Tensor) else None for key, item in wanted.items()
     }
@@ -40,18 +41,15 @@ def load_sharded(session: Session, dim: int) -> list[Difference]:
     return differences(_state(session, dim, blank=False), target)
 
 
-def _state(session: Session, dim: int, *, blank: bool) -> dict[str, object]:
+def _state(session: Session, dim: int, *, blank: bool) -> dict[str, Any]:
     mesh = init_device_mesh(session.device.partition(":")[0], (session.world_size,))
-    state: dict[str, object] = {}
+    state: dict[str, Any] = {}
     for key, (name, shape) in enumerate(SHAPES.items()):
         whole = coded(key, shape, version=1)
         state[name] = _distributed(whole, mesh, Shard(dim), blank=blank)
     state["replicated"] = _distributed(coded(9, (6,), version=1), mesh, Replicate(), blank=blank)
-    if not blank:
-        state[f"object{session.rank}"] = f"of rank {session.rank}"
-    else:
-        state[f"object{session.rank}"] = None
-    return state
+    state[f"object{session.rank}"] = None if blank else f"of rank {session.rank}"
+    return session.suited(state)
 
 
 def _distributed(whole: torch.Tensor, mesh: DeviceMesh, placement: Placement, *, blank: bool) -> DTensor:

@@ -22,13 +22,13 @@ GROUP_TIMEOUT = 3.0
 
 def save_and_die(session: Session) -> None:
     """Save, and be killed as soon as it has returned."""
-    session.save(_state(session.rank), session.new_id())
+    session.save(_state(session, session.rank), session.new_id())
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def load_all(session: Session, ranks: int) -> list[Difference]:
     """Load in one process what `ranks` ranks saved."""
-    wanted = {key: item for rank in range(ranks) for key, item in _state(rank).items()}
+    wanted = {key: item for rank in range(ranks) for key, item in _state(session, rank).items()}
     target = blank(wanted)
     session.load(target, session.new_id())
     return differences(wanted, target)
@@ -48,27 +48,29 @@ def load_all_from_files(session: Session, ranks: int) -> list[Difference]:
 def save_with_fault(session: Session, fault: Fault) -> Attempt:
     """How a save ended during which a rank met the fault."""
     group = session.new_group(GROUP_TIMEOUT)
-    return session.attempt(session.save, _state(session.rank), session.new_id(), faults=(fault,), process_group=group)
+    return session.attempt(
+        session.save, _state(session, session.rank), session.new_id(), faults=(fault,), process_group=group
+    )
 
 
 def save_alone_with_fault(session: Session, fault: Fault) -> Attempt:
     """How a save of one process ended that met the fault."""
-    return session.attempt(session.save, _state(0), session.new_id(), faults=(fault,))
+    return session.attempt(session.save, _state(session, 0), session.new_id(), faults=(fault,))
 
 
 def attempt_load(session: Session, ranks: int) -> Attempt:
     """How a load of the id ends."""
-    target = blank({key: item for rank in range(ranks) for key, item in _state(rank).items()})
+    target = blank({key: item for rank in range(ranks) for key, item in _state(session, rank).items()})
     return session.attempt(session.load, target, session.new_id())
 
 
 def save_and_look_at_once(session: Session) -> tuple[Attempt, list[Difference]]:
     """Save; then this rank reads the metadata as a new client, without waiting for any other rank; then all load."""
-    session.save(_state(session.rank), session.new_id())
+    session.save(_state(session, session.rank), session.new_id())
     attempt = session.attempt(lambda: session.reader(session.new_id()).read_metadata())
-    target = blank(_state(session.rank))
+    target = blank(_state(session, session.rank))
     session.load(target, session.new_id())
-    return attempt, differences(_state(session.rank), target)
+    return attempt, differences(_state(session, session.rank), target)
 
 
 def metadata_is_whole(session: Session) -> list[bool]:
@@ -81,7 +83,7 @@ def metadata_is_whole(session: Session) -> list[bool]:
 def read_cut_metadata(session: Session) -> dict[str, Any]:
     """Which cuts of the objects that hold the metadata were read as if they were whole, but gave other metadata."""
     session.needs("stored_bytes")
-    checkpoint_id, state = session.new_id(), _state(0)
+    checkpoint_id, state = session.new_id(), _state(session, 0)
     session.save(state, checkpoint_id)
     blobs = session.stored_bytes(checkpoint_id)
     damaged = Damaged(session, state, checkpoint_id, blobs, into_subject(corruption.contents, blobs))
@@ -98,8 +100,8 @@ def read_cut_metadata(session: Session) -> dict[str, Any]:
 
 
 def _names_all(session: Session, metadata: Any) -> bool:
-    return set(_state(session.rank)) <= set(metadata.state_dict_metadata)
+    return set(_state(session, session.rank)) <= set(metadata.state_dict_metadata)
 
 
-def _state(rank: int) -> dict[str, object]:
-    return {f"own{rank}": coded(rank, (1000,), version=1), f"step{rank}": 3}
+def _state(session: Session, rank: int) -> dict[str, Any]:
+    return session.suited({f"own{rank}": coded(rank, (1000,), version=1), f"step{rank}": 3})

@@ -63,7 +63,7 @@ def recorded_saves(session: Session) -> list[dict[str, Any]] | str:
         inside = apart(session, place)
         checkpoint_id = inside.new_id()
         with recorded(session, place, place=place) as watching:
-            save_with(inside, payload(session.rank), checkpoint_id, options)
+            save_with(inside, session.suited(payload(session.rank)), checkpoint_id, options)
             watching.returned()
         size = _LENGTH * 4 * _ITEMS * session.world_size
         found.append({"options": str(options), "place": place, "path": watching.path, "bytes": size})
@@ -89,7 +89,7 @@ def _first_that_loads(session: Session, ranks: int, place: str, recording: Recor
         for operation in recording.operations[:count]:
             played.play(operation)
         rebuild(folder_of(session, place), played.tree())
-        wanted = whole(ranks)
+        wanted = session.suited(whole(ranks))
         target = blank(wanted)
         inside = apart(session, place)
         return session.attempt(inside.load, target, inside.new_id()).ok and not differences(wanted, target, limit=1)

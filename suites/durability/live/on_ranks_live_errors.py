@@ -102,7 +102,7 @@ def said(rule: Rule) -> str:
 def _recorded(session: Session, name: str, situation: str, options: Mapping[str, Any]) -> tuple[Operation, ...]:
     inside, checkpoint_id = _prepared(session, name, situation, options)
     with recorded(session, name, place=name) as watching:
-        save_with(inside, state(NEW), checkpoint_id, options)
+        save_with(inside, session.suited(state(NEW)), checkpoint_id, options)
     shutil.rmtree(folder_of(session, name))
     return operations.load(Path(watching.path)).operations
 
@@ -112,12 +112,12 @@ def _under_fault(session: Session, name: str, situation: str, options: Mapping[s
     with recorded(session, name, place=name, keep=syncs) as watching:
         inside, checkpoint_id = _prepared(session, name, situation, options)
         watching.faults(rule)
-        saved = session.attempt(save_with, inside, state(NEW), checkpoint_id, options)
+        saved = session.attempt(save_with, inside, session.suited(state(NEW)), checkpoint_id, options)
         reached = watching.reached().get(0, 0)
         watching.faults()
-    target = blank(state(OLD))
+    target = blank(session.suited(state(OLD)))
     loaded = session.attempt(inside.load, target, checkpoint_id)
-    unlike = {version: differences(state(version), target, limit=1) for version in (OLD, NEW)}
+    unlike = {version: differences(session.suited(state(version)), target, limit=1) for version in (OLD, NEW)}
     shutil.rmtree(folder_of(session, name), ignore_errors=True)
     return {
         "reached": reached, "saved": saved, "attempt": loaded, "blind": watching.blind, "means": watching.means,
@@ -148,7 +148,7 @@ def _prepared(session: Session, name: str, situation: str, options: Mapping[str,
     inside = apart(session, name)
     checkpoint_id = inside.new_id()
     if situation == "overwrite":
-        save_with(inside, state(OLD), checkpoint_id, options)
+        save_with(inside, session.suited(state(OLD)), checkpoint_id, options)
     return inside, checkpoint_id
 
 

@@ -47,9 +47,9 @@ def points(made: Sequence[Operation]) -> Iterator[Rule]:
 def _recorded(session: Session, situation: str) -> tuple[Operation, ...]:
     inside = apart(session, situation)
     if situation == "overwrite":
-        inside.save(state(session.rank, OLD), inside.new_id())
+        inside.save(inside.suited(state(session.rank, OLD)), inside.new_id())
     with recorded(session, situation, place=situation) as watching:
-        inside.save(state(session.rank, NEW), inside.new_id())
+        inside.save(inside.suited(state(session.rank, NEW)), inside.new_id())
     _removed(session, situation)
     return operations.load(Path(watching.path)).operations
 
@@ -59,19 +59,20 @@ def _under_fault(session: Session, name: str, situation: str, rule: Rule) -> dic
         inside = apart(session, name)
         checkpoint_id = inside.new_id()
         if situation == "overwrite":
-            inside.save(state(session.rank, OLD), checkpoint_id)
+            inside.save(inside.suited(state(session.rank, OLD)), checkpoint_id)
         dist.barrier()
         if session.rank == 0:
             watching.faults(rule)
         dist.barrier()
-        saved = session.attempt(inside.save, state(session.rank, NEW), checkpoint_id)
+        saved = session.attempt(inside.save, inside.suited(state(session.rank, NEW)), checkpoint_id)
         dist.barrier()
         reached = watching.reached().get(0, 0)
         dist.barrier()
         watching.faults()
-    target = blank(whole(session.world_size, OLD))
+    states = {version: session.suited(whole(session.world_size, version)) for version in (OLD, NEW)}
+    target = blank(states[OLD])
     loaded = session.attempt(inside.load, target, checkpoint_id)
-    unlike = {version: differences(whole(session.world_size, version), target, limit=1) for version in (OLD, NEW)}
+    unlike = {version: differences(states[version], target, limit=1) for version in states}
     _removed(session, name)
     return {
         "reached": reached, "saved": saved, "attempt": loaded, "blind": watching.blind, "means": watching.means,
