@@ -206,6 +206,8 @@ def make_states(found: Exploration, *, finish_only: bool = False) -> None:
     for number, item in enumerate(found.recordings):
         back = _returned(item, found.situation.ranks)
         begun = _mark(item, "finish began on rank") if finish_only else 0
+        if begun is None and _mark(item, "write_data began on rank") is None:
+            raise NotApplicable("its engine has a store of its own, whose commit nobody outside can tell from the rest")
         if begun is None:
             raise Untestable("finish was not seen to be called, so its operations are not known")
         kills += states.killed(item, number=number, first=begun, returned=back)

@@ -60,13 +60,8 @@ _FIELDS: Mapping[str, Mapping[str, type]] = {
 
 
 def must_return(outcomes: Sequence[Outcome]) -> list[Any]:
-    """The values of all ranks, in rank order; Broken when a rank raised, died or hung instead of returning.
-
-    A rank that found nothing to judge ends the case for all: others may have waited for it in vain.
-    """
-    for outcome in outcomes:
-        if isinstance(outcome, Raised) and (ending := ended_by_itself(outcome.error)) is not None:
-            raise ending
+    """The values of all ranks, in rank order; Broken when a rank raised, died or hung instead of returning."""
+    must_have_gone_on(outcomes)
     hung = [outcome for outcome in outcomes if isinstance(outcome, Hung)]
     if hung:
         raise hang_finding(hung)
@@ -77,6 +72,13 @@ def must_return(outcomes: Sequence[Outcome]) -> list[Any]:
         if isinstance(outcome, Raised):
             raise unexpected(outcome.error, outcome.rank, outcome)
     return [outcome.value for outcome in outcomes if isinstance(outcome, Returned)]
+
+
+def must_have_gone_on(outcomes: Sequence[Outcome]) -> None:
+    """NotApplicable or Untestable where a rank found nothing to judge: others may have waited for it in vain."""
+    for outcome in outcomes:
+        if isinstance(outcome, Raised) and (ending := ended_by_itself(outcome.error)) is not None:
+            raise ending
 
 
 def must_be_believable(outcomes: Sequence[Outcome]) -> None:

@@ -56,7 +56,7 @@ class Run:
         """The levels of this run: those named, or those that this machine has the hardware for."""
         if self.options.levels:
             return self.options.levels
-        lacking = {"accelerator"} if not self.surveyed.devices else set()
+        lacking = {"accelerator"} if self.options.device == "cpu" else set()
         if _memory() < SCALE_MEMORY:
             lacking.add("scale")
         return tuple(level for level in LEVELS if level not in lacking)

@@ -6,7 +6,9 @@ Runs where the data is and returns plain data, so that only differences travel t
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +18,7 @@ from dcp_conformance.harness.cluster import guard
 from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.states.likeness import likeness
 
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _ALWAYS = torch.tensor([1.5, -2.0], device="cpu")
 _WEIGHED = 1 << 11  # bytes of a tensor that is used to see whether comparing works
 _LOOKED_AT_AGAIN = 1 << 20  # bytes: larger tensors are not kept beyond their scenario
@@ -150,7 +153,8 @@ def _equal_objects(expected: Any, observed: Any) -> bool:
 def _shown(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         return f"a tensor of {value.dtype} {tuple(value.shape)}"
-    text = repr(value)
+    # What a function is called, and where an object lies, says nothing to anybody.
+    text = "a function" if inspect.isroutine(value) else _ADDRESS.sub("", repr(value))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -29,7 +29,8 @@ from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.storage import announce, observed_reader, observed_writer
 from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.subject.confirmed import Confirmed
-from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
+from dcp_conformance.harness.subject.planners import GIVEN
+from dcp_conformance.harness.subject.spec import GIVEN_BY_CHECK, TORCH_ENGINE, Part, SubjectSpec
 from dcp_conformance.harness.subject.suited import unsuited
 
 TORCH = Part(reference=TORCH_ENGINE)
@@ -193,7 +194,7 @@ class Session:
         held = [(part, owner) for part, owner in held if name in part.utilities]
         for part in ("P", "U"):
             announce("call", owner=held[0][1] if held else TORCH_ENGINE, part=part, name=name)
-        return held[0][0].utilities[name] if held else _torch_tool(name)
+        return held[0][0].utilities[name] if held else GIVEN.get(name) or _torch_tool(name)
 
     def takes(self, call: str, parameter: str) -> bool:
         """Whether the engine's save, load or async_save has this parameter; an engine need not take a planner, say."""
@@ -380,7 +381,8 @@ def _torch_engine_watched(*, watch: bool) -> Iterator[None]:
 def _announced(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(function)
     def through(*args: Any, **kwargs: Any) -> Any:
-        announce("call", owner="delegated", part="E", name=name)
+        given = bool(args) and isinstance(args[0], tuple(GIVEN.values()))
+        announce("call", owner="delegated", part="E", name=f"{name}{GIVEN_BY_CHECK if given else ''}")
         return function(*args, **kwargs)
 
     return through

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 TORCH_ENGINE = "torch.distributed.checkpoint"
+# How events mark a part of torch's that a check, and not the engine, brought into play.
+GIVEN_BY_CHECK = ", given by the check"
 # The two calling styles of DCP: the id in the storage's constructor, or passed along with the storage.
 STYLES = ("constructor", "passed")
 

@@ -16,6 +16,7 @@ from dcp_conformance.harness.laws.verbs import (
     NotApplicable,
     Untestable,
     must_be_believable,
+    must_have_gone_on,
     must_return,
 )
 from dcp_conformance.harness.subject.spec import SubjectSpec
@@ -168,6 +169,7 @@ class Subject:
         must_be_believable(outcomes)
         for outcome in outcomes:
             self.events.extend(outcome.events)
+        must_have_gone_on(outcomes)
         return outcomes
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:

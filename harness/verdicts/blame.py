@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dcp_conformance.harness.subject.spec import GIVEN_BY_CHECK
 from dcp_conformance.harness.verdicts.verdict import Column, Verdict
 
 
@@ -74,19 +75,20 @@ def once_only() -> Blame:
 def delegating(*, control_failed: bool | None, engine: str = "torch's engine", parts: Sequence[str] = ()) -> Blame:
     """Decide an engine or planner clause of a backend whose own save, load or async_save entered torch's engine.
 
-    parts: the parts of torch's engine that took part, by name.
+    parts: the parts of torch's engine that took part, by name; those that the check gave are marked so.
     """
+    given = bool(parts) and all(part.endswith(GIVEN_BY_CHECK) for part in parts)
+    calls = "the check gave it" if given else "the backend's own entry point calls"
     if parts:
         engine = f"{engine} ({_joined(parts)})"
     if control_failed:
         return Blame(
             Verdict.FAIL,
             "engine",
-            f"The backend's own entry point calls {engine}, which fails in the same way with the control pair: "
-            f"reported under {engine}.",
+            f"{_capital(calls)} {engine}, which fails in the same way with the control pair: reported under {engine}.",
         )
     if control_failed is None:
-        return _undecided(f"the backend's own entry point calls {engine}, and the control pair could not be judged")
+        return _undecided(f"{calls} {engine}, and the control pair could not be judged")
     return _backend(f"{engine} keeps the promise with the control pair: the failure is the backend's.")
 
 

@@ -66,3 +66,10 @@ def test_a_delegating_engine_is_judged_by_the_control_pair(control, verdict, bla
     decided = delegating(control_failed=control)
     assert (decided.verdict, decided.blame) == (verdict, blame)
     assert decided.sentence.endswith(".")
+
+
+def test_a_planner_that_the_check_gave_is_no_call_of_the_backends():
+    given = delegating(control_failed=True, parts=["DefaultLoadPlanner, given by the check"])
+    own = delegating(control_failed=True, parts=["DefaultLoadPlanner", "DefaultLoadPlanner, given by the check"])
+    assert given.sentence.startswith("The check gave it torch's engine (DefaultLoadPlanner")
+    assert own.sentence.startswith("The backend's own entry point calls torch's engine (DefaultLoadPlanner")

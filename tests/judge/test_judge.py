@@ -13,6 +13,7 @@ from dcp_conformance.harness.subject.spec import TORCH_ENGINE, SubjectSpec
 from dcp_conformance.harness.subject.subject import Subject
 from dcp_conformance.harness.verdicts.budget import CASE_BUDGET, HANG_BUDGET, LEAST_PER_HANG, TOTAL_BUDGET
 from dcp_conformance.harness.verdicts.judge import Judge
+from dcp_conformance.harness.verdicts.known_failures import KnownFailure, KnownFailures
 from dcp_conformance.harness.verdicts.ownership import Applicability
 from dcp_conformance.harness.verdicts.verdict import Verdict
 from tests.judge.played import OWNED, PlayedRanks, bench_judge, body, clause, judged, storage_calls
@@ -231,6 +232,23 @@ def test_hangs_that_leave_a_case_undecided_count_too(monkeypatch: pytest.MonkeyP
     [first] = judge.judge("first", {clause(): OWNED}, arranged_in_vain)
     [second] = judge.judge("second", {clause(): OWNED}, arranged_in_vain)
     assert "could not be made" in first.reason and "hung before" in second.reason
+
+
+@pytest.mark.parametrize("known", (True, False))
+def test_a_known_hang_costs_no_other_clause_its_check(known: bool) -> None:
+    judge = bench_judge()
+    if known:
+        judge.known = KnownFailures(entries=(KnownFailure(clause=clause().id, reason="it waits for its peers"),))
+
+    def hanging(subject: Subject) -> None:
+        subject.run(2, "played:scenario")
+        subject.hung.add(2)
+        raise Broken("rank 0 gave no answer", kind="hang")
+
+    cases = [f"case {number}" for number in range(math.ceil(HANG_BUDGET / LEAST_PER_HANG) + 1)]
+    verdicts = [judge.judge(case, {clause(): OWNED}, hanging, below_storage=True)[0].verdict for case in cases]
+    assert verdicts[0] is Verdict.HANG
+    assert verdicts[-1] is (Verdict.HANG if known else Verdict.UNTESTABLE)
 
 
 def test_what_the_engine_alone_costs_leaves_the_backends_cases_judged(monkeypatch: pytest.MonkeyPatch) -> None:

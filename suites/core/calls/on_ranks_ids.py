@@ -80,6 +80,8 @@ def folder_changed_meanwhile(session: Session) -> dict[str, Any]:
 
     The new directory has an empty folder of the same relative name, as the next run of the same job would.
     """
+    if session.storage.writer is None:
+        session.excuse("its engine has a store of its own, which cannot be made to wait in the middle of a save")
     state, reached, moved = _state(), threading.Event(), threading.Event()
     attempts: list[Attempt] = []
     with in_fresh_folder(session, "before") as before:

@@ -1,9 +1,7 @@
-"""When a checkpoint becomes one: what finish is given, what is readable before it, and what an overwrite leaves."""
+"""When a checkpoint becomes one: what finish is given, and what is readable before it and after it."""
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import os
 import signal
 import threading
@@ -19,67 +17,88 @@ from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
-from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.states.values import blank
 from dcp_conformance.harness.subject.relay import Name, Recorder
 from dcp_conformance.harness.subject.session import Session
+from dcp_conformance.suites.core.commit.saved import common_state, needs_a_writer, own_state
 
 # How late the slowest rank's write is where the order of writing and finishing is looked at.
 LATE = 0.2
 # A rank that waits for a dead one gives up after so many seconds.
 GROUP_TIMEOUT = 3.0
-# A store may remove what an overwrite replaced in the background; so many seconds are waited for it.
-COLLECTED = 3.0
 
 
-def own_state(rank: int, *, version: int = 1, names: int = 3, length: int = 16) -> dict[str, Any]:
-    """What `rank` saves: tensors under names of its own, whose elements tell their version."""
-    return {
-        f"own{rank}.{number}": coded(rank * 64 + number, (length,), version=version) for number in range(names)
-    }  # fmt: skip
+@dataclass(frozen=True, kw_only=True)
+class Finish:
+    """What one rank saw of the end of a save; moments are of the clock that all ranks share."""
+
+    #: Names that this rank's writer reported.
+    reported: list[Name]
+    #: When write_data had ended on this rank; 0 where it did not.
+    writing_ended: float
+    #: When each call of finish began.
+    began: list[float]
+    #: What each call of finish was given.
+    given: list[list[list[Name]]]
 
 
-def common_state(ranks: int, **arguments: Any) -> dict[str, Any]:
-    """What `ranks` ranks saved, together."""
-    return {key: value for rank in range(ranks) for key, value in own_state(rank, **arguments).items()}
+@dataclass(frozen=True, kw_only=True)
+class LateSave:
+    """A save during which another thread of rank 0 tried to load."""
+
+    #: The earliest moment at which the late future may be complete, on its rank; 0 elsewhere.
+    due: float
+    returned: float
+    #: The moments at which a load began that succeeded.
+    loads: list[float]
+    save: Attempt
+    found: list[Difference]
 
 
-def observed_finish(session: Session, faults: tuple[Fault, ...] = ()) -> tuple[list[Name] | None, Any, Any, list[Any]]:
-    """One save: names that this rank's writer reported, when it ended, when finish began, and what finish was given."""
+def observed_finish(session: Session, faults: tuple[Fault, ...] = ()) -> Finish:
+    """Save once, and look at what the writer reports and finish is given."""
+    needs_a_writer(session)
     recorder, checkpoint_id = Recorder(), session.new_id(f"with{len(faults)}")
     writer = recorder.around(session.writer(checkpoint_id, faults=faults))
     session.attempt(session.save, own_state(session.rank), checkpoint_id, writer=writer)
-    return recorder.reported, recorder.writing_ended, recorder.finish_began, recorder.finished
+    return _finish(recorder)
 
 
-def observed_finish_late(session: Session) -> tuple[list[Name] | None, Any, Any, list[Any]]:
+def observed_finish_late(session: Session) -> Finish:
     """As observed_finish, where the last rank is slow to write."""
     last = session.world_size - 1
     return observed_finish(session, (Fault(phase="write_data", ranks=(last,), kind="delay", seconds=LATE),))
 
 
-def observed_finish_failing(session: Session) -> list[Any]:
-    """The calls of finish on this rank during a save in which the last rank could not write."""
+def observed_finish_failing(session: Session) -> Finish:
+    """As observed_finish, where the last rank cannot write."""
     last = session.world_size - 1
-    return observed_finish(session, (Fault(phase="write_data", ranks=(last,), after=True),))[3]
+    return observed_finish(session, (Fault(phase="write_data", ranks=(last,), after=True),))
 
 
-def observed_finish_alone(session: Session) -> list[Any] | None:
-    """What finish was given when each rank saves by itself; None where engine or storage have no such mode."""
-    if "rank_local_metadata" in session.storage.unsupported or not session.takes("save", "use_collectives"):
-        return None
+def observed_finish_alone(session: Session) -> Finish:
+    """As observed_finish, where each rank saves by itself."""
+    needs_a_writer(session)
+    session.needs("rank_local_metadata")
+    if not session.takes("save", "use_collectives"):
+        session.excuse("the engine's save has no use_collectives")
     recorder, checkpoint_id = Recorder(), session.new_id()
     writer = recorder.around(session.writer(checkpoint_id))
     session.save(own_state(session.rank), checkpoint_id, writer=writer, use_collectives=False)
-    return recorder.finished
+    return _finish(recorder)
 
 
-def takes_a_writer(session: Session) -> bool:
-    """Whether the engine under test can be watched through a writer at all."""
-    return session.storage.writer is not None and session.takes("save", "storage_writer")
+def _finish(recorder: Recorder) -> Finish:
+    return Finish(
+        reported=recorder.reported or [],
+        writing_ended=recorder.writing_ended or 0.0,
+        began=recorder.finish_began,
+        given=recorder.finished,
+    )
 
 
 def save_with(session: Session, fault: Fault) -> Attempt:
-    """How a save with a fault ended; its id is that of load_unfinished."""
+    """Save with a fault, to the id of load_unfinished, and report how that ended."""
     group = session.new_group(GROUP_TIMEOUT) if session.world_size > 1 else None
     return session.attempt(
         session.save, own_state(session.rank), session.new_id("unfinished"), faults=(fault,), process_group=group
@@ -87,7 +106,7 @@ def save_with(session: Session, fault: Fault) -> Attempt:
 
 
 def load_unfinished(session: Session, ranks: int) -> Attempt:
-    """How a load of the id ended whose save never finished."""
+    """Load the id whose save never finished, and report how that ended."""
     return session.attempt(session.load, blank(common_state(ranks)), session.new_id("unfinished"))
 
 
@@ -106,7 +125,7 @@ class KillAll:
 
 
 def save_killed_before_finish(session: Session, version: int, names: int, length: int) -> None:
-    """A save whose ranks are all killed at the moment when finish is called; its id is that of load_unfinished."""
+    """Save to the id of load_unfinished, and kill all ranks at the moment when finish is called."""
     checkpoint_id = session.new_id("unfinished")
     pids: list[int] = [os.getpid()] * session.world_size
     if session.world_size > 1:
@@ -114,36 +133,6 @@ def save_killed_before_finish(session: Session, version: int, names: int, length
     others = tuple(pid for pid in pids if pid != os.getpid())
     writer = interpose(session.writer(checkpoint_id), ("finish",), KillAll(others))
     session.save(own_state(session.rank, version=version, names=names, length=length), checkpoint_id, writer=writer)
-
-
-def save_over_remains(session: Session, refusing: bool) -> tuple[list[str], list[Difference]]:
-    """Save to the id whose earlier save never finished; keys of the metadata then, and what a load gives otherwise.
-
-    refusing: with the writer told not to overwrite.
-    """
-    if refusing and refusal(session) is None:
-        session.excuse("the backend overwrites, and has no option of its own that would refuse it")
-    checkpoint_id, state = session.new_id("unfinished"), own_state(0, version=2, names=2)
-    options = refusal(session) if refusing else {}
-    session.save(state, checkpoint_id, writer=session.writer(checkpoint_id, **(options or {})))
-    target = blank(state)
-    session.load(target, checkpoint_id)
-    return _keys(session, checkpoint_id), differences(state, target)
-
-
-def second_id_after_failed_save(session: Session, world: int) -> tuple[list[str], list[str], list[Difference]]:
-    """A save of other keys fails after it has written; the same writer then saves to another id.
-
-    Returns the keys of the metadata there, the keys that were saved, and what a load gives otherwise.
-    """
-    first, second, ranks = session.new_id("first"), session.new_id("second"), range(world)
-    writer = session.writer(first, faults=(Fault(phase="finish", ranks=(0,), last=1),))
-    session.attempt(session.save, own_state(session.rank, version=1, names=5), first, writer=writer)
-    session.save(own_state(session.rank, version=2, names=2), second, writer=writer, style="passed")
-    wanted = {key: value for rank in ranks for key, value in own_state(rank, version=2, names=2).items()}
-    target = blank(wanted)
-    session.load(target, second)
-    return _keys(session, second), sorted(wanted), differences(wanted, target)
 
 
 def load_at_once(session: Session) -> list[Difference]:
@@ -157,120 +146,50 @@ def load_at_once(session: Session) -> list[Difference]:
     return differences(wanted, target)
 
 
-def overwritten(session: Session, style: str, reuse: bool) -> tuple[list[str], list[str], list[Difference]]:
-    """Save t1 and then t2 to one id, with new writers or one; keys of the metadata, keys of t2, what a load gives."""
-    checkpoint_id = session.new_id()
-    writer = session.writer(checkpoint_id)
-    for version, names in ((1, 4), (2, 3)):
-        chosen = writer if reuse else session.writer(checkpoint_id)
-        session.save(
-            own_state(session.rank, version=version, names=names), checkpoint_id, writer=chosen, style=style
-        )  # fmt: skip
-    wanted = common_state(session.world_size, version=2, names=3)
-    target = blank(wanted)
-    session.load(target, checkpoint_id)
-    return _keys(session, checkpoint_id), sorted(wanted), differences(wanted, target)
-
-
-def refusal(session: Session) -> dict[str, Any] | None:
-    """Options with which the writer refuses to overwrite.
-
-    None needed where it opted out, `overwrite=False` where it has that option itself; None where it cannot be told.
-    """
-    if "overwrite" in session.storage.unsupported:
-        return {}
-    constructor = getattr(session.storage.writer, "__init__", None) if inspect.isclass(session.storage.writer) else None
-    if constructor is None or "__init__" not in vars(session.storage.writer):
-        return None
-    return {"overwrite": False} if "overwrite" in inspect.signature(constructor).parameters else None
-
-
-def refused_overwrite(session: Session) -> tuple[str, Attempt, list[str], list[Difference], list[Difference]]:
-    """Save t1, try to save t2 to the same id, load; then save t2 to another id and load that.
-
-    Returns the id, how the second save ended, stored objects that it changed, and what the loads give otherwise.
-    """
-    options = refusal(session)
-    if options is None:
-        session.excuse("the backend overwrites, and has no option of its own that would refuse it")
-    checkpoint_id, other = session.new_id("taken"), session.new_id("free")
-    old, new = own_state(session.rank, version=1), own_state(session.rank, version=2)
-    session.save(old, checkpoint_id, writer=session.writer(checkpoint_id, **options))
-    before = stored(session, checkpoint_id)
-    _meet(session)
-    attempt = session.attempt(session.save, new, checkpoint_id, writer=session.writer(checkpoint_id, **options))
-    _meet(session)
-    changed = changes(before, stored(session, checkpoint_id))
-    session.save(new, other, writer=session.writer(other, **options))
-    found = []
-    for state, place in ((old, checkpoint_id), (new, other)):
-        target = blank(state)
-        session.load(target, place)
-        found.append(differences(state, target))
-    return str(checkpoint_id), attempt, changed, found[0], found[1]
-
-
-def save_sized(session: Session, name: str, version: int, length: int) -> None:
-    """One tensor of each rank, to the id of that name."""
-    session.save(own_state(session.rank, version=version, names=1, length=length), session.new_id(name))
-
-
-def stored_size(session: Session, name: str, limit: int) -> int:
-    """Stored bytes of the id of that name, waited for while above `limit`."""
-    blobs, deadline = session.stored_bytes(session.new_id(name)), time.monotonic() + COLLECTED
-    while True:
-        size = sum(len(blobs.read(blob)) for blob in blobs.names())
-        if not limit or size <= limit or time.monotonic() > deadline:
-            return size
-        time.sleep(0.1)
-
-
 def failing_finish(session: Session, fault: Fault) -> Attempt:
-    """How a save ended whose finish failed."""
+    """Save with a failing finish, and report how that ended."""
     return session.attempt(session.save, own_state(session.rank), session.new_id(), faults=(fault,))
 
 
-def late_future(session: Session, seconds: float) -> tuple[float, float | None, list[float], Attempt, list[Difference]]:
-    """The last rank's write future is late, while rank 0 tries to load in another thread.
-
-    Returns the earliest moment at which that future may be complete (on the last rank; 0 elsewhere), when the save
-    returned, the moments at which a load succeeded, how the save ended, and what a load gives otherwise.
-    """
+def late_future(session: Session, seconds: float) -> LateSave:
+    """Save while the last rank's write future is late and rank 0 tries to load in another thread."""
+    needs_a_writer(session)
     checkpoint_id, last = session.new_id(), session.world_size - 1
     late = Fault(phase="write_data_future", ranks=(last,), kind="delay", seconds=seconds)
-    writer = _Began(time.monotonic).around(session.writer(checkpoint_id, faults=(late,)))
+    start = _Start()
+    writer = interpose(session.writer(checkpoint_id, faults=(late,)), ("write_data",), start)
+    loads: list[float] = []
     stop = threading.Event()
-    loaded: list[Any] = []
-    watcher = threading.Thread(target=_watch, args=(session, checkpoint_id, stop, loaded), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(session, checkpoint_id, stop, loads), daemon=True)
     watched = session.rank == 0 and bool(_alone(session))
     if watched:
         watcher.start()
-    attempt = session.attempt(session.save, own_state(session.rank), checkpoint_id, writer=writer[0])
+    attempt = session.attempt(session.save, own_state(session.rank), checkpoint_id, writer=writer)
     returned = time.monotonic()
     stop.set()
     if watched:
         watcher.join()
+    due = start.moment + seconds if session.rank == last and start.moment is not None else 0.0
+    found = _loaded(session, checkpoint_id) if attempt.ok else []
+    return LateSave(due=due, returned=returned, loads=loads, save=attempt, found=found)
+
+
+def _loaded(session: Session, checkpoint_id: Any) -> list[Difference]:
     wanted = common_state(session.world_size)
     target = blank(wanted)
-    if attempt.ok:
-        session.load(target, checkpoint_id)
-    due = writer[1].began + seconds if session.rank == last and writer[1].began is not None else 0.0
-    return due, returned, loaded, attempt, differences(wanted, target) if attempt.ok else []
+    session.load(target, checkpoint_id)
+    return differences(wanted, target)
 
 
 @dataclass
-class _Began:
+class _Start:
     """A tap that keeps when write_data was called, and leaves its future alone."""
 
-    clock: Callable[[], float]
-    began: float | None = None
-
-    def around(self, writer: Any) -> tuple[Any, _Began]:
-        return interpose(writer, ("write_data",), self), self
+    moment: float | None = None
 
     def call(self, method: str, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """See harness.faults.proxy.Tap."""
-        self.began = self.clock()
+        self.moment = time.monotonic()
         return inner(*args, **kwargs)
 
 
@@ -285,28 +204,3 @@ def _watch(session: Session, checkpoint_id: Any, stop: threading.Event, loaded: 
         if session.attempt(session.load, blank(own_state(0)), checkpoint_id, no_dist=True).ok:
             loaded.append(began)
         stop.wait(0.1)
-
-
-def stored(session: Session, checkpoint_id: Any) -> dict[str, str]:
-    """Names of stored objects with a digest of their content; {} where they cannot be reached."""
-    if "stored_bytes" in session.storage.unsupported:
-        return {}
-    blobs = session.blobs(checkpoint_id)
-    return {} if blobs is None else {name: hashlib.sha256(blobs.read(name)).hexdigest() for name in blobs.names()}
-
-
-def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """What became of stored objects, in words."""
-    words = [f"{name} was removed" for name in before if name not in after]
-    words += [f"{name} was added" for name in after if name not in before]
-    return words + [f"{name} was changed" for name in before if name in after and before[name] != after[name]]
-
-
-def _keys(session: Session, checkpoint_id: Any) -> list[str]:
-    """The keys that the stored metadata lists."""
-    return sorted(session.reader(checkpoint_id).read_metadata().state_dict_metadata)
-
-
-def _meet(session: Session) -> None:
-    if session.world_size > 1:
-        torch.distributed.barrier()

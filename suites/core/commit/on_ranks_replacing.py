@@ -20,7 +20,7 @@ from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.suites.core.commit.on_ranks_finish import own_state
+from dcp_conformance.suites.core.commit.saved import own_state
 
 _OPERATIONS = frozenset(
     [

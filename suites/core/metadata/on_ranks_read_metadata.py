@@ -15,7 +15,7 @@ from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session
-from dcp_conformance.suites.core.commit.on_ranks_finish import changes, common_state, own_state, stored
+from dcp_conformance.suites.core.commit.saved import changes, common_state, own_state, stored
 
 # The names of the metadata objects of torch's format.
 GLOBAL_METADATA, LOCAL_METADATA = ".metadata", "__0.metadata"
