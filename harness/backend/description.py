@@ -32,9 +32,9 @@ class Description:
 class Surveyed:
     """What a process that may import the backend reported about it; plain data.
 
-    second: the reference of the engine for blame, None with the reason in `notes` if there is none; devices: GPUs
-    that torch can use; versions: of python, torch and the harness; lacks: capabilities that one save showed to be
-    missing, each with what was seen.
+    second: the reference of the engine for blame, None with the reason in `notes` if there is none; devices: those of
+    the kind that --device names, 0 for the CPU; versions: of python, torch and the harness; lacks: capabilities that
+    one save showed to be missing, each with what was seen.
     """
 
     description: Description

@@ -10,6 +10,8 @@ import torch
 from dcp_conformance.harness.backend.description import Surveyed
 from dcp_conformance.harness.backend.locate import DISTRIBUTION
 from dcp_conformance.harness.backend.resolve import describe, resolve
+from dcp_conformance.harness.cluster.devices import device_count
+from dcp_conformance.harness.devices import SIMULATED
 from dcp_conformance.harness.errors import UsageError
 
 
@@ -19,9 +21,7 @@ def survey(reference: str, options: tuple[tuple[str, str], ...], second: str, de
     Raises UsageError when the backend cannot be used, or when `device` is not there.
     """
     backend = resolve(reference, dict(options), cwd)
-    devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "cuda" and not devices:
-        raise UsageError("--device=cuda: torch sees no usable GPU on this machine.")
+    devices = _devices(device)
     usable, notes = _second_engine(second, reference, cwd)
     return Surveyed(
         description=describe(backend, reference),
@@ -29,8 +29,33 @@ def survey(reference: str, options: tuple[tuple[str, str], ...], second: str, de
         devices=devices,
         has_server=backend.start is not None,
         versions={"python": platform.python_version(), "torch": str(torch.__version__), "suite": suite_version()},
-        notes=notes,
+        notes=(*notes, *_unused_devices(device)),
     )
+
+
+def _devices(kind: str) -> int:
+    """How many devices of the kind that --device names there are; 0 for the CPU. Raises UsageError for none."""
+    count = 0 if kind == "cpu" else device_count(kind)
+    if kind != "cpu" and not count:
+        raise UsageError(f"--device={kind}: {_why_none(kind)}")
+    return count
+
+
+def _why_none(kind: str) -> str:
+    if kind == SIMULATED:
+        return f"torch {torch.__version__} cannot carry simulated devices (docs/devices.md); 2.13 can."
+    if kind == "cuda":
+        return "torch sees no usable GPU on this machine."
+    found = torch.accelerator.current_accelerator()
+    others = "none" if found is None else f"{found.type} only"
+    return f"torch sees no such device on this machine; of accelerators it knows {others}."
+
+
+def _unused_devices(kind: str) -> tuple[str, ...]:
+    found = torch.accelerator.current_accelerator(check_available=True) if kind == "cpu" else None
+    if found is None:
+        return ()
+    return (f"--device {found.type} certifies the level accelerator here; this run was on the CPU",)
 
 
 def suite_version() -> str:

@@ -52,10 +52,10 @@ class RunInfo:
     """What only the caller knows about a run. `started` and `ended` are moments in UTC, as isoformat writes them.
 
     `levels` were run, `asked` were named by --level; `partial` says in sentences why the run was narrowed (empty: it
-    was not); `errors` are sentences that make the run fail, `notes` do not; `devices` is the number of GPUs, `device`
-    what tensors lay on. `secrets` are literal values to take out of every text (those of environment variables, say);
-    the ones in `options` and `backend_options` with a secret's name are found here. `checklist`: what the checks
-    enumerate, as harness.states.checklist gives it.
+    was not); `errors` are sentences that make the run fail, `notes` do not; `devices` is how many accelerators of the
+    kind `device` there are, on which tensors lay. `secrets` are literal values to take out of every text (those of
+    environment variables, say); the ones in `options` and `backend_options` with a secret's name are found here.
+    `checklist`: what the checks enumerate, as harness.states.checklist gives it.
     """
 
     suite_version: str

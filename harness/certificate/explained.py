@@ -35,7 +35,7 @@ def explain_lines(
     binds = [f"{letter}: {LETTERS[letter]}" for letter in LETTERS if letter in clause.applies]
     needs = [
         f"a world of {clause.world} or more" if clause.world > 1 else "one rank",
-        *(["a GPU"] if clause.gpu else []),
+        *(["an accelerator"] if clause.gpu else []),
         *(f"the capability {capability}" for capability in clause.capabilities),
         *(["the offer drop_in"] if clause.drop_in else []),
     ]

@@ -39,7 +39,7 @@ def sort_clauses(
     levels: Collection[str],
     devices: int,
 ) -> SortedClauses:
-    """Merge the outcomes clause by clause. `levels` are those of the run, `devices` the number of GPUs."""
+    """Merge the outcomes clause by clause. `levels` are those of the run, `devices` the accelerators in use."""
     by_clause: dict[str, list[CaseOutcome]] = {}
     for outcome in outcomes:
         by_clause.setdefault(outcome.clause, []).append(outcome)

@@ -57,7 +57,7 @@ class ClusterConfig:
     fresh_ranks: bool = False
     """Never use a world twice."""
     device: str = "cpu"
-    """`cpu` or `cuda`."""
+    """`cpu`, `sim`, or a type of accelerator that torch knows."""
     quiet_limit: float = 15.0
     """A hang is declared when no rank has answered or used processor time for so long."""
     total_limit: float = 60.0

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from dcp_conformance.harness.cluster import processes
 
@@ -43,7 +43,7 @@ def preload_trusted(names: Iterable[str], result: Preloaded) -> None:
     """Import modules that need no trial.
 
     Raises:
-        UnfitToFork: one of them started a thread or a process, or initialised CUDA.
+        UnfitToFork: one of them started a thread or a process, or initialised a device.
     """
     for name in names:
         if name in result.refused:
@@ -90,9 +90,17 @@ def why_unfit() -> str:
     if processes.children(os.getpid()):
         return "starts a process"
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        return "initialises CUDA"
+    if torch is not None and (kind := _device_in_use(torch)):
+        return f"initialises the device {kind}"
     return ""
+
+
+def _device_in_use(torch: Any) -> str:
+    """The kind of accelerator that this process has touched; asking which there is touches none."""
+    known = torch.accelerator.current_accelerator() if hasattr(torch, "accelerator") else torch.device("cuda")
+    module = None if known is None else getattr(torch, known.type, None)
+    is_initialized = getattr(module, "is_initialized", None)
+    return str(known.type) if is_initialized is not None and is_initialized() else ""
 
 
 def _trial(name: str) -> tuple[str, bool]:

@@ -25,7 +25,7 @@ class RankInfo:
     group: bool
     """A default process group was set up."""
     device: str
-    """`cpu`, or `cuda:N`: the device of this rank, possibly shared with other ranks."""
+    """`cpu`, or `cuda:N`, `sim:N`, ...: the device of this rank, possibly shared with other ranks."""
     backend: str
     """Backend of the default process group, empty without one."""
     folder: str

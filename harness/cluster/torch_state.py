@@ -19,11 +19,23 @@ def _torch_random() -> bytes:
     return _bytes(torch.get_rng_state())
 
 
-def _cuda_random() -> tuple[bytes, ...]:
-    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        return ()
-    device = torch.cuda.current_device()
-    return (str(device).encode(), _bytes(torch.cuda.get_rng_state(device)))
+def _device_random() -> tuple[bytes, ...]:
+    module = _device_module()
+    if module is None or not hasattr(module, "get_rng_state"):
+        return ()  # simulated devices draw from the CPU's generator
+    device = module.current_device()
+    return (str(device).encode(), _bytes(module.get_rng_state(device)))
+
+
+def _current_device() -> int | None:
+    return None if _device_module() is None else torch.accelerator.current_device_index()
+
+
+def _device_module() -> Any:
+    """The module of the accelerator that this process uses; None while it has touched none."""
+    kind = torch.accelerator.current_accelerator()
+    module: Any = None if kind is None else torch.get_device_module(kind)
+    return module if module is not None and getattr(module, "is_initialized", bool)() else None
 
 
 def _numpy_random() -> tuple[Any, ...]:
@@ -50,6 +62,7 @@ def _cudnn() -> tuple[bool, ...]:
 TORCH_FACTS: Mapping[str, tuple[Callable[[], Any], bool]] = {
     "torch's default dtype": (lambda: str(torch.get_default_dtype()), False),
     "torch's default device": (lambda: str(torch.get_default_device()), False),
+    "torch's current device index": (_current_device, False),
     "torch's gradient mode": (torch.is_grad_enabled, False),
     "torch's inference mode": (torch.is_inference_mode_enabled, False),
     "torch's autocast on CPU": (lambda: torch.is_autocast_enabled("cpu"), False),
@@ -62,7 +75,7 @@ TORCH_FACTS: Mapping[str, tuple[Callable[[], Any], bool]] = {
     "torch's inter-op thread count": (torch.get_num_interop_threads, False),
     "The list of process groups": (_groups, False),
     "The random state of torch": (_torch_random, True),
-    "The random state of torch on CUDA": (_cuda_random, True),
+    "The random state of torch on the device": (_device_random, True),
     "The random state of numpy": (_numpy_random, True),
 }
 """Name -> (how to read it, whether only the change is told because the value means nothing to a reader)."""

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the case of a token and return the exit code of the run: 1 where the finding was seen again."""
     options = parser("replay", "Repeat a finding from its token.")
     options.add_argument("token", metavar="TOKEN")
-    options.add_argument("--device", choices=("cpu", "cuda"), default=None, help="run on this instead")
+    options.add_argument("--device", default=None, help="run on this instead")
     options.add_argument("--dry-run", action="store_true", help="print the command and run nothing")
     given = options.parse_args(arguments)
     token = decoded(given.token)
@@ -35,12 +35,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _device(token: Token, asked: str | None) -> str:
-    """Where to run: as asked, as found, or on the CPU where there is no GPU and the clause allows it."""
+    """Where to run: as asked, as found, or on the CPU where there is no such device and the clause allows it."""
     device = asked or token.device
-    if device == "cuda" and asked is None and not _sees_gpu():
+    if device not in ("cpu", "sim") and asked is None and not _sees(device):
         device = "cpu"
     if device == "cpu" and load_catalogue((HOME / "suites").resolve())[token.clause].gpu:
-        raise UsageError(f"{token.clause} is a promise about GPUs, and this run would be on the CPU.")
+        raise UsageError(f"{token.clause} is a promise about accelerators, and this run would be on the CPU.")
     return device
 
 
@@ -53,10 +53,10 @@ def _notes(token: Token, device: str) -> Iterator[str]:
             yield f"found with {name} {found}, here is {here}"
 
 
-def _sees_gpu() -> bool:
-    """Whether torch can use a GPU; asked in another process, for importing it here would slow every command."""
-    program = "import torch; raise SystemExit(not torch.cuda.is_available())"
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0
+def _sees(kind: str) -> bool:
+    """Whether torch can use such a device; asked in another process, for importing it here would slow every command."""
+    program = "import sys, torch; raise SystemExit(str(torch.accelerator.current_accelerator(True)) != sys.argv[1])"
+    return subprocess.run([sys.executable, "-c", program, kind], capture_output=True, check=False).returncode == 0
 
 
 def _version(package: str) -> str:

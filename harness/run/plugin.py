@@ -26,6 +26,7 @@ from dcp_conformance.harness.certificate.redact import given_values, redact
 from dcp_conformance.harness.certificate.reports import CERTIFICATE
 from dcp_conformance.harness.commands.explain import explanation
 from dcp_conformance.harness.contract import Clause, load_catalogue
+from dcp_conformance.harness.devices import SIMULATED
 from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.laws.verbs import HarnessFault
 from dcp_conformance.harness.run import options as option_list
@@ -417,9 +418,14 @@ def _said(text: str) -> str:
 
 
 def partial_reasons(session: pytest.Session, options: Options, unread: Iterable[str] = ()) -> tuple[str, ...]:
-    """Why a run was narrowed, in sentences; a narrowed run holds no level. unread: what could not be collected."""
+    """Why a run was narrowed or its devices are none, in sentences; such a run holds no level.
+
+    unread: what could not be collected.
+    """
     option = session.config.option
     reasons = [f"{place} could not be imported, and its cases are missing" for place in unread]
+    if options.device == SIMULATED:
+        reasons.append("the devices are simulated, which shows mistakes and proves nothing about real ones")
     if options.clauses or options.case:
         reasons.append("--clause or --case chose what to run")
     if option.keyword or option.markexpr:

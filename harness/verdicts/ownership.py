@@ -52,7 +52,7 @@ class Applicability:
 
 
 def applicability(clause: Clause, description: Supplies, *, devices: int) -> Applicability:
-    """Does `clause` bind the backend, the engine under it, or nobody. `devices` is the number of usable GPUs.
+    """Does `clause` bind the backend, the engine under it, or nobody. `devices`: how many --device has.
 
     Asked in this order, so that the reason shown is the one that the author chose: what is offered on request only,
     what was opted out of, what the machine lacks, and last whose part of the contract it is.
@@ -125,7 +125,7 @@ def _opted_out(clause: Clause, description: Supplies) -> str:
 
 
 def _lacking(clause: Clause, devices: int) -> str:
-    return "needs a GPU, and this machine has none that torch can use" if clause.gpu and devices < 1 else ""
+    return "needs an accelerator: name one with --device" if clause.gpu and devices < 1 else ""
 
 
 def _absent(clause: Clause, *letters: str) -> str:

@@ -70,8 +70,9 @@ class DefaultStager:
         """Copy ``state_dict``. Raises what copying a value raises (in the future, with ``use_async_staging``)."""
         if self._executor is None:
             return self._copy(state_dict)
-        stream = torch.cuda.current_stream() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
-        self._last = staged = self._executor.submit(self._copy_on, stream, state_dict)
+        # The thread has streams of its own, which would not wait for the kernels that were queued before the call.
+        queued = [torch.accelerator.current_stream(device).record_event() for device in _devices(state_dict)]
+        self._last = staged = self._executor.submit(self._copy_after, queued, state_dict)
         staged.add_done_callback(self._forget)
         return staged
 
@@ -91,23 +92,21 @@ class DefaultStager:
             self._executor.shutdown(wait=True)
         self._last = None
 
-    def _copy_on(self, stream: Any, state_dict: StateDict) -> StateDict:
-        # On the caller's stream the copies come after the kernels that were queued before the call.
-        if stream is None:
-            return self._copy(state_dict)
-        with torch.cuda.stream(stream):
-            return self._copy(state_dict)
+    def _copy_after(self, queued: list[torch.Event], state_dict: StateDict) -> StateDict:
+        for event in queued:
+            event.synchronize()
+        return self._copy(state_dict)
 
     def _copy(self, state_dict: StateDict) -> StateDict:
-        non_blocking = self._config.use_non_blocking_copy and torch.cuda.is_available()
+        non_blocking = self._config.use_non_blocking_copy and torch.accelerator.is_available()
         with torch.no_grad():
             copied: StateDict = Snapshot(
-                pin=self._config.use_pinned_memory and torch.cuda.is_available(),
+                pin=self._config.use_pinned_memory and torch.accelerator.is_available(),
                 share=self._config.use_shared_memory,
                 non_blocking=non_blocking,
             ).of(state_dict)
-        if non_blocking:
-            torch.cuda.current_stream().synchronize()
+        for device in _devices(state_dict) if non_blocking else ():
+            torch.accelerator.current_stream(device).synchronize()
         return copied
 
 
@@ -212,6 +211,13 @@ def _collect(value: Any, found: dict[int, torch.Tensor]) -> None:
             stack.extend(current.values())
         elif isinstance(current, (list, tuple)):
             stack.extend(current)
+
+
+def _devices(state_dict: StateDict) -> set[torch.device]:
+    """The devices on which tensors of the state lie and kernels may still be writing them."""
+    found: dict[int, torch.Tensor] = {}
+    _collect(state_dict, found)
+    return {tensor.device for tensor in found.values() if tensor.device.type not in ("cpu", "meta")}
 
 
 def _is_copyable(value: Any) -> bool:

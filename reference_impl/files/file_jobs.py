@@ -47,8 +47,8 @@ def run_jobs(
     """
     pool = _Pool(jobs, files, planner, extensions)
     helpers = [threading.Thread(target=pool.work, daemon=True) for _ in range(min(thread_count, len(jobs)) - 1)]
-    if helpers and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.synchronize()  # helper threads copy on streams of their own, which would not wait for ours
+    if helpers:
+        _finish_devices()  # helper threads copy on streams of their own, which would not wait for ours
     for helper in helpers:
         helper.start()
     try:
@@ -60,6 +60,13 @@ def run_jobs(
     if pool.error is not None:
         raise pool.error
     return [result for job in jobs for result in pool.results[job.name]]
+
+
+def _finish_devices() -> None:
+    """Wait for the devices that hold tensors of this process; asking the others would make them take memory."""
+    for index in range(torch.accelerator.device_count()):
+        if torch.accelerator.memory_allocated(index):
+            torch.accelerator.synchronize(index)
 
 
 class _Pool:

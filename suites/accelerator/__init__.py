@@ -1,1 +1,1 @@
-"""The level accelerator. What only a GPU can show."""
+"""The level accelerator: what only a device with memory and queues of its own can show."""

@@ -305,8 +305,9 @@ def take_pretended_device(count: int) -> tuple[str, str]:
     from dcp_conformance.harness.cluster.devices import take_device
 
     with (
-        mock.patch.object(torch.cuda, "device_count", return_value=count),
-        mock.patch.object(torch.cuda, "set_device") as set_device,
+        mock.patch.object(torch.accelerator, "current_accelerator", return_value=torch.device("cuda")),
+        mock.patch.object(torch.accelerator, "device_count", return_value=count),
+        mock.patch.object(torch.accelerator, "set_device_index") as set_device,
         mock.patch.object(torch, "zeros"),
     ):
         device, backend = take_device("cuda", current().rank, current().world_size)

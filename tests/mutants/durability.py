@@ -20,6 +20,7 @@ BREAKS = {
     "overwrites_in_place": ("DUR-04", "DUR-05", "CONC-01", "CONC-03"),
     "commits_after_returning": ("DUR-01", "DUR-10"),
     "commits_without_the_dead": ("DUR-12",),
+    "hides_what_the_disk_answered": ("DUR-19",),
 }
 
 
@@ -44,6 +45,22 @@ class _EarlyWriter(control.Writer):
             metadata.storage_meta = self.storage_meta()
             write_object(self._root, "commit", pickle.dumps(metadata))
         return super().write_data(plan, planner)
+
+
+class _SilentWriter(control.Writer):
+    """Tells of a failure, and not of what it was."""
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        try:
+            return super().write_data(plan, planner)
+        except OSError:
+            raise RuntimeError("the data could not be stored") from None
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        try:
+            super().finish(metadata, results)
+        except OSError:
+            raise RuntimeError("the metadata could not be stored") from None
 
 
 class _StreamWriter(control.Writer):
@@ -92,3 +109,4 @@ believes_a_cut_index = storage("believes_a_cut_index", writer=_StreamWriter, rea
 overwrites_in_place = storage("overwrites_in_place", writer=_InPlaceWriter)
 commits_after_returning = storage("commits_after_returning", writer=_LateWriter)
 commits_without_the_dead = engine("commits_without_the_dead", writer=_EarlyWriter, reader=_Sparse)
+hides_what_the_disk_answered = storage("hides_what_the_disk_answered", writer=_SilentWriter)

@@ -177,13 +177,27 @@ def _why(clause: str, outcomes: list[CaseOutcome]) -> str:
 
 def run(backends: list[Mutant], *, reach: str, clauses: frozenset[str], why: bool = False) -> list[Row]:
     """Judge these backends in this process; prints a line for each as it ends, and (`why`) what each clause saw."""
+    rows: list[Row] = []
+    for device in sorted({backend.device for backend in backends}):
+        chosen = [backend for backend in backends if backend.device == device]
+        rows += _run_on(device, chosen, reach=reach, clauses=clauses, why=why)
+    return rows
+
+
+def _run_on(device: str, backends: list[Mutant], *, reach: str, clauses: frozenset[str], why: bool) -> list[Row]:
     matrix = Matrix(backends, reach=reach, clauses=clauses, why=why)
     with tempfile.TemporaryDirectory() as report:
         # This module needs the plugin's types, so pytest comes too late to rewrite its assertions.
         settings = ["-W", "ignore::pytest.PytestAssertRewriteWarning", "-q", "--noconftest", f"--rootdir={ROOT}"]
         settings += ["-p", "no:cacheprovider", "-p", "dcp_conformance.entry"]
         pytest.main(
-            [*settings, str(SUITES), "--backend=dcp_conformance.harness.control", f"--report-dir={report}"],
+            [
+                *settings,
+                str(SUITES),
+                "--backend=dcp_conformance.harness.control",
+                f"--report-dir={report}",
+                f"--device={device}",
+            ],
             plugins=[matrix],
         )
     return matrix.rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ class Mutant:
     module: str
     breaks: tuple[str, ...]
     attribute: str = ""
+    device: str = "cpu"
+    """The kind of device that its ranks have: DEVICE of its module."""
 
     @property
     def reference(self) -> str:
@@ -31,7 +34,14 @@ class Mutant:
 def mutants(folder: Path = FOLDER) -> list[Mutant]:
     """All mutants of a folder, in the order of modules and of their BREAKS."""
     return [
-        Mutant(name, f"tests.mutants.{path.stem}", tuple(clauses), name)
+        Mutant(name, f"tests.mutants.{path.stem}", tuple(clauses), name, _device(path))
         for path in sorted(folder.glob("*.py"))
         for name, clauses in breaks(path).items()
     ]
+
+
+def _device(path: Path) -> str:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "DEVICE" for t in node.targets):
+            return str(ast.literal_eval(node.value))
+    return "cpu"

@@ -66,12 +66,13 @@ def test_native_crash_is_a_verdict(tmp_path: Path) -> None:
         (("no_such_backend_anywhere",), "no_such_backend_anywhere"),
         (("torch.distributed.checkpoint", "--level", "cor"), "--level=cor"),
         (("torch.distributed.checkpoint", "--ranks", "0"), "--ranks=0"),
-        (("torch.distributed.checkpoint", "--device", "tpu"), "--device=tpu"),
+        (("torch.distributed.checkpoint", "--device", "tpu"), "--device=tpu: torch sees no such device"),
+        (("torch.distributed.checkpoint", "--device", "7"), "--device=7: name a kind of device"),
         (("torch.distributed.checkpoint", "--clause", "TYPE-2"), "TYPE-02"),
         (("torch.distributed.checkpoint", "--known-failures", "absent.toml"), "absent.toml"),
         (("--level", "core"), "--backend=NAME is missing"),
     ),
-    ids=("unknown backend", "level", "ranks", "device", "clause", "known failures", "no backend"),
+    ids=("unknown backend", "level", "ranks", "device", "device number", "clause", "known failures", "no backend"),
 )
 def test_unusable_input_is_4_in_a_sentence(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
     ended = certify(tmp_path, *arguments)

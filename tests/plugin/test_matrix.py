@@ -15,6 +15,7 @@ MUTANTS = (
     "replaces_older_commits_only", "unwraps_failures_of_a_single_process", "states_no_version", "writes_no_index",
     "gives_all_to_the_lowest_rank", "wraps_groups_with_local_ranks", "rebuilds_mappings", "describes_scalars_as_bytes",
     "turns_rare_types_into_common_ones", "ignores_missing_keys", "raises_bare_errors", "splits_reads",
+    "restores_to_the_first_device", "leaves_its_stream_current", "stages_by_reference", "pins_and_never_frees",
 )  # fmt: skip
 CLAUSES = "TYPE-01,TYPE-05,FIN-01,FIN-02,FIN-12,RES-01,RMD-01,CORR-01,DUR-01,META-02,WRITE-01,PG-01"
 

@@ -15,11 +15,12 @@ OURS = "dcp_conformance."
 # Each room may import those that are named, and the ground that everybody stands on. What is not named is forbidden.
 GROUND = {"harness", "harness.errors", "harness.scratch", "harness.contract"}
 HARNESS: Mapping[str, set[str]] = {
-    "cluster": set(),
+    "devices": set(),
+    "cluster": {"devices"},
     "recording": {"cluster"},
     "replay": {"recording", "cluster"},
     "laws": {"cluster"},
-    "backend": {"laws", "cluster"},
+    "backend": {"laws", "cluster", "devices"},
     "states": {"laws", "cluster"},
     "control": set(),
     "faults": {"states", "backend", "laws", "cluster"},
@@ -28,7 +29,7 @@ HARNESS: Mapping[str, set[str]] = {
     "verdicts": {"subject", "backend", "laws", "cluster"},
     "certificate": {"verdicts", "backend", "laws"},
     "commands": {"certificate", "verdicts"},
-    "run": {"commands", "certificate", "verdicts", "subject", "states", "backend", "laws", "cluster"},
+    "run": {"devices", "commands", "certificate", "verdicts", "subject", "states", "backend", "laws", "cluster"},
 }
 REFERENCE: Mapping[str, set[str]] = {
     "values": set(),
@@ -38,7 +39,17 @@ REFERENCE: Mapping[str, set[str]] = {
     "storage": {"planners", "files", "values", "ranks"},
     "engine": {"storage", "planners", "files", "values", "ranks"},
 }
-LEVELS = ("core", "distributed", "failure", "asynchronous", "compatibility", "durability", "security", "scale")
+LEVELS = (
+    "core",
+    "distributed",
+    "failure",
+    "asynchronous",
+    "compatibility",
+    "durability",
+    "security",
+    "scale",
+    "accelerator",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

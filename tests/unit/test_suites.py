@@ -16,7 +16,9 @@ SUITES = Path(__file__).resolve().parent.parent.parent / "suites"
 MODULES = sorted(SUITES.rglob("test_*.py"))
 CATALOGUE = load_catalogue(SUITES)
 # Clauses that are checked, and for which no mutant is kept; each with the reason.
-UNPROVEN: dict[str, str] = {}
+UNPROVEN: dict[str, str] = {
+    "DEV-07": "a sharded model needs collectives on device tensors, which simulated devices do not carry",
+}
 
 
 def tree(path: Path) -> ast.Module:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch.futures import Future
 
 from dcp_conformance.harness.backend.record import Backend
@@ -35,6 +36,8 @@ class Writer(_store.Writer):
     """Writes in a thread of its own."""
 
     def write_data(self, plan: Any, planner: Any) -> Future[Any]:
+        if torch.accelerator.is_available():
+            torch.accelerator.current_stream().synchronize()  # the thread's own stream would not wait for the caller's
         return _later(self.written, plan, planner)
 
 

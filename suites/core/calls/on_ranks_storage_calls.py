@@ -25,6 +25,7 @@ from dcp_conformance.harness.subject.driving import drive_load, drive_save
 from dcp_conformance.harness.subject.looking import in_fresh_folder, listing, uses_storage
 from dcp_conformance.harness.subject.session import Session, into_subject, takes
 
+UNSERVED = "no-such-scheme-of-dcp-conformance://host/checkpoint"
 PICKLED_CALL = (
     "import sys, pickle; path, file = sys.argv[1:]; sys.path[:] = pickle.loads(bytes.fromhex(path)); "
     "from dcp_conformance.suites.core.calls.on_ranks_storage_calls import in_new_process; in_new_process(file)"
@@ -149,6 +150,20 @@ def asked_about_ids(session: Session) -> dict[str, Any]:
                 )
                 raised[f"{who}: {name}"], answers[f"{who}: {name}"] = attempt, type(given[0]).__name__ if given else ""
         return {"raised": raised, "answers": answers, "appeared": [n for n in listing(folder) if n not in before]}
+
+
+def believed_of_ids(session: Session) -> dict[str, dict[str, bool]]:
+    """What the classes say of an id that they have just served, and of one that nobody can; by class."""
+    checkpoint_id = session.new_id()
+    session.save(state_of(1), checkpoint_id)
+    session.load(blank(state_of(1)), checkpoint_id)
+    kinds = {"writer": type_of(session.writer(checkpoint_id)), "reader": type_of(session.reader(checkpoint_id))}
+    announce("call", owner=session.storage_owner, part="S", name="validate_checkpoint_id", direct=True)
+    ids = {"served": checkpoint_id, "foreign": UNSERVED}
+    return {
+        who: {name: bool(into_subject(kind.validate_checkpoint_id, asked)) for name, asked in ids.items()}
+        for who, kind in kinds.items()
+    }
 
 
 def load_of_nothing(session: Session) -> dict[str, Any]:

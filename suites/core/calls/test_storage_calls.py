@@ -64,6 +64,19 @@ def test_question_about_an_id_is_answered_and_changes_nothing(subject: Subject) 
     must(not found["appeared"], otherwise=f"validate_checkpoint_id made {found['appeared']}", kind="side effect")
 
 
+@pytest.mark.clauses("API-29", "API-30")
+def test_classes_know_their_own_ids_from_foreign_ones(subject: Subject) -> None:
+    for who, said in subject.alone(on_ranks.believed_of_ids).items():
+        with subject.promise("API-29"):
+            must(said["served"], otherwise=f"the {who} says False of an id that it has just served", kind="answer")
+        with subject.promise("API-30"):
+            must(
+                not said["foreign"],
+                otherwise=f"the {who} says True of an id whose scheme does not exist",
+                kind="answer",
+            )
+
+
 @pytest.mark.clauses("API-20")
 def test_no_threads_at_all_are_refused_by_name(subject: Subject) -> None:
     attempt = subject.alone(on_ranks.no_threads)

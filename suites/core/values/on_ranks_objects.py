@@ -153,6 +153,41 @@ def handed_streams(session: Session) -> list[str]:
     ]
 
 
+def kept_streams(session: Session) -> list[str]:
+    """How streams that a planner kept are, once the load is over, not what they were when it got them."""
+    if not session.takes("load", "planner"):
+        session.excuse("the engine takes no planner, so nobody keeps what the storage hands over")
+    checkpoint_id, kept, contents = session.new_id(), {}, {}  # type: tuple[Any, dict[str, Any], dict[str, bytes]]
+    state = {f"object{size}": "x" * size for size in (0, 100, 70_000)} | {"last": [1, 2]}
+    session.save(state, checkpoint_id)
+    session.load(dict.fromkeys(state), checkpoint_id, planner=_keeping(session, kept, contents))
+    now = {name: b"" if stream.closed else _content(stream) for name, stream in kept.items()}
+    return [
+        f"the stream of {name!r} {'is closed' if kept[name].closed else 'holds other bytes'}"
+        for name, content in contents.items() if now[name] != content
+    ]  # fmt: skip
+
+
+def _content(stream: Any) -> bytes:
+    stream.seek(0)
+    found: bytes = stream.read()
+    return found
+
+
+def _keeping(session: Session, kept: dict[str, Any], contents: dict[str, bytes]) -> Any:
+    base: Any = session.tool("DefaultLoadPlanner")
+
+    class Keeping(base):  # type: ignore[misc]
+        """Keeps each stream, to read it when there is time."""
+
+        def load_bytes(self, read_item: Any, value: Any) -> None:
+            name = read_item.dest_index.fqn
+            kept[name], contents[name] = value, _content(value)
+            super().load_bytes(read_item, io.BytesIO(contents[name]))
+
+    return into_subject(Keeping)
+
+
 def _handed(name: str, given: bytes, taken: tuple[int, bytes] | None) -> str:
     if taken is None:
         return f"no stream of {name!r}"

@@ -68,6 +68,12 @@ def test_planner_is_handed_exactly_the_stored_bytes_from_their_start(subject: Su
     must(not wrong, otherwise=f"load_bytes got {'; '.join(wrong[:3])}", kind="stream", rank=0)
 
 
+@pytest.mark.clauses("BYTE-09")
+def test_stream_that_a_planner_keeps_stays_as_it_is(subject: Subject) -> None:
+    wrong = subject.alone(on_ranks.kept_streams)
+    must(not wrong, otherwise=f"after the load, {'; '.join(wrong[:3])}", kind="stream", rank=0)
+
+
 @pytest.mark.clauses("BYTE-08")
 def test_object_of_a_vanished_class_fails_the_load_of_its_rank(subject: Subject) -> None:
     attempts = subject.observe(1, on_ranks.class_vanished)

@@ -55,7 +55,8 @@ def failing_saves(session: Session, situation: str, how: str) -> list[dict[str, 
             session.give_up(f"it writes in a way in which no fault can be made: {unseen[0]}")
         for place, rule in enumerate(points(made, how)):
             seen = _under_fault(session, f"{situation}{number}-{place}", situation, options, rule)
-            found.append({"point": said(rule), "kind": rule.calls[0], "options": str(options or ""), **seen})
+            what = {"point": said(rule), "kind": rule.calls[0], "errno": answered(rule), "options": str(options or "")}
+            found.append({**what, **seen})
     return found
 
 
@@ -97,6 +98,11 @@ def said(rule: Rule) -> str:
     whose = "" if rule.thread == -1 else f" of thread {rule.thread}"
     fails = {"short": "writes half", "slow": "is slow"}.get(rule.action, f"fails with {errno.errorcode[rule.errno]}")
     return f"{rule.calls[0]} {rule.nth}{whose} {fails}{' and so does all that follows' if rule.sticky else ''}"
+
+
+def answered(rule: Rule) -> int:
+    """The error number that an operation gets; 0 for a fault that is no error."""
+    return 0 if rule.action in ("short", "slow") else rule.errno
 
 
 def _recorded(session: Session, name: str, situation: str, options: Mapping[str, Any]) -> tuple[Operation, ...]:

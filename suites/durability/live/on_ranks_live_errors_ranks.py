@@ -17,7 +17,7 @@ from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.harness.subject.watch_ranks import apart, folder_of, recorded
-from dcp_conformance.suites.durability.live.on_ranks_live_errors import ERRORS, NEW, OLD, said
+from dcp_conformance.suites.durability.live.on_ranks_live_errors import ERRORS, NEW, OLD, answered, said
 
 
 def failing_ranks(session: Session, situation: str) -> list[dict[str, Any]]:
@@ -32,7 +32,8 @@ def failing_ranks(session: Session, situation: str) -> list[dict[str, Any]]:
     for place, rule in enumerate(points(made)):
         seen = _under_fault(session, f"{situation}-{place}", situation, rule)
         point = f"on rank {rule.rank}, {said(rule)}"
-        found.append({"point": point, "kind": rule.calls[0], "options": "", "unsynced": "", **seen})
+        same = {"kind": rule.calls[0], "errno": answered(rule), "options": "", "unsynced": ""}
+        found.append({"point": point, **same, **seen})
     return found
 
 
@@ -88,8 +89,8 @@ def _removed(session: Session, name: str) -> None:
 
 
 def state(rank: int, version: int) -> dict[str, Any]:
-    """What a rank saves: values that say of which save they are."""
-    return {f"r{rank}": coded(rank, (600,), version=version), f"r{rank}.step": version}
+    """What a rank saves: values that say of which save they are, too many for one buffer of a file."""
+    return {f"r{rank}": coded(rank, (5000,), version=version), f"r{rank}.step": version}
 
 
 def whole(ranks: int, version: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dcp_conformance.harness.laws.reasons import tells_reason
 from dcp_conformance.harness.laws.verbs import Broken, Untestable, described, of_subject, unexpected
 from dcp_conformance.harness.laws.versions import must_not_mix, must_still_load
 from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
@@ -28,27 +29,27 @@ COLUMNS = ("save", "fault", "points", "returned", "raised", "old", "new", "error
 
 
 @pytest.mark.below_storage
-@pytest.mark.clauses("DUR-09", "DUR-02")
+@pytest.mark.clauses("DUR-09", "DUR-19", "DUR-02")
 @pytest.mark.parametrize("how", HOW)
 def test_save_to_a_new_id_tells_of_a_failing_disk(subject: Subject, how: str) -> None:
     judge_fresh(subject, failing_saves(subject, "fresh", how))
 
 
 @pytest.mark.below_storage
-@pytest.mark.clauses("DUR-09", "DUR-04", "DUR-05")
+@pytest.mark.clauses("DUR-09", "DUR-19", "DUR-04", "DUR-05")
 @pytest.mark.parametrize("how", HOW)
 def test_overwrite_tells_of_a_failing_disk_and_keeps_the_old(subject: Subject, how: str) -> None:
     judge_overwrite(subject, failing_saves(subject, "overwrite", how))
 
 
 @pytest.mark.below_storage
-@pytest.mark.clauses("DUR-09", "DUR-02")
+@pytest.mark.clauses("DUR-09", "DUR-19", "DUR-02")
 def test_ranks_saving_to_a_new_id_tell_of_a_failing_disk(subject: Subject) -> None:
     judge_fresh(subject, failing_ranks(subject, "fresh"))
 
 
 @pytest.mark.below_storage
-@pytest.mark.clauses("DUR-09", "DUR-04", "DUR-05")
+@pytest.mark.clauses("DUR-09", "DUR-19", "DUR-04", "DUR-05")
 def test_ranks_overwriting_tell_of_a_failing_disk(subject: Subject) -> None:
     judge_overwrite(subject, failing_ranks(subject, "overwrite"))
 
@@ -57,6 +58,8 @@ def judge_fresh(subject: Subject, points: list[dict[str, Any]]) -> None:
     """The laws about a save to a new id."""
     with subject.promise("DUR-09"):
         returned_means_saved(points)
+    with subject.promise("DUR-19"):
+        error_tells_its_reason(points)
     with subject.promise("DUR-02"):
         for point in points:
             judged(point, lambda point=point: must_not_mix(_of_new(point)))
@@ -66,6 +69,8 @@ def judge_overwrite(subject: Subject, points: list[dict[str, Any]]) -> None:
     """The laws about a save over a checkpoint."""
     with subject.promise("DUR-09"):
         returned_means_saved(points)
+    with subject.promise("DUR-19"):
+        error_tells_its_reason(points)
     with subject.promise("DUR-04"):
         for point in points:
             judged(point, lambda point=point: must_still_load(point))
@@ -85,6 +90,7 @@ def failing_ranks(subject: Subject, situation: str) -> list[dict[str, Any]]:
     first, second = observed(subject.run(2, on_two_ranks.failing_ranks, situation, fresh=True))
     if isinstance(first, list):
         for point, other in zip(first, second, strict=True):
+            point["elsewhere"] = other["saved"].error
             point["saved"] = other["saved"] if point["saved"].ok else point["saved"]
     return sound(subject, first, situation, "once, on one of two ranks")
 
@@ -122,6 +128,17 @@ def returned_means_saved(points: list[dict[str, Any]]) -> None:
         else:
             continue
         raise Broken(f"{where(point)}: save returned, and {then}", kind="not reported", rank=0)
+
+
+def error_tells_its_reason(points: list[dict[str, Any]]) -> None:
+    """Broken where a save raised, and nothing in the error says what the system had answered."""
+    for point in points:
+        for error in (point["saved"].error, point.get("elsewhere")):
+            if error is not None and point["errno"] and not tells_reason(error, point["errno"]):
+                raise Broken(
+                    f"{where(point)}: save raised {described(error)}, in which that answer is not to be found",
+                    kind="reason lost", rank=0, evidence={"traceback": error.traceback},
+                )  # fmt: skip
 
 
 def judged(point: dict[str, Any], law: Any) -> None:

@@ -1,0 +1,1 @@
+"""Tests of the simulated devices, on ranks that have some."""
