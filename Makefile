@@ -25,7 +25,7 @@ READY := $(VENV)/ready-$(TORCH)-$(subst /,_,$(PYTHON))
 EXTRA := $(filter $(BACKEND),$(shell sed -n 's/^\([a-z0-9-]*\) = \[.*/\1/p' pyproject.toml))
 EXTRA_READY := $(if $(EXTRA),$(READY)-$(EXTRA))
 
-.PHONY: certify test test-page mutants coverage clean
+.PHONY: certify test test-page hostile mutants coverage clean
 .DELETE_ON_ERROR:
 
 certify: $(READY) $(EXTRA_READY)
@@ -41,9 +41,14 @@ test: $(READY)
 test-page: $(READY)
 	$(BIN)/python -m pytest tests/browser -W error $(PYTEST_ARGS)
 
+# Every hostile backend of tests/hostile; make test runs those that stand for a kind.
+hostile: $(READY)
+	$(BIN)/python -m pytest tests/hostile --all-hostile -W error $(PYTEST_ARGS)
+
 mutants: $(READY)
 	$(BIN)/python -m tests.mutants.matrix --jobs $(WORKERS) $(MATRIX_ARGS)
 	$(BIN)/python -m tests.mutants.matrix --jobs $(WORKERS) --variants
+	$(BIN)/python -m tests.mutants.matrix --jobs $(WORKERS) --without
 
 coverage: $(READY)
 	$(BIN)/python -m coverage erase

@@ -61,6 +61,10 @@ class Fingerprint:
         """Whether nothing differs but what may still be going away."""
         return all(probe() == self.facts[name] for name, (probe, _tell) in _PROBES.items() if name not in _TRANSIENT)
 
+    def acts_by_itself(self) -> bool:
+        """Whether a timer, a hook of the interpreter or a handler is left that was not there before."""
+        return any(_PROBES[name][0]() != self.facts[name] for name in ("interpreter", "handlers"))
+
     def unsettled(self, lasting: Collection[str] = ()) -> bool:
         """Whether threads, children or open files differ: what may still be going away after a run.
 
@@ -213,6 +217,10 @@ def _interpreter() -> dict[str, Any]:
         "The real-time timer": signal.getitimer(signal.ITIMER_REAL)[0] > 0,
         "sys.stdout": id(sys.stdout),
         "sys.stderr": id(sys.stderr),
+        # What runs by itself later may change values that were right.
+        "The number of the garbage collector's callbacks": len(gc.callbacks),
+        "A trace function": sys.gettrace() is not None,
+        "A profile function": sys.getprofile() is not None,
     }
 
 

@@ -88,7 +88,9 @@ class _Server:
             for kind, *rest in self._channel.drain():
                 if kind == "close":
                     return
-                if kind == "fork":
+                if kind == "ping":
+                    self._channel.send(("pong",))
+                elif kind == "fork":
                     self._fork(*rest)
                 else:
                     self._discard(*rest)

@@ -53,6 +53,8 @@ class _Here:
     sealed: list[_Sealed] = []
     modules: set[str] = set()
     looks: list[Look] = []
+    false: set[str] = set()  # comparisons that were seen to find nothing where there is something
+    hooks: tuple[Any, Any] = (None, None)  # trace and profile function of the main thread
 
 
 def seal() -> None:
@@ -72,13 +74,36 @@ def seal() -> None:
 
 def replaced() -> tuple[str, ...]:
     """Names of sealed functions that are not what they were, some of them if they are many."""
-    return tuple(sealed.told() for sealed in _Here.sealed if not sealed.holds())[:_FULL]
+    found = [*sorted(_Here.false), *(sealed.told() for sealed in _Here.sealed if not sealed.holds())]
+    _Here.false.clear()
+    return tuple(found[:_FULL])
+
+
+def weigh(comparison: Callable[..., Any], finds: bool) -> None:
+    """Note whether a comparison found the difference that it was just given to find.
+
+    What it stands on may have been replaced where no name shows it: a mode of torch's, a kernel, native code.
+    """
+    if _hooks() != _Here.hooks:
+        _Here.false.add("a trace or profile function of the interpreter")
+    if not finds:
+        _Here.false.add(f"{comparison.__module__}.{comparison.__qualname__} (it finds unequal values equal)")
 
 
 def remember(look: Look) -> None:
     """A value was found right: `look` tells, later, what it has become."""
     if len(_Here.looks) < _MOST_LOOKS:
         _Here.looks.append(look)
+
+
+def begin() -> None:
+    """A run begins."""
+    forget()
+    _Here.hooks = _hooks()
+
+
+def _hooks() -> tuple[Any, Any]:
+    return sys.gettrace(), sys.getprofile()
 
 
 def forget() -> None:

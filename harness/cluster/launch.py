@@ -20,7 +20,7 @@ from dcp_conformance import IMPORT_ROOT
 from dcp_conformance.harness.cluster import processes
 from dcp_conformance.harness.cluster.branch import Branch, connect
 from dcp_conformance.harness.cluster.config import ONE_THREAD, ClusterConfig
-from dcp_conformance.harness.cluster.errors import ClusterError
+from dcp_conformance.harness.cluster.errors import ClusterError, ServerLost
 from dcp_conformance.harness.cluster.wire import Channel
 from dcp_conformance.harness.cluster.worker import RankSpec
 from dcp_conformance.harness.errors import UsageError
@@ -28,6 +28,7 @@ from dcp_conformance.harness.errors import UsageError
 _START_LIMIT = 180.0
 _REPLY_LIMIT = 60.0
 _CLOSE_LIMIT = 15.0
+_PING_LIMIT = 20.0
 # Asking the CUDA driver itself, as imports do through torch.cuda.is_available(), would make the server unfit to fork.
 _NO_DRIVER = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 _MARK = "DCP_CONFORMANCE_CLUSTER"
@@ -68,6 +69,7 @@ class ForkServer:
         self._forked: dict[int, list[int]] = {}
         self._discarded: set[int] = set()
         self._started: tuple[Any, ...] | None = None
+        self._pongs = 0
         self._wanted: dict[str, Any] = {
             "preload": config.preload,
             "optional_preload": config.optional_preload,
@@ -130,6 +132,16 @@ class ForkServer:
         for pid in pids:
             self.endings.pop(pid, None)
 
+    def ping(self) -> None:
+        """Make sure that it is as it was: what ran below it may have killed or stopped it.
+
+        Raises:
+            ServerLost: it is not.
+        """
+        self._pongs = 0
+        self._tell(("ping",))
+        self._wait(lambda: self._pongs > 0, _PING_LIMIT, "answer")
+
     def pump(self) -> None:
         """Take in what the server has said.
 
@@ -143,6 +155,8 @@ class ForkServer:
                 self.endings[pid] = (by_exit, status)
             elif kind == "forked":
                 self._forked[rest[0]] = rest[1]
+            elif kind == "pong":
+                self._pongs += 1
             elif kind == "discarded":
                 self._discarded.add(rest[0])
             else:
@@ -165,13 +179,13 @@ class ForkServer:
             self._kill()
         self.channel.close()
 
-    def lost(self, what: str = "") -> ClusterError:
+    def lost(self, what: str = "") -> ServerLost:
         """The error for a server that is gone, or that did something for which it must go now."""
         self.channel.close()
         code = self._kill()
         ending = processes.signal_name(-code) if code < 0 else f"exit code {code}"
         what = what or f"ended ({ending})"
-        return ClusterError(f"the fork server of the ranks {what}. Last lines of its log:\n{self._log_tail()}")
+        return ServerLost(f"the fork server of the ranks {what}. Last lines of its log:\n{self._log_tail()}")
 
     def _kill(self) -> int:
         """Make sure that the server is gone, and its session with it; its exit code."""

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from dcp_conformance.harness.cluster.config import LARGEST_WORLD, ClusterConfig
-from dcp_conformance.harness.cluster.errors import ClusterError
+from dcp_conformance.harness.cluster.errors import ClusterError, ServerLost
 from dcp_conformance.harness.cluster.functions import name_of
 from dcp_conformance.harness.cluster.launch import BranchServer, ForkServer
 from dcp_conformance.harness.cluster.outcomes import Outcome
@@ -126,6 +126,10 @@ class Cluster:
         clean = False
         try:
             outcomes, clean = world.run(job, known_pids=self._known_pids(world), prove=True)
+            self._still_served()
+        except ServerLost:
+            clean = False
+            raise
         finally:
             if clean and not fresh:
                 self._worlds[key] = world
@@ -140,6 +144,7 @@ class Cluster:
         world = self._new_world((1, False), replace(self.config, device="cpu"))
         try:
             outcomes, _clean = world.run(job, known_pids=self._known_pids(world), prove=False)
+            self._still_served()
         finally:
             self._discard(world)
         return outcomes[0]
@@ -174,7 +179,21 @@ class Cluster:
         limit = most if timeout is None else timeout * self.config.patience
         return Job(name, arguments, limit)
 
+    def _still_served(self) -> None:
+        # What a rank answered after it had killed what it was forked from is not to be believed.
+        if self._server is not None:
+            self._server.ping()
+
     def _new_world(self, key: tuple[int, bool], config: ClusterConfig | None = None) -> World:
+        known = self._server
+        try:
+            return self._forked(key, config)
+        except ServerLost:
+            if known is None:
+                raise
+            return self._forked(key, config)  # it ended between two runs: a new one takes over
+
+    def _forked(self, key: tuple[int, bool], config: ClusterConfig | None) -> World:
         self.start()
         assert self._server is not None
         self._make_room(key[0])

@@ -157,7 +157,7 @@ class _Rank:
 
     def _run(self, number: int, module: str, qualname: str, file: str | None, arguments: bytes) -> None:
         rank.begin_run(number)
-        guard.forget()
+        guard.begin()
         started = time.monotonic()
         kind, payload = _call(FunctionName(module, qualname, file), arguments)
         if os.getpid() != self._pid:
@@ -194,11 +194,16 @@ class _Rank:
             limit *= _LOOKING  # what stays behind may be what will change the values
         deadline = time.monotonic() + limit
         pause = 0.002
-        while self._baseline.unsettled(lasting) and time.monotonic() < deadline:
+        gc.collect()
+        while self._changes_still(lasting) and time.monotonic() < deadline:
             gc.collect()  # files and threads may hang on reference cycles
             time.sleep(pause)
             pause = min(2 * pause, 0.05)
         return self._baseline.differences()
+
+    def _changes_still(self, lasting: Collection[str]) -> bool:
+        """Whether waiting may show more: something is going away, or is left that may yet change loaded values."""
+        return self._baseline.unsettled(lasting) or (guard.is_watching() and self._baseline.acts_by_itself())
 
 
 def _call(name: FunctionName, arguments: bytes) -> tuple[str, bytes]:

@@ -64,7 +64,8 @@ class World:
         try:
             self._start()
         except BaseException:
-            self.discard()
+            with contextlib.suppress(ClusterError):  # the first error says what happened
+                self.discard()
             raise
 
     @property

@@ -37,6 +37,8 @@ MODELS = ("kill", "journal", "strict")
 MOST_TREES, MOST_SECONDS = 300, 10.0
 _BATCH = 64
 _MOST_REMAINS = 8
+# So many of the states that load are loaded again while it is watched where the values come from.
+_MOST_WATCHED, _WATCHED_SECONDS = 16, 3.0
 # A backend that hangs or dies in a load is asked so often; each time costs a rank, and a hang its time-out.
 _MOST_LOST = 2
 
@@ -131,9 +133,23 @@ def explore(
     found = recorded(subject, situation)
     make_states(found, finish_only=finish_only)
     load_all(subject, found, most=most)
+    from_its_files(subject, found)
     if not finish_only:
         subject.table(TABLE, COLUMNS, found.rows())
     return found
+
+
+def from_its_files(subject: Subject, found: Exploration) -> None:
+    """Untestable where a load of a state reads what no crash would leave: memory, sockets, files that lie elsewhere."""
+    states = [state for state, loaded in found.judged(*reversed(MODELS)) if loaded.kind in ("OLD", "NEW")]
+    # Evenly, from what misses most to what misses nothing.
+    states.sort(key=lambda state: sum(len(item) for item in state.tree.values() if isinstance(item, bytes)))
+    chosen = dict(enumerate(states[:: max(1, len(states) // _MOST_WATCHED)]))
+    arguments = (_place(found.situation), found.situation.versions, {n: s.tree for n, s in chosen.items()})
+    elsewhere = subject.alone(on_ranks.load_watched, *arguments, _WATCHED_SECONDS, fresh=True)
+    if elsewhere:
+        number, said = elsewhere[0]
+        raise Untestable(f"{said} ({chosen[number].sentence()})")
 
 
 def confirm(subject: Subject, situation: Situation, state: State) -> Loaded:

@@ -16,6 +16,7 @@ from dcp_conformance.harness.replay.inodes import Content
 from dcp_conformance.harness.replay.rebuild import rebuild
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.reading import reads_elsewhere, reads_watched
 from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.harness.subject.watch_ranks import apart, folder_of, recorded
 
@@ -101,6 +102,25 @@ def load_trees(
         names = _metadata(inner, checkpoint_id, states[NEW]) if metadata else "none"
         announce("loaded", number=number, gave=kind, said=said, mixed=mixed, metadata=names)
     return len(trees)
+
+
+def load_watched(
+    session: Session, place: str, versions: Sequence[int], trees: Mapping[int, Mapping[str, Content]], limit: float
+) -> list[tuple[int, str]]:
+    """The numbers of the trees of which a load read what lies elsewhere, and what that was. limit: as above."""
+    inner, folder, deadline, found = apart(session, place), folder_of(session, place), time.monotonic() + limit, []
+    objects = "objects" not in session.storage.unsupported
+    states = {version: state_of(range(PARTS), version, objects=objects) for version in versions}
+    checkpoint_id = inner.new_id()
+    for number, tree in trees.items():
+        rebuild(folder, tree)
+        with reads_watched(session, folder) as watching:
+            _loaded(inner, checkpoint_id, states)
+        if said := reads_elsewhere(watching):
+            found.append((number, said))
+        if time.monotonic() > deadline:
+            break
+    return found
 
 
 def save_upon(

@@ -52,6 +52,13 @@ _ENDINGS: Mapping[str, type[Exception]] = {
 }
 
 
+# What the events hold that are judged by: who sends others has sent them in the place of ours.
+_FIELDS: Mapping[str, Mapping[str, type]] = {
+    "call": {"owner": str, "part": str, "name": str}, "id": {"name": str, "id": str},
+    "fault": {"phase": str, "what": str}, "loading": {"number": int}, "combination": {"place": int},
+}  # fmt: skip
+
+
 def must_return(outcomes: Sequence[Outcome]) -> list[Any]:
     """The values of all ranks, in rank order; Broken when a rank raised, died or hung instead of returning."""
     must_have_gone_on(outcomes)
@@ -82,6 +89,10 @@ def must_be_believable(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         for doubt in outcome.doubts:
             raise _finding_of(doubt, outcome.rank)
+        for event in outcome.events:
+            for field, kind in _FIELDS.get(event.kind, {}).items():
+                if not isinstance(event.data.get(field), kind):
+                    raise _finding_of(Doubt("garbled", f"an event {event.kind!r} without its {field!r}"), outcome.rank)
 
 
 def _finding_of(doubt: Doubt, rank: int) -> Exception:

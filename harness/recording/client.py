@@ -39,6 +39,8 @@ class Watching:
         self._link, self.path, self.means = link, path, link.means
         self.operations = 0
         self.blind = ""
+        self.elsewhere: list[str] = []
+        """Of a watch over what is read: what was read that is not below the folder, in the order of the first time."""
 
     def mark(self, text: str) -> None:
         """Note in the recording that something has happened by now."""
@@ -64,7 +66,8 @@ class Link:
     Under the filter if the kernel takes it, and if `python` does not ask for the other means.
     """
 
-    def __init__(self, address: str, rank: int, *, start: bool, python: bool = False) -> None:
+    def __init__(self, address: str, rank: int, *, start: bool, python: bool = False, reads: bool = False) -> None:
+        self._reads = reads
         self.rank, self.process, self._lock = rank, os.getpid(), threading.Lock()
         if start:
             _start(address)
@@ -85,7 +88,8 @@ class Link:
         greeting = json.dumps({"do": "greet", "number": self.rank}).encode()
         descriptors = array.array("i", [0])
         try:
-            listener = kernel.install_filter(pid)
+            lines = syscalls.reading_program() if self._reads else syscalls.program()
+            listener = kernel.install_filter(pid, lines)
         except OSError as error:
             return f"the kernel does not take the filter: {error}"
         # From here on every call of this process that changes files waits for the supervisor: nothing may come before
@@ -95,6 +99,22 @@ class Link:
         self._answer()
         os.close(listener)
         return ""
+
+    @contextlib.contextmanager
+    def watch_reads(self, folder: str, *, since: float, own: str) -> Iterator[Watching]:
+        """Watch what this process reads that is younger than `since` (seconds since the epoch) and not below a folder.
+
+        own: a folder of the harness, whose files are no matter. RecorderError where the kernel does not show it.
+        """
+        if self.reason:
+            raise RecorderError(self.reason)
+        self.ask("begin", watched=folder, world=1, thread=threading.get_native_id(), keep=False, means=self.means,
+                 since=since, own=own)  # fmt: skip
+        watching = Watching(self, "")
+        try:
+            yield watching
+        finally:
+            watching.elsewhere = self.ask("end", path="")["elsewhere"]
 
     @contextlib.contextmanager
     def watch(self, folder: str, *, world: int, path: str = "") -> Iterator[Watching]:
@@ -139,14 +159,14 @@ class _Here:
     link: Link | None = None
 
 
-def link(address: str, rank: int, *, start: bool, python: bool = False) -> Link:
+def link(address: str, rank: int, *, start: bool, python: bool = False, reads: bool = False) -> Link:
     """Return the link of this process, which the first call makes.
 
     address: a path for a socket, the same on all ranks; start: whether this rank starts the supervisor there; python:
-    by the lesser means, even if the kernel takes a filter.
+    by the lesser means, even if the kernel takes a filter; reads: for what is read, and not for what is changed.
     """
     if _Here.link is None or _Here.link.process != os.getpid():
-        _Here.link = Link(address, rank, start=start, python=python)
+        _Here.link = Link(address, rank, start=start, python=python, reads=reads)
     return _Here.link
 
 

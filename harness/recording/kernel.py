@@ -44,14 +44,14 @@ def is_new_enough() -> bool:
     return found is not None and (int(found[1]), int(found[2])) >= (5, 14)
 
 
-def install_filter(supervisor: int) -> int:
-    """Put this process, with all its threads and all its later children, under the filter; return the listener.
+def install_filter(supervisor: int, lines: bytes) -> int:
+    """Put this process, with all its threads and all its later children, under a filter; return the listener.
 
-    supervisor: the process that may read this one. OSError where the kernel or an outer profile forbids it.
+    supervisor: the process that may read this one. lines: the filter, of harness.recording.syscalls. OSError where
+    the kernel or an outer profile forbids it.
     """
     _libc.prctl(_PR_SET_PTRACER, ctypes.c_ulong(supervisor), 0, 0, 0)  # fails without yama, where it is not needed
     _called("prctl", _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    lines = syscalls.program()
     buffer = ctypes.create_string_buffer(lines, len(lines))
     # struct sock_fprog: the number of lines, padding, and where they are.
     holder = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(lines) // 8, ctypes.addressof(buffer)), 16)

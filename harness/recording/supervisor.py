@@ -25,6 +25,7 @@ from dcp_conformance.harness.recording.address import short
 from dcp_conformance.harness.recording.caller import Caller
 from dcp_conformance.harness.recording.job import Job
 from dcp_conformance.harness.recording.pending import Pending
+from dcp_conformance.harness.recording.reads import Reads
 
 _GREETING_LIMIT = 60.0  # seconds after which a supervisor that nobody came to ends
 _CLOSED = select.POLLHUP | select.POLLERR | select.POLLNVAL
@@ -135,12 +136,17 @@ class Supervisor:
         rank.rank, self._greeted = number, True
         return {"ok": True}
 
-    def _do_begin(self, rank: _Rank, *, watched: str, world: int, thread: int, keep: bool, means: str) -> None:
+    def _do_begin(
+        self, rank: _Rank, *, watched: str, world: int, thread: int, keep: bool, means: str, since: float = 0.0,
+        own: str = "",
+    ) -> None:  # fmt: skip
         """All ranks wait here for each other: what one of them does before is none of the job's operations."""
         rank.begun, rank.ended = True, False
         if self._job is None:
             try:
                 self._job = Job(os.path.realpath(watched), keep=keep, means=means)
+                if since:
+                    self._job.reads = Reads(since=since, lawful=(self._job.watched, os.path.realpath(own)))
             except OSError as error:
                 self._tell(rank, {"error": f"{watched} cannot be read: {error}"})
                 return
@@ -195,7 +201,8 @@ class Supervisor:
         for rank in taking_part:
             rank.begun = False
             spare = job.spare.get(_process_of(rank.socket), [])
-            self._tell(rank, {"operations": len(job.operations), "blind": "; ".join(job.blind), "spare": spare})
+            found = {"operations": len(job.operations), "blind": "; ".join(job.blind), "spare": spare}
+            self._tell(rank, found | {"elsewhere": [] if job.reads is None else list(job.reads.elsewhere)})
 
     # -- what their calls ask ----------------------------------------------------------------------------------------
 
@@ -207,6 +214,10 @@ class Supervisor:
             kernel.proceed(listener, call)
             return
         caller, job = Caller(call.thread), self._job
+        if job.reads is not None:
+            job.reads.note(self._names[call.number], caller, call.arguments)
+            kernel.proceed(listener, call)
+            return
         try:
             plan = calls.planned(self._names[call.number], job, caller, call.arguments)
             if plan is not None and not caller.has_rights_of(self._own):

@@ -21,18 +21,23 @@ NUMBERS: Mapping[str, Mapping[str, int]] = {
         "creat": 85, "link": 86, "unlink": 87, "symlink": 88, "mknod": 133, "sync": 162, "io_submit": 209,
         "openat": 257, "mkdirat": 258, "mknodat": 259, "unlinkat": 263, "renameat": 264, "linkat": 265,
         "symlinkat": 266, "splice": 275, "fallocate": 285, "pwritev": 296, "syncfs": 306, "renameat2": 316,
-        "seccomp": 317, "copy_file_range": 326, "pwritev2": 328, **_BOTH,
+        "seccomp": 317, "copy_file_range": 326, "pwritev2": 328, "shmget": 29, "connect": 42, "mq_open": 240,
+        "process_vm_readv": 310, **_BOTH,
     },
     "aarch64": {
         "io_submit": 2, "ioctl": 29, "mknodat": 33, "mkdirat": 34, "unlinkat": 35, "symlinkat": 36, "linkat": 37,
         "renameat": 38, "truncate": 45, "ftruncate": 46, "fallocate": 47, "openat": 56, "close": 57, "write": 64,
         "writev": 66, "pwrite64": 68, "pwritev": 70, "sendfile": 71, "splice": 76, "sync": 81, "fsync": 82,
         "fdatasync": 83, "mmap": 222, "syncfs": 267, "renameat2": 276, "seccomp": 277, "copy_file_range": 285,
-        "pwritev2": 287, "msync": 227, **_BOTH,
+        "pwritev2": 287, "msync": 227, "mq_open": 180, "shmget": 194, "connect": 203, "process_vm_readv": 270,
+        **_BOTH,
     },
 }  # fmt: skip
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # linux/audit.h
 _OWN_USE = {"seccomp", "pidfd_open", "pidfd_getfd"}
+# By these a process comes to what others have stored, beside what it opens.
+_REACHES = {"shmget", "connect", "mq_open", "process_vm_readv"}
+_OPENS = {"open", "openat", "openat2", "io_uring_setup"}
 
 # linux/fs.h; sharing blocks with another file is a write whose bytes are not in the call.
 FICLONE, FICLONERANGE = 0x40049409, 0x4020940D
@@ -55,13 +60,22 @@ def program() -> bytes:
 
     Opening for reading only is left alone, and so are mappings that no other process or file could see.
     """
-    known = numbers()
-    lines = [(_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, _ARCHITECTURES[platform.machine()]), (_RETURN, 0, 0, _ALLOW)]
-    lines.append((_LOAD, 0, 0, _NR))
     conditions = {
         "open": _when(1, _WRITES), "openat": _when(2, _WRITES), "mmap": _shared_mapping(), "ioctl": _clones(),
     }  # fmt: skip
-    for name in known.keys() - _OWN_USE:
+    return _filter(numbers().keys() - _OWN_USE - _REACHES, conditions)
+
+
+def reading_program() -> bytes:
+    """As `program`, for what reads: every opening, and every way to what another process holds."""
+    return _filter(numbers().keys() & (_OPENS | _REACHES), {})
+
+
+def _filter(names: Iterable[str], conditions: Mapping[str, list[tuple[int, int, int, int]]]) -> bytes:
+    known = numbers()
+    lines = [(_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, _ARCHITECTURES[platform.machine()]), (_RETURN, 0, 0, _ALLOW)]
+    lines.append((_LOAD, 0, 0, _NR))
+    for name in names:
         block = conditions.get(name, [(_RETURN, 0, 0, _NOTIFY)])
         lines += [(_EQUAL, 0, len(block), known[name]), *block]
     lines.append((_RETURN, 0, 0, _ALLOW))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import secrets as secret_words
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from dcp_conformance.harness.certificate.facts import machine
 from dcp_conformance.harness.certificate.markdown import markdown
 from dcp_conformance.harness.certificate.redact import secret_values
 from dcp_conformance.harness.certificate.reports import CERTIFICATE, PAGE, REPORTS
+from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.run.run import Run
 from dcp_conformance.harness.scratch import filesystem_type
@@ -35,6 +38,8 @@ class Finish:
         self._target = run.options.report_dir / CERTIFICATE
         self._started = _now()
         self._certificate: dict[str, Any] | None = None
+        self._displaced = ""
+        """Why the report is not where it was to be, and where it is."""
         self.last: dict[str, str] = {}
         """Worker -> the seal of the last line of its event file, of those that ended in order."""
 
@@ -54,11 +59,25 @@ class Finish:
                 self._info(status, partial),
                 self._known if options.known_failures is not None else None,
             )
-            files.write(self._certificate, self._target)
-            for name, made in REPORTS.items():
-                files.write_text(made(self._certificate), self._target.with_name(name))
+            self._write(self._certificate)
             _tell_github(self._certificate)
         return self._certificate
+
+    def _write(self, certificate: Mapping[str, Any]) -> None:
+        """Write the reports; where that has become impossible since the run began, to another place."""
+        reason = ""
+        for target in (self._target, _second_place(self._target)):
+            try:
+                files.write(certificate, target)
+                for name, made in REPORTS.items():
+                    files.write_text(made(certificate), target.with_name(name))
+            except UsageError as error:
+                reason = reason or str(error)
+                self._displaced = f"{reason} There is no other place for it either: this page is all that is left."
+            else:
+                self._target = target
+                self._displaced = f"{reason} The report is in {target.parent}." if reason else ""
+                return
 
     def summary(
         self, *, status: int, partial: Sequence[str], width: int, height: int, details: bool = False
@@ -67,11 +86,13 @@ class Finish:
         certificate = self.certificate(status=status, partial=partial)
         before = [*detail_lines(certificate, width), ""] if details else []
         page = str(_shown(self._target.with_name(PAGE)))
-        return before + terminal.summary_lines(certificate, width, height=height, path=page)
+        after = ["", self._displaced] if self._displaced else []
+        return before + terminal.summary_lines(certificate, width, height=height, path=page) + after
 
     def exit_code(self, *, status: int, partial: Sequence[str]) -> int:
-        """What the process exits with."""
-        return int(self.certificate(status=status, partial=partial)["run"]["exit_status"])
+        """What the process exits with; never 0 where the report is not where it was to be."""
+        decided = int(self.certificate(status=status, partial=partial)["run"]["exit_status"])
+        return decided or int(bool(self._displaced))
 
     def clean_up(self) -> list[str]:
         """Remove what the run wrote below the scratch folder, unless it was to be kept; sentences about what stays."""
@@ -102,6 +123,11 @@ class Finish:
             notes=surveyed.notes,
             checklist=checklist.as_data(),
         )
+
+
+def _second_place(target: Path) -> Path:
+    """A new folder that nobody has heard of before, for the same reports."""
+    return Path(tempfile.gettempdir(), f"dcp-report-{secret_words.token_hex(4)}", target.name)
 
 
 def secrets(options: Options) -> tuple[str, ...]:

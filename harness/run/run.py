@@ -17,6 +17,7 @@ from dcp_conformance.harness.backend.locate import locate
 from dcp_conformance.harness.backend.torch_release import check_torch
 from dcp_conformance.harness.certificate.events import EventLog
 from dcp_conformance.harness.cluster import Cluster, ClusterConfig, Outcome, Raised, Returned
+from dcp_conformance.harness.cluster.errors import ServerLost
 from dcp_conformance.harness.contract import LEVELS, Catalogue, Clause
 from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.laws.verbs import described
@@ -30,6 +31,7 @@ from dcp_conformance.harness.verdicts.ownership import Applicability, applicabil
 
 # The scale level stores values beyond 4 GiB; below this much memory it is run only when it is named.
 SCALE_MEMORY = 12 << 30
+_SURVEYING = "dcp_conformance.harness.backend.survey:survey"
 _SURVEY_LIMIT = 300
 
 
@@ -163,10 +165,14 @@ def bench(options: Options, surveyed: Surveyed, folder: Path, cwd: str, *, worke
 
 def survey(cluster: Cluster, options: Options, cwd: str) -> Surveyed:
     """Ask a throw-away process what the backend is. Raises UsageError when it cannot be used."""
-    outcome = cluster.call(
-        "dcp_conformance.harness.backend.survey:survey",
-        options.backend, options.backend_options, options.second_engine, options.device, cwd,
-    )  # fmt: skip
+    asked = (options.backend, options.backend_options, options.second_engine, options.device, cwd)
+    try:
+        outcome = cluster.call(_SURVEYING, *asked)
+    except ServerLost:
+        try:
+            outcome = cluster.call(_SURVEYING, *asked)
+        except ServerLost as error:
+            raise UsageError(f"--backend={options.backend}: while it was being imported, twice, {error}") from None
     if isinstance(outcome, Returned):
         surveyed = outcome.value
         assert isinstance(surveyed, Surveyed)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from dcp_conformance.harness.backend.server import Server
 from dcp_conformance.harness.cluster import Returned
+from dcp_conformance.harness.cluster.errors import ServerLost
 from dcp_conformance.harness.run.run import Run
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 
@@ -54,7 +55,10 @@ class Store:
 
     def _answers(self) -> bool:
         probe, spec = "dcp_conformance.harness.subject.health:answers", self._run.judge.spec()
-        [outcome] = self._run.cluster.run(1, probe, spec)
+        try:
+            [outcome] = self._run.cluster.run(1, probe, spec)
+        except ServerLost:
+            return True  # that is no answer, and no excuse
         return isinstance(outcome, Returned) and outcome.value is True
 
 

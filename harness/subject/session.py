@@ -20,6 +20,7 @@ import torch
 
 from dcp_conformance.harness.backend.record import Backend, Blobs
 from dcp_conformance.harness.backend.resolve import resolve
+from dcp_conformance.harness.backend.witness import Witness
 from dcp_conformance.harness.cluster import guard
 from dcp_conformance.harness.cluster import rank as on_rank
 from dcp_conformance.harness.cluster.exceptions import record
@@ -27,6 +28,7 @@ from dcp_conformance.harness.contract import FUNCTIONS
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.storage import announce, observed_reader, observed_writer
 from dcp_conformance.harness.laws.observations import Attempt
+from dcp_conformance.harness.subject.confirmed import Confirmed
 from dcp_conformance.harness.subject.planners import GIVEN
 from dcp_conformance.harness.subject.spec import GIVEN_BY_CHECK, TORCH_ENGINE, Part, SubjectSpec
 from dcp_conformance.harness.subject.suited import unsuited
@@ -48,6 +50,8 @@ class Session:
 
     def __init__(self, spec: SubjectSpec) -> None:
         self.spec = spec
+        self._witness = Witness()
+        self._confirmed: list[Confirmed] = []
         info = on_rank.current()
         self.rank, self.world_size, self.device = info.rank, info.world_size, info.device
         self.storage: Backend = _resolved(spec.storage, spec.folder)
@@ -137,7 +141,22 @@ class Session:
             self.give_up(f"the stored bytes cannot be reached: {error}")
         if blobs is None or not into_subject(blobs.names):
             self.give_up("the stored bytes cannot be reached: the record gives no access to them")
-        return blobs
+        confirmed = Confirmed.where_possible(blobs, checkpoint_id, self._witness)
+        if confirmed is None:
+            return blobs
+        self._confirmed.append(confirmed)
+        return confirmed
+
+    @contextlib.contextmanager
+    def damage_confirmed(self) -> Iterator[None]:
+        """End the scenario, at its end, where damage to stored bytes was not done: nothing follows from its outcome."""
+        try:
+            yield
+        finally:
+            self._witness.close()
+        lie = next((item.lie for item in self._confirmed if item.lie), "")
+        if lie:
+            self.give_up(lie)
 
     def new_group(self, timeout: float, ranks: list[int] | None = None) -> Any:
         """A process group of `ranks` (default: all) whose collectives give up after `timeout` seconds."""
@@ -280,9 +299,10 @@ def perform(spec: SubjectSpec, function: str, args: tuple[Any, ...]) -> Any:
     scenario = getattr(importlib.import_module(module), name)
     guard.seal()  # with the scenarios, which the server did not import
     session = Session(spec)
+    own_engine = session.engine_owner == "backend" and spec.under_test != TORCH_ENGINE
     if session.world_size > 1:
         session.needs("multi_process")
-    with _torch_engine_watched(watch=session.engine_owner == "backend" and spec.under_test != TORCH_ENGINE):
+    with session.damage_confirmed(), _torch_engine_watched(watch=own_engine):
         return scenario(session, *args)
 
 

@@ -162,12 +162,13 @@ class Subject:
             timeout=timeout, group=group, **alone,
         )  # fmt: skip
         for outcome in outcomes:
-            self.events.extend(outcome.events)
             if isinstance(outcome, Hung):
                 self.hung.add(world_size)
             left = [text for text in outcome.leftovers if not fresh or not _may_be_of_the_scenario(text)]
             self.leftovers.extend(f"rank {outcome.rank}: {text}" for text in left)
         must_be_believable(outcomes)
+        for outcome in outcomes:
+            self.events.extend(outcome.events)
         must_have_gone_on(outcomes)
         return outcomes
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dcp_conformance.harness.cluster import Returned
+from dcp_conformance.harness.cluster.errors import ServerLost
 from dcp_conformance.harness.contract import FUNCTIONS, Clause
 from dcp_conformance.harness.laws.observations import Table
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable
@@ -116,7 +117,7 @@ class Judge:
             self._budget = self._budgets["owned" if owned else "engine"]
             self._further.clear()
             # The body also judges what does not apply; those findings are left alone.
-            trial = self._trial(tuple(clause.id for clause in clauses), body, self.spec())
+            trial = self._first_trial(tuple(clause.id for clause in clauses), body)
             self.tables = trial.tables
             outcomes += [self._verdict(case, clause, clauses, trial, body, below_storage) for clause in asked]
             self._discard()
@@ -141,7 +142,11 @@ class Judge:
             self.left += [f"{name} was kept, as --keep-scratch asks" for name in outside]
             return
         function = "dcp_conformance.harness.subject.session:discard"
-        [outcome] = self.ranks.run(1, function, self.spec(), tuple(outside))
+        try:
+            [outcome] = self.ranks.run(1, function, self.spec(), tuple(outside))
+        except ServerLost as error:
+            self.left += [f"{name} was left behind: {error}" for name in outside]
+            return
         if isinstance(outcome, Returned):
             self.left += outcome.value
         else:
@@ -158,6 +163,21 @@ class Judge:
         self._hung = self._hung or bool(subject.hung)
         within = self._budget.refusal_within(time.monotonic() - self._began) if self._hung else ""
         return within or self._budget.refusal(self._levels, world_size)
+
+    def _first_trial(self, clauses: tuple[str, ...], body: Body) -> Trial:
+        """The trial that a verdict begins with. Who ends the process that ranks are forked from, each time, broke it.
+
+        Once may be somebody on this machine, or one that ran out of memory.
+        """
+        trial = self._trial(clauses, body, self.spec())
+        if not isinstance(trial.fault, ServerLost):
+            return trial
+        trial = self._trial(clauses, body, self.spec())
+        if not isinstance(trial.fault, ServerLost):
+            return trial
+        said = f"each time its code ran, {str(trial.fault).splitlines()[0]}"
+        broken: dict[str, Exception] = {clause: Broken(said, kind="server", rank=0) for clause in clauses}
+        return replace(trial, fault=None, findings=broken)
 
     def _trial(self, clauses: tuple[str, ...], body: Body, spec: SubjectSpec) -> Trial:
         subject, began, fault = Subject(self.ranks, spec, clauses), time.monotonic(), None
@@ -248,6 +268,8 @@ class Judge:
         verdict = Verdict.HANG if found.kind == "hang" else Verdict.FAIL
         failed = replace(base, verdict=verdict, blame="backend", finding=finding)
         ids = tuple(item.id for item in asked)
+        if found.kind == "server":
+            return failed  # no engine ends it, and each further trial would cost a new one
         if asked[clause].kind == "engine":
             return self._engines(failed, trial, ids, body)
         if not self._exports_whole_engine and clause.applies & {"S", "F"} and not below_storage:

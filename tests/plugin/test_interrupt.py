@@ -19,6 +19,11 @@ HANGING = f"{ROOT / 'tests' / 'plugin' / 'backends.py'}:Hanging,Reader"
 LIMIT = 60.0
 
 
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
 @pytest.fixture(params=((), ("-n", "2")), ids=("one process", "xdist"))
 def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A run that hangs in its first case."""
@@ -34,12 +39,13 @@ def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subproce
             *request.param,
         ],
         cwd=tmp_path,
-        env={**environment(), "DCP_TEST_MARK": str(tmp_path)},
+        # What the judge writes down lies in the temporary folder, apart from the scratch folder.
+        env={**environment(), "DCP_TEST_MARK": str(tmp_path), "TMPDIR": str(_made(tmp_path / "records"))},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    wait_until(lambda: any('"started"' in path.read_text() for path in tmp_path.glob("scratch/*/events/*.jsonl")))
+    wait_until(lambda: any('"started"' in path.read_text() for path in tmp_path.glob("records/*/events/*.jsonl")))
     yield process
     for pid in marked(tmp_path):
         os.kill(pid, signal.SIGKILL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 from dcp_conformance.harness.faults import corruption
@@ -12,6 +13,7 @@ from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.damaged import Damaged
+from dcp_conformance.harness.subject.reading import reads_elsewhere, reads_watched
 from dcp_conformance.harness.subject.session import Session, into_subject
 
 # A rank that waits for a dead one gives up after so many seconds.
@@ -30,6 +32,17 @@ def load_all(session: Session, ranks: int) -> list[Difference]:
     target = blank(wanted)
     session.load(target, session.new_id())
     return differences(wanted, target)
+
+
+def load_all_from_files(session: Session, ranks: int) -> list[Difference]:
+    """As `load_all`; where a store is in local files, from these and from nothing that the dead have left in memory."""
+    if "local_files" in session.storage.unsupported:
+        return load_all(session, ranks)
+    with reads_watched(session, Path(session.spec.scratch)) as watching:
+        found = load_all(session, ranks)
+    if said := reads_elsewhere(watching):
+        session.give_up(said)
+    return found
 
 
 def save_with_fault(session: Session, fault: Fault) -> Attempt:

@@ -15,6 +15,7 @@ from dcp_conformance.harness.replay import disk
 from dcp_conformance.harness.replay.rebuild import rebuild
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, pattern
+from dcp_conformance.harness.subject.reading import reads_elsewhere, reads_watched
 from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.harness.subject.watch_ranks import apart, folder_of, recorded
 
@@ -74,7 +75,10 @@ def commits(session: Session, ranks: int, recordings: list[tuple[str, str]]) -> 
     found = []
     for place, path in recordings:
         recording = operations.load(Path(path))
-        found.append(_first_that_loads(session, ranks, place, recording))
+        with reads_watched(session, folder_of(session, place)) as watching:
+            found.append(_first_that_loads(session, ranks, place, recording))
+        if said := reads_elsewhere(watching):
+            session.give_up(said)
         rebuild(folder_of(session, place), recording.after)
     return found
 

@@ -32,7 +32,7 @@ def test_checkpoint_survives_the_death_of_all_ranks_after_save(subject: Subject,
     if not all(isinstance(outcome, Died) for outcome in outcomes):
         must_return(outcomes)
         raise Untestable("the ranks did not die as they were told to")
-    must_match(subject.observe(1, on_ranks.load_all, world))
+    must_match(subject.observe(1, on_ranks.load_all_from_files, world, fresh=True))
 
 
 @pytest.mark.clauses("DUR-12")

@@ -11,6 +11,7 @@ from dcp_conformance.harness.faults.power import Disk, Unavailable, own_mounts
 from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.subject.reading import reads_elsewhere, reads_watched
 from dcp_conformance.harness.subject.session import Session, into_subject
 
 OLD, NEW = 1, 2
@@ -50,7 +51,10 @@ def what_loads(session: Session, kind: str, moment: float) -> dict[str, Any]:
     """What a load from one of these disks gives, as `harness.laws.versions` takes it."""
     checkpoint_id = into_subject(session.storage.new_checkpoint_id, str(_place(session, kind, moment)), "saved")
     target, found = blank(_state(NEW)), {}
-    attempt = session.attempt(session.load, target, checkpoint_id)
+    with reads_watched(session, _place(session, kind, moment)) as watching:
+        attempt = session.attempt(session.load, target, checkpoint_id)
+    if said := reads_elsewhere(watching):
+        session.give_up(said)
     for version in (OLD, NEW):
         found[version] = [item.sentence() for item in differences(_state(version), target, limit=1)]
     return {"attempt": attempt, "unlike": found}

@@ -25,7 +25,7 @@ def test_saved_checkpoint_outlives_a_power_cut_on_ext4(subject: Subject) -> None
     if "impossible" in observed:
         raise NotApplicable(f"no power can be cut here: {observed['impossible']}")
     needs_reached(outcomes, "power", (0,))
-    found = {cut: subject.observe(1, on_ranks.what_loads, *cut)[0] for cut in observed["cuts"]}
+    found = {cut: subject.alone(on_ranks.what_loads, *cut, fresh=True) for cut in observed["cuts"]}
     rows = [(kind, f"{seconds:g} s after", ended(each)) for (kind, seconds), each in found.items()]
     subject.table("Power cut after save had returned, on ext4", ("save", "cut", "the load gives"), rows)
     for (kind, seconds), each in found.items():
