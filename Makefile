@@ -48,6 +48,7 @@ hostile: $(READY)
 mutants: $(READY)
 	$(BIN)/python -m tests.mutants.matrix --jobs $(WORKERS) $(MATRIX_ARGS)
 	$(BIN)/python -m tests.mutants.matrix --jobs $(WORKERS) --variants
+	$(BIN)/python -m tests.mutants.matrix --jobs $(WORKERS) --without
 
 coverage: $(READY)
 	$(BIN)/python -m coverage erase

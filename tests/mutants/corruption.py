@@ -7,11 +7,13 @@ import io
 import json
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint import CheckpointException
+from torch.distributed.checkpoint import CheckpointException, FileSystemReader
+from torch.distributed.checkpoint.planner import LoadItemType
 from torch.futures import Future
 
 from dcp_conformance import reference_impl
@@ -22,6 +24,7 @@ from tests.mutants.making import engine, storage, torch_storage
 BREAKS = {
     "skips_the_digest": ("CORR-03", "CORR-04", "CORR-09"),
     "takes_missing_objects_for_zeros": ("CORR-01",),
+    "takes_missing_tensors_for_zeros": ("CORR-01",),
     "takes_empty_objects_for_zeros": ("CORR-02",),
     "keeps_scales_without_a_digest": ("CORR-05",),
     "crashes_on_damage": ("CORR-06",),
@@ -31,6 +34,20 @@ BREAKS = {
     "unpickles_to_have_a_look": ("CORR-12",),
 }
 _DIGEST = 32
+
+
+class _ZerosReader(FileSystemReader):
+    """Gives zeros for tensors whose file is not there; an object in it would be missed."""
+
+    def read_data(self, plan: Any, planner: Any) -> Any:
+        here = []
+        for item in plan.items:
+            name = self.storage_data[item.storage_index].relative_path
+            if item.type is LoadItemType.BYTE_IO or Path(self.path, name).exists():
+                here.append(item)
+            else:
+                planner.commit_tensor(item, planner.resolve_tensor(item).detach().zero_())
+        return super().read_data(replace(plan, items=here), planner)
 
 
 class _Reading(control.Reader):
@@ -156,3 +173,4 @@ trusts_recorded_places = torch_storage("trusts_recorded_places")
 unpickles_to_have_a_look = torch_storage(
     "unpickles_to_have_a_look", writer=reference_impl.FileSystemWriter, reader=_Looking
 )
+takes_missing_tensors_for_zeros = torch_storage("takes_missing_tensors_for_zeros", reader=_ZerosReader)

@@ -65,8 +65,7 @@ def unnoticed_failure(session: Session) -> Attempt | None:
     if session.engine.async_save is None or "async_save" in session.storage.unsupported:
         return None
     fault = Fault(phase="write_data", ranks=(session.rank,), exception="OSError")
-    arguments = {"faults": (fault,)} if uses_storage(session, "async_save") else {}
-    call = session.attempt(_save_and_forget, session, arguments)
+    call = session.attempt(_save_and_forget, session, {"faults": (fault,)})
     gc.collect()
     sys.stdout.flush()
     sys.stderr.flush()

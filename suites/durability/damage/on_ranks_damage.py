@@ -26,12 +26,15 @@ def census(session: Session, kinds: tuple[str, ...], start: int, seconds: float)
 
     kinds: those of harness.faults.corruption; "metadata": one bit of every 7th byte of the objects which read_metadata
     needs; "stale": an object of another save; "older": an object, metadata too, of the save that this one overwrote;
-    "tensors": no damage, but a state without objects.
+    "tensors", "objects": no damage, but a state of these alone.
     Returns {"rows", "next", "total", "sound"}.
     """
     state, checkpoint_id = small_state(session, version=1), session.new_id(f"sound{start}")
     if "tensors" in kinds:
         state = {key: item for key, item in state.items() if isinstance(item, torch.Tensor)}
+    elif "objects" in kinds:
+        session.needs("objects")
+        state = {key: item for key, item in state.items() if not isinstance(item, torch.Tensor)}
     before: Mapping[str, bytes] = {}
     if "older" in kinds:
         session.needs("overwrite")

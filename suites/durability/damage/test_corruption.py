@@ -23,8 +23,9 @@ else:
 
 @pytest.mark.below_storage
 @pytest.mark.clauses("CORR-01", "CORR-06")
-def test_missing_object_fails_the_load(subject: Subject) -> None:
-    found = census(subject, on_ranks.census, ("delete",))
+@pytest.mark.parametrize("state", ("both", "objects", "tensors"))
+def test_missing_object_fails_the_load(subject: Subject, state: str) -> None:
+    found = census(subject, on_ranks.census, ("delete", state))
     with subject.promise("CORR-01"):
         found.noticed("checkpoints that lack an object")
     with subject.promise("CORR-06"):
@@ -33,7 +34,7 @@ def test_missing_object_fails_the_load(subject: Subject) -> None:
 
 @pytest.mark.below_storage
 @pytest.mark.clauses("CORR-02", "CORR-06", "RMD-09")
-@pytest.mark.parametrize("state", ("objects", "tensors"))
+@pytest.mark.parametrize("state", ("both", "objects", "tensors"))
 def test_object_cut_short_fails_the_load(subject: Subject, state: str) -> None:
     found = census(subject, on_ranks.census, ("truncate", state))
     with subject.promise("CORR-02"):
