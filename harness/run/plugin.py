@@ -62,6 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse unusable options before anything is started, then start the ranks and survey the backend."""
     for line in MARKERS:
         config.addinivalue_line("markers", line)
+    # Help and a bare collection must work without a backend, and start nothing.
     if config.option.help or config.option.collectonly and not config.option.backend:
         return
     _leave_findings_to_the_summary(config.option)
@@ -108,6 +109,7 @@ class Conformance:
             KnownFailures() if self.options.known_failures is None else load_known_failures(self.options.known_failures)
         )
         for clause in (*self.options.clauses, *([self.options.explain] if self.options.explain else [])):
+            # A mistyped id raises UsageError here, before ranks are started for it.
             self.catalogue[clause]
         self.run: Run | None = None
         self.store: Store | None = None
@@ -123,6 +125,7 @@ class Conformance:
             self._begin(str(cwd))
 
     def _begin(self, cwd: str) -> None:
+        # Before any process is started: most mistyped names are found without importing anything.
         locate(self.options.backend, cwd)
         given = getattr(self.config, "workerinput", None)
         self.is_worker = given is not None
@@ -136,7 +139,9 @@ class Conformance:
                 self.stop_signals.install()
                 self.finish = Finish(self.run, self.known)
                 self.finish.check_report_folder()
+                # It imports torch for seconds while pytest collects.
                 self.run.cluster.launch()
+        # Ctrl-C too: pytest calls no unconfigure of a plugin that was never registered.
         except BaseException:
             self.pytest_unconfigure()
             raise
@@ -153,6 +158,7 @@ class Conformance:
             self._prepare(self.run)
         except UsageError as error:
             if self.controls:
+                # Workers wait for an answer; without one each would wait until its limit.
                 self.run.tell_workers("")
             self.pytest_unconfigure()
             self.finish = self.run = None
@@ -163,6 +169,7 @@ class Conformance:
         surveyed = run.surveyed
         if self.controls:
             run.tell_workers(surveyed.as_json())
+        # A server is started by the process that judges, so that each worker has ports and data of its own.
         elif surveyed.has_server:
             self.store = Store(Server(self.options.backend, self.options.backend_options, run.cwd), run)
             self.store.start()
@@ -201,6 +208,7 @@ class Conformance:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One case for each world size that a test is marked with."""
+        # By marker and not by a fixture: the sizes belong to the case's name, by which known failures find it.
         marker = metafunc.definition.get_closest_marker("worlds")
         if marker is not None:
             metafunc.parametrize("world", marker.args, ids=[f"{size}ranks" for size in marker.args])
@@ -266,6 +274,8 @@ class Conformance:
         def body(subject: Subject) -> None:
             function(**{**given, "subject": subject})
 
+        # Written before the body runs: a case that started and never ended is an error of the run, not a case that is
+        # missing.
         self.run.log.started(case)
         binding = {clause: self.run.applicability(clause) for clause in self.cases.clauses[case]}
         below = pyfuncitem.get_closest_marker("below_storage") is not None
