@@ -54,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse unusable options before anything is started, then start the ranks and survey the backend."""
     for line in MARKERS:
         config.addinivalue_line("markers", line)
+    # Help and a bare collection must work without a backend, and start nothing.
     if config.option.help or config.option.collectonly and not config.option.backend:
         return
     _leave_findings_to_the_summary(config.option)
@@ -117,6 +118,7 @@ class Conformance:
         self.catalogue = load_catalogue(SUITES)
         self.known = KnownFailures() if options.known_failures is None else load_known_failures(options.known_failures)
         for clause in options.clauses:
+            # A mistyped id raises UsageError here, before ranks are started for it.
             self.catalogue[clause]
         self.cases = Cases(self.catalogue, options)
         self.left: list[str] = []
@@ -173,6 +175,7 @@ class Conformance:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One case for each world size that a test is marked with."""
+        # By marker and not by a fixture: the sizes belong to the case's name, by which known failures find it.
         marker = metafunc.definition.get_closest_marker("worlds")
         if marker is not None:
             metafunc.parametrize("world", marker.args, ids=[f"{size}ranks" for size in marker.args])
@@ -225,6 +228,8 @@ class Conformance:
         def body(subject: Subject) -> None:
             function(**{**given, "subject": subject})
 
+        # Written before the body runs: a case that started and never ended is an error of the run, not a case that is
+        # missing.
         self.run.log.started(case)
         binding = {clause: self.run.applicability(clause) for clause in self.cases.clauses[case]}
         below = pyfuncitem.get_closest_marker("below_storage") is not None

@@ -40,6 +40,7 @@ class Side:
     def survey(self) -> None:
         """Learn what the backend is and start what it needs. Raises UsageError."""
         surveyed = self.run.surveyed
+        # A server is started by the process that judges, so that each worker has ports and data of its own.
         if surveyed.has_server:
             server = Server(self.run.options.backend, self.run.options.backend_options, self.run.cwd)
             self.store = Store(server, self.run)
@@ -92,7 +93,9 @@ class Alone(Side):
             self._signals.install()
             # Before the ranks are started: a mistake of the user costs a moment.
             self.finish.check_report_folder()
+            # It imports torch for seconds while pytest collects.
             self.run.cluster.launch()
+        # Ctrl-C too: pytest calls no unconfigure of a plugin that was never registered.
         except BaseException:
             self.close()
             raise
@@ -117,6 +120,7 @@ class Controller(Alone):
         try:
             self.run.tell_workers(self.run.surveyed.as_json())
         except UsageError:
+            # Workers wait for an answer; without one each would wait until its limit.
             self.run.tell_workers("")
             raise
 
@@ -151,6 +155,7 @@ class Worker(Side):
 def side_of(config: pytest.Config, options: Options, catalogue: Catalogue, known: KnownFailures) -> Side:
     """Start this process's part of the run. Raises UsageError."""
     cwd = str(config.invocation_params.dir)
+    # Before any process is started: most mistyped names are found without importing anything.
     locate(options.backend, cwd)
     if hasattr(config, "workerinput"):
         return Worker(options, catalogue, cwd, config)
