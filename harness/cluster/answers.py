@@ -27,8 +27,10 @@ def outcome_of(
 ) -> Outcome:
     """What a rank did in a run that began at `started` (monotonic clock) and was over `waited` seconds later."""
     base = Outcome(rank=seat.rank, events=seat.events(started), output=seat.output(), seconds=waited)
+    # Whatever answered there is not our main program, which knows what it was asked.
     if seat.reply is not None and seat.reply[0] != "answer":
         seat.garbage = "an answer to what it was not asked"
+    # Before all else: of a channel that somebody else writes on, no answer counts, good or bad.
     if seat.garbage:
         base = replace(base, doubts=(Doubt("garbled", seat.garbage),))
         return Raised(**vars(base), error=record(ChannelGarbage(f"its channel to the harness carried {seat.garbage}")))

@@ -27,6 +27,7 @@ class Branch:
             subprocess.TimeoutExpired: it has not ended after `timeout` seconds.
         """
         if self._descriptor is not None:
+            # A pidfd becomes readable when its process ends; waitpid is for parents only.
             if not select.select([self._descriptor], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(f"branch {self.pid}", timeout or 0.0)
             os.close(self._descriptor)
@@ -62,6 +63,7 @@ def connect(place: Path) -> socket.socket:
 
 
 def _by_short_name(place: Path, use: Callable[[str], object]) -> None:
+    # Not chdir: that would be seen by every thread of this process.
     folder = os.open(place.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         use(f"/proc/self/fd/{folder}/{place.name}")

@@ -29,6 +29,7 @@ class _Recorder:
 
     def record(self, error: BaseException, *, above: tuple[int, ...]) -> ExceptionRecord:
         self._left -= 1
+        # On the way down only: the same exception may lawfully be the failure of two ranks, but never its own cause.
         above = (*above, id(error))
         return ExceptionRecord(
             type_name=_name(type(error)),

@@ -48,6 +48,7 @@ class Fingerprint:
         """One sentence for everything that is not as it was when this fingerprint was taken."""
         sentences: list[str] = []
         for name, (probe, tell) in _PROBES.items():
+            # Read once: a second reading for the sentence might already tell another story.
             before, now = self.facts[name], probe()
             if before != now:
                 sentences.extend(tell(name, before, now))
@@ -72,6 +73,7 @@ class Fingerprint:
         """
         if all(self.facts[name] == _PROBES[name][0]() for name in _TRANSIENT):
             return False
+        # Where something is gone and nothing new, there are no newcomers: that is a difference too.
         newcomers = self.newcomers()
         return not newcomers or not newcomers <= set(lasting)
 

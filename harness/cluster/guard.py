@@ -39,7 +39,9 @@ class _Sealed:
     code: Any
 
     def holds(self) -> bool:
+        # `vars` sees what the class itself holds; methods of torch's C base can only be reached by attribute.
         found = vars(self.owner).get(self.name) if self.code is not None else getattr(self.owner, self.name, None)
+        # The code as well: a function whose `__code__` was exchanged is still the same function.
         return found is self.bound and getattr(found, "__code__", self.code) is self.code
 
     def told(self) -> str:
@@ -63,6 +65,7 @@ def seal() -> None:
     Called before the code under test is imported, and again when modules of ours have been imported since.
     """
     if not _Here.modules:
+        # Not `_`, which Python's prompt and gettext bind anew.
         _Here.sealed += [_Sealed(builtins, name, found, None) for name, found in vars(builtins).items() if name != "_"]
     if "torch" in sys.modules and "torch" not in _Here.modules:
         _Here.modules.add("torch")
@@ -86,12 +89,14 @@ def weigh(comparison: Callable[..., Any], finds: bool) -> None:
     """
     if _hooks() != _Here.hooks:
         _Here.false.add("a trace or profile function of the interpreter")
+    # The comparison was given two values that differ: who finds them equal would pass any load.
     if not finds:
         _Here.false.add(f"{comparison.__module__}.{comparison.__qualname__} (it finds unequal values equal)")
 
 
 def remember(look: Look) -> None:
     """A value was found right: `look` tells, later, what it has become."""
+    # Each look reads its value again, so their number is bounded; what comes after is not looked at twice.
     if len(_Here.looks) < _MOST_LOOKS:
         _Here.looks.append(look)
 
@@ -114,6 +119,7 @@ def forget() -> None:
 def settle() -> None:
     """The scenario is over and something is left of it: keep those values that it did not change itself."""
     mapped = Mapped()
+    # Scenarios may lawfully use a loaded state up; what they have changed by their own end is no evidence.
     _Here.looks[:] = [look for look in _Here.looks if not look(mapped)]
 
 
@@ -138,6 +144,7 @@ class Mapped:
         found = []
         for line in Path("/proc/self/maps").read_text(errors="replace").splitlines():
             span, *_rest, inode = line.split(maxsplit=5)[:5]
+            # Anonymous memory has inode 0.
             if inode != "0":
                 start, _, end = span.partition("-")
                 found.append((int(start, 16), int(end, 16)))

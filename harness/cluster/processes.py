@@ -35,6 +35,7 @@ def children(pid: int) -> list[int]:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return found
+    # Of every thread: the kernel lists a child under the thread that forked it.
     for thread in threads:
         try:
             text = Path(f"/proc/{pid}/task/{thread}/children").read_text()
@@ -95,6 +96,7 @@ def state(pid: int) -> str:
 def cpu_ticks(pid: int) -> int:
     """Clock ticks of processor time that the process has used, its waited-for children included; 0 when gone."""
     fields = stat_fields(pid)
+    # utime, stime, cutime, cstime: without the last two, the work of a child would vanish with its end.
     return sum(int(value) for value in fields[11:15]) if fields else 0
 
 
@@ -133,6 +135,7 @@ def with_environment(entry: str) -> list[int]:
                 entries = Path(f"/proc/{name}/environ").read_bytes().split(b"\0")
             except OSError:
                 continue  # it ended meanwhile, or belongs to somebody else
+            # Of the environment at the start: a process cannot take the mark off itself by clearing its variables.
             if entry.encode() in entries:
                 found.append(int(name))
     return found

@@ -49,6 +49,7 @@ def current() -> RankInfo:
     Raises:
         RuntimeError: it does not run on a rank.
     """
+    # A fork of a rank has its memory and is no rank: two processes must not speak on one channel.
     if _Here.info is None or _Here.pid != os.getpid():
         raise RuntimeError("this code does not run on a rank of a cluster")
     return _Here.info

@@ -23,6 +23,7 @@ def _device_random() -> tuple[bytes, ...]:
     module = _device_module()
     if module is None or not hasattr(module, "get_rng_state"):
         return ()  # simulated devices draw from the CPU's generator
+    # Of the current device only: looking at another one would make a context on it.
     device = module.current_device()
     return (str(device).encode(), _bytes(module.get_rng_state(device)))
 
@@ -35,10 +36,12 @@ def _device_module() -> Any:
     """The module of the accelerator that this process uses; None while it has touched none."""
     kind = torch.accelerator.current_accelerator()
     module: Any = None if kind is None else torch.get_device_module(kind)
+    # Asking an untouched device for its state would initialise it, and that would be the first difference of the run.
     return module if module is not None and getattr(module, "is_initialized", bool)() else None
 
 
 def _numpy_random() -> tuple[Any, ...]:
+    # Looked up and not imported: a backend without numpy should not pay for it in each rank.
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is None:
         return ()

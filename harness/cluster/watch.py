@@ -34,6 +34,7 @@ class Watch:
         self._quiet = quiet
         self._total = total
         self._active = self._running = self.started
+        # One second less than nothing, so that the first look counts as work and the clock starts from there.
         self._ticks = -_CLOCK
         self._looks = self._seen_running = 0
 
@@ -51,11 +52,13 @@ class Watch:
         ticks, running = self._activity()
         self._looks += 1
         self._seen_running += running
+        # Two ticks at least: gloo's polling alone may be charged one between two quick looks.
         worked = ticks - self._ticks >= max(2.0, _WORKING * (now - self._active) * _CLOCK)
         # On a busy machine a rank may get no processor time at all, but is found waiting for it nearly every time.
         starved = self._seen_running >= 3 and self._seen_running * 4 >= self._looks
         if worked or starved:
             self._mark(now, ticks)
+        # All of them, and without children: whoever still runs may be about to continue the others.
         if not all(processes.state(pid) == "T" and not processes.descendants(pid) for pid in silent):
             self._running = now
         stopped_for = now - self._running
@@ -95,6 +98,7 @@ def look_at(processes_and_files: Sequence[tuple[int, Path]]) -> list[Silence]:
 
 def _ask(pid: int, file: Path) -> None:
     try:
+        # Stacks of an earlier run would stand before these.
         os.truncate(file, 0)
         os.kill(pid, STACK_SIGNAL)
     except OSError:

@@ -51,6 +51,7 @@ class Channel:
         frame = _HEADER.pack(len(data)) + data
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
         sent = self.socket.sendmsg([frame], [rights])
+        # sendmsg may take a part; the descriptors have gone with its first byte.
         self.socket.sendall(frame[sent:])
 
     def receive(self) -> Any:
@@ -98,6 +99,7 @@ class Channel:
             data, ancillary, _flags, _address = self.socket.recvmsg(
                 _CHUNK, socket.CMSG_SPACE(_MOST_FDS * 4), flags | socket.MSG_CMSG_CLOEXEC
             )
+        # A process that was killed with unread bytes in its socket resets it: an end like any other.
         except ConnectionResetError:
             return False
         for level, kind, payload in ancillary:

@@ -65,6 +65,7 @@ def live(spec: RankSpec, channel: Channel, *, server: int, late_imports: tuple[s
     """Be a rank until the other side hangs up or the process is killed."""
     code = _CRASHED
     try:
+        # Before all else: from here on a rank cannot outlive its server.
         _bind_to(server)
         _redirect(spec)
         _Rank(spec, channel, late_imports).serve()
@@ -78,6 +79,7 @@ def live(spec: RankSpec, channel: Channel, *, server: int, late_imports: tuple[s
 
 
 def _bind_to(server: int) -> None:
+    # A group of its own: it can be killed whole, and a backend that signals its own group hits nobody else.
     os.setpgid(0, 0)
     processes.die_with_parent(signal.SIGKILL)
     if os.getppid() != server:  # it ended before the line above took effect
@@ -86,6 +88,7 @@ def _bind_to(server: int) -> None:
 
 def _redirect(spec: RankSpec) -> None:
     log = os.open(log_path(spec.folder, spec.rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    # The descriptors and not sys.stdout: native code and children write there too.
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
@@ -93,6 +96,7 @@ def _redirect(spec: RankSpec) -> None:
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what is printed before SIGKILL is kept
     faulthandler.enable(file=2)
     stacks = open(stack_path(spec.folder, spec.rank), "ab", buffering=0)  # noqa: SIM115  kept open for the handler
+    # In C, so that it also answers for a thread that is blocked inside gloo and never comes back to Python.
     faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True, chain=False)
 
 
@@ -120,6 +124,7 @@ class _Rank:
         # Imported here because it imports torch, which the server does in its own time.
         from dcp_conformance.harness.cluster.fingerprint import Fingerprint
 
+        # After the group and the device are up: their threads and files belong to every rank and not to a run.
         self._baseline = Fingerprint.take()
         channel.send(("ready", self._info.device, self._info.backend))
 
@@ -178,6 +183,8 @@ class _Rank:
         numbers: list[int] = []
         if self._spec.group and _has_group():
             try:
+                # By number, since a plain barrier would pair up with a collective that the run left behind, and both
+                # would seem well.
                 numbers = _numbered_barrier(number, self._spec.world_size)
             except Exception as error:
                 differences.append(f"The barrier after the run failed: {type(error).__name__}: {error}")
@@ -259,6 +266,7 @@ def _join(spec: RankSpec) -> tuple[str, str]:
 
     dist.init_process_group(
         backend,
+        # A file and no TCP store: no port to be found free, and no thread that serves it in rank 0.
         store=dist.FileStore(str(Path(spec.folder, "store")), spec.world_size),
         rank=spec.rank,
         world_size=spec.world_size,

@@ -36,6 +36,7 @@ def old_new_or_error(state: State, loaded: Loaded) -> bool:
 
 def never_mixed(state: State, loaded: Loaded) -> bool:
     """No load gives parts of both versions; of kills: nothing else either that was never saved."""
+    # After a power cut torn bytes may load as garbage that is of neither version; that is another clause's business.
     return not loaded.mixed and (loaded.kind in ("OLD", "NEW", "ERROR") or state.lost != "nothing")
 
 
@@ -46,6 +47,7 @@ def old_or_new(state: State, loaded: Loaded) -> bool:
 
 def new_once_returned(state: State, loaded: Loaded) -> bool:
     """What save returned for is there."""
+    # A power cut is no excuse: durable is what the return of save means.
     return loaded.kind == "NEW" or not state.returned
 
 
@@ -57,6 +59,8 @@ def metadata_whole_or_none(state: State, loaded: Loaded) -> bool:
 def lawful(subject: Subject, found: Exploration, *laws: Allowed, models: tuple[str, ...]) -> None:
     """Broken with the smallest state that breaks one of the laws, shown again on a rank of its own."""
     broken = [pair for pair in found.judged(*models) if not all(law(*pair) for law in laws)]
+    # Shown again on a rank that never loaded anything: what a reader kept in memory from an earlier state could have
+    # misled it.
     for state, _ in broken[:3]:
         again = confirm(subject, found.situation, state)
         if not all(law(state, again) for law in laws):
@@ -99,6 +103,7 @@ def _listing(found: Exploration, state: State) -> str:
 
 def _kept(found: Exploration, state: State) -> str:
     """Where the state is kept, for a look at it alone: see harness.crashes.reload."""
+    # A checksum for a name: the sentence holds paths and is too long for one.
     path = Path(f"{found.path}-{zlib.crc32(state.sentence().encode()):08x}.state")
     source = found.recordings[state.recording]
     kept = Recording(

@@ -31,6 +31,7 @@ HELD, SETTLED = 3.0, 0.1
 
 def state_of(parts: Sequence[int], version: int, *, objects: bool = True) -> dict[str, Any]:
     """What a rank saves that has these parts, and a small tensor that all have."""
+    # Each element says tensor, place and version: with equal layouts a mixture would otherwise look like a sound load.
     state: dict[str, Any] = {"common": coded(0, (50,), version=version)}
     for part in parts:
         state[f"own{part}"] = coded(10 + part, (LENGTH,), version=version)
@@ -97,6 +98,7 @@ def load_trees(
         if time.monotonic() > deadline:
             return count
         rebuild(folder, tree)
+        # Before the load: if it kills the rank, this is how it is known which tree did it.
         announce("loading", number=number)
         kind, said, mixed = _loaded(inner, checkpoint_id, states)
         names = _metadata(inner, checkpoint_id, states[NEW]) if metadata else "none"
@@ -135,6 +137,8 @@ def save_upon(
     checkpoint_id, found = inner.new_id(), []
     for number, tree in trees.items():
         rebuild(folder, tree)
+        # Fewer keys and other values: with the same ones, bytes that an interrupted save left behind could pass for the
+        # new.
         state = state_of((0,), 3, objects="objects" not in session.storage.unsupported)
         if inner.attempt(inner.load, blank(state), checkpoint_id).ok:
             continue
@@ -142,6 +146,7 @@ def save_upon(
         target = blank(state)
         loaded = inner.attempt(inner.load, target, checkpoint_id)
         found.append((number, saved, loaded, differences(state, target) if loaded.ok else []))
+        # One refusal is the finding; each further save may cost the same wait again.
         if not saved.ok or time.monotonic() > deadline:
             break
     return found
@@ -153,6 +158,7 @@ def _loaded(session: Session, checkpoint_id: Any, states: Mapping[int, Mapping[s
     Returns OLD, NEW, ERROR, SILENT, or FAULT for an error that is not the backend's; what there is to say; and whether
     what was loaded is made of both versions, and of nothing else.
     """
+    # NEW has every key that OLD has, so that one target serves both versions.
     target = blank(dict(states[NEW]))
     attempt = session.attempt(session.load, target, checkpoint_id)
     if attempt.error is not None:
@@ -224,11 +230,13 @@ class _Marking:
         self.watching.mark(f"{method} began on rank {self.rank}")
         if method != "write_data" or self.held is None:
             return inner(*args, **kwargs)
+        # Bounded: where the others wait for this rank inside write_data, holding it back would hang the save.
         deadline = time.monotonic() + HELD
         self._say("ready")
         self._wait("ready", deadline)
         if self.rank == self.held:
             self._wait("done", deadline)
+            # A write_data that has returned may still be writing in threads of its own.
             time.sleep(SETTLED)
         result = inner(*args, **kwargs)
         self._say("done")

@@ -68,11 +68,13 @@ class Caller:
 
     def has_rights_of(self, other: Caller) -> bool:
         """Whether both act with the same user, group and privileges."""
+        # Calls on names are done by the supervisor: with other rights it could do what the caller may not.
         return all(self.status[name] == other.status[name] for name in _RIGHTS)
 
     def path(self, folder: int, address: int) -> str:
         """The absolute path that a call means by a descriptor of a folder (or AT_FDCWD) and a string."""
         name = os.fsdecode(kernel.read_string(self.thread, address))
+        # The kernel looks at the lower half of the register only; what a caller left in the upper one means nothing.
         number = struct.unpack("i", struct.pack("I", folder & 0xFFFFFFFF))[0]
         base = "cwd" if number == _HERE else f"fd/{number}"
         return name if os.path.isabs(name) else os.path.join(os.readlink(f"{self._folder}/{base}"), name)
@@ -115,6 +117,7 @@ class Caller:
         """Bytes that the caller hands over. OSError where they cannot be read in full."""
         wanted = min(length, _MOST)
         data = kernel.read_memory(self.thread, address, wanted)
+        # A part of the data would be recorded as a write that never was; the recording says instead that it is blind.
         if len(data) != wanted:
             raise OSError(f"{len(data)} of {wanted} bytes could be read at {address:#x} of process {self.thread}")
         return data

@@ -44,6 +44,7 @@ class Job:
     def count_threads_anew(self) -> None:
         """From now on the threads of earlier calls are nobody, but the one that began: rules name those to come."""
         for rank, known in self._threads.items():
+            # Thread pools of an earlier call are gone or idle; rules speak of the threads of the call that is to come.
             self._threads[rank] = {thread: number for thread, number in known.items() if number == 0}
 
     def thread(self, rank: int, thread: int) -> int:
@@ -53,6 +54,7 @@ class Job:
 
     def file(self, identity: tuple[int, int], *, new: bool = False) -> int:
         """The number of an inode. new: it has just been made, so that an older one with its number is gone."""
+        # Numbers of ours and not inode numbers: those are used again for other files within one save.
         if new or identity not in self._files:
             self._files[identity] = self._count
             self._count += 1
@@ -72,6 +74,7 @@ class Job:
         """A resolved path relative to the watched folder; None where it is outside."""
         if path == self.watched:
             return ""
+        # With the slash: `/scratch/run-10` is not below `/scratch/run-1`.
         return path[len(self.watched) + 1 :] if path.startswith(self.watched + "/") else None
 
     @staticmethod

@@ -51,10 +51,13 @@ def install_filter(supervisor: int, lines: bytes) -> int:
     the kernel or an outer profile forbids it.
     """
     _libc.prctl(_PR_SET_PTRACER, ctypes.c_ulong(supervisor), 0, 0, 0)  # fails without yama, where it is not needed
+    # The kernel's price for a filter without privilege: nothing that this process starts can gain rights any more.
     _called("prctl", _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     buffer = ctypes.create_string_buffer(lines, len(lines))
     # struct sock_fprog: the number of lines, padding, and where they are.
     holder = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(lines) // 8, ctypes.addressof(buffer)), 16)
+    # All threads at once: those that torch has started would otherwise write unseen. With ESRCH a failure to reach one
+    # is an error, which could otherwise not be told from a listener's number.
     flags = _TSYNC | _NEW_LISTENER | _TSYNC_ESRCH
     number = syscalls.numbers()["seccomp"]
     # A call that was received is not interrupted by signals, so that nothing is done twice (since Linux 5.19).
@@ -141,6 +144,7 @@ def read_string(process: int, address: int) -> bytes:
 def descriptor_of(process: int, number: int) -> int:
     """A descriptor of this process for the same open file, position included, as one of another process."""
     known = syscalls.numbers()
+    # By pidfd and not by opening /proc/PID/fd: that would make another open file, with a position of its own.
     handle = _called("pidfd_open", _libc.syscall(known["pidfd_open"], process, 0))
     try:
         return _called("pidfd_getfd", _libc.syscall(known["pidfd_getfd"], handle, number, 0))

@@ -39,6 +39,7 @@ class Mappings:
     def add(self, caller: Caller, rank: int, number: int, found: Descriptor, file: int, path: str) -> None:
         """A rank is about to map what is behind its descriptor `number`. Raises OSError where it cannot be read."""
         if file not in self.by_file:
+            # A descriptor of our own: the caller may close its own at once and go on storing through the mapping.
             descriptor = kernel.descriptor_of(caller.process, number & 0xFFFFFFFF)
             content = _content(descriptor)
             self.by_file[file] = Mapping(rank, caller.thread, file, path, found.identity, descriptor, content)
@@ -47,6 +48,8 @@ class Mappings:
         """(the mapping, offset, bytes) of all that was stored since the last look."""
         for mapping in self.by_file.values():
             now = _content(mapping.descriptor)
+            # Another length comes from a call, which is noted by itself; comparing across it would note its bytes
+            # twice.
             if now != mapping.known and len(now) == len(mapping.known):
                 yield from ((mapping, start, now[start:stop]) for start, stop in _ranges(mapping.known, now))
             mapping.known = now

@@ -58,7 +58,11 @@ class Policy:
         for place, rule in enumerate(self._rules):
             if not rule.counts(call, rank, thread, path):
                 continue
+            # All rules count, also those behind one that acts: "the third write" must not depend on what else is asked
+            # for.
             self._counted[place] += 1
+            # Both kinds are needed: a disk that stays full fails the metadata as well, and so hides errors that a
+            # thread lost.
             due = self._counted[place] >= rule.nth if rule.sticky else self._counted[place] == rule.nth
             if due and found is None:
                 found = rule

@@ -57,6 +57,7 @@ class Reads:
         return self._file(caller, _HERE, arguments[0], arguments[1])
 
     def _file(self, caller: Caller, folder: int, address: int, flags: int) -> str:
+        # Locks and logs: what is only written to gives no values.
         if flags & os.O_ACCMODE == os.O_WRONLY:
             return ""
         named = caller.path(folder, address)
@@ -69,7 +70,9 @@ class Reads:
         if any(path == place or path.startswith(f"{place}/") for place in self.lawful):
             return ""
         found = os.stat(path)
+        # By the time of change, which no process can set back, as it can the time of modification.
         young = found.st_ctime >= self.since
+        # Whatever its age: its bytes come from a process that is alive.
         if stat.S_ISFIFO(found.st_mode):
             return path
         if not stat.S_ISREG(found.st_mode) or not found.st_size or not young or path.startswith(("/proc/", "/sys/")):

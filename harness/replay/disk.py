@@ -33,6 +33,8 @@ class Disk:
         self.journal = journal
         self.nodes: list[Node] = [Node("folder")]
         self.changes: list[NameChange] = []  # since `_base`, in order
+        # Two views of the same names: `_base` is what the disk holds for certain, `_live` what a process sees. Between
+        # them stand `changes`.
         self._base: Folders = {ROOT: {}}
         self._live: Folders = {ROOT: {}}
         self._files: dict[int, int] = {}  # identity of an inode in the recording -> node
@@ -42,6 +44,7 @@ class Disk:
 
     def play(self, operation: Operation) -> None:
         """Do one operation. Raises UnplayableError when the recording does not tell what it changed."""
+        # A call that the kernel refused, or that a fault of ours failed, changed nothing.
         if operation.failed:
             return
         player = _PLAYERS.get(operation.call)
@@ -72,6 +75,8 @@ class Disk:
         """The folder as a reader finds it; `lost`: name changes that did not happen; contents: of files, by node."""
         folders, gone = self._live, {id(change) for change in lost}
         if gone:
+            # From the base on, in order: what a lost change would have made is then not there for the later ones to
+            # take.
             folders = {number: dict(entries) for number, entries in self._base.items()}
             for change in self.changes:
                 if id(change) not in gone:
@@ -82,6 +87,7 @@ class Disk:
 
     def node_of(self, operation: Operation) -> int | None:
         """The node that an operation is about: its inode's if it names one, else what is at its path now."""
+        # By inode first: a file that was renamed or unlinked while it was open is still the one that is written to.
         known = self._files.get(operation.file)
         return self._resolve(operation.path) if known is None else known
 
@@ -123,6 +129,8 @@ class Disk:
         if isinstance(content, str):
             node = Node("link", target=content)
         else:
+            # All that was there before counts as durable: the recording begins with it, and its loss would be no fault
+            # of this save.
             node = Node("folder") if content is None else Node("file", durable=content)
         number = self._new(node)
         for folders in (self._base, self._live):
@@ -144,6 +152,8 @@ class Disk:
                 return None
             node = self.nodes[found]
             if node.kind == "link" and (follow or place < len(parts) - 1):
+                # An absolute link leads out of the watched folder as far as the recording knows; guessing would make up
+                # states.
                 if depth > _MOST_LINKS or node.target.startswith("/"):
                     return None
                 rest = "/".join([walked, node.target, *parts[place + 1 :]])
@@ -182,6 +192,8 @@ class Disk:
     def _settle(self, durable: Callable[[NameChange], bool]) -> None:
         for change in self.changes:
             change.durable = change.durable or durable(change)
+        # Only from the front: in the strict model a later change may be durable before an earlier one, and must wait
+        # its turn to keep the order.
         while self.changes and self.changes[0].durable:
             self.changes.pop(0).apply(self._base)
 
@@ -201,6 +213,7 @@ class Disk:
             self._files[operation.file] = number
             opened = (operation.rank, operation.file)
             (self._synchronous.add if operation.synchronous else self._synchronous.discard)(opened)
+        # Emptying is a change of data like any other: before an fsync a power cut may bring the old bytes back.
         if operation.truncated and self.nodes[number].live:
             self.nodes[number].change(Change(0, None))
 
@@ -215,6 +228,7 @@ class Disk:
         node = self._file(operation)
         if node.kind == "file":
             node.sync()
+        # One fsync commits the whole running transaction of a journal, names of all folders included.
         if self.journal:
             self._settle(lambda change: True)
         elif node.kind == "folder":
@@ -252,6 +266,7 @@ class Disk:
         if source is None or target is None or source[1] not in self._live[source[0]]:
             return
         number, other = self._live[source[0]][source[1]], self._live[target[0]].get(target[1])
+        # Two names of one file: rename(2) then does nothing. A folder that is not empty is not replaced.
         if number != other and not (other is not None and self._live.get(other)):
             self._change_names(operation, (source, target), ((*target, number),))
 
@@ -269,6 +284,7 @@ class Disk:
         if where is None or number is None:
             return
         folder = self.nodes[number].kind == "folder"
+        # unlink of a folder, rmdir of a file and rmdir of a full folder are refused by the kernel.
         if folder == (operation.call == "rmdir") and not (folder and self._live[number]):
             self._change_names(operation, (where,), ())
 

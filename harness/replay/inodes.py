@@ -26,6 +26,7 @@ class Node:
     durable: bytes = b""
     target: str = ""
     pending: list[Change] = field(default_factory=list)
+    # Kept, since every state that is rebuilt asks for it, and most files do not change between two of them.
     _live: bytes | None = None
 
     def change(self, change: Change) -> None:
@@ -62,6 +63,8 @@ class NameChange:
     def apply(self, folders: Folders) -> None:
         """Change the entries; what is not there (its making was lost) cannot be taken."""
         for folder, name in self.takes:
+            # A folder whose making was lost may still be named by later changes; what they put into it hangs below no
+            # name.
             folders.setdefault(folder, {}).pop(name, None)
         for folder, name, node in self.puts:
             folders.setdefault(folder, {})[name] = node

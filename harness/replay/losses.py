@@ -35,6 +35,7 @@ class Loss:
 def losses(disk: Disk) -> Iterator[Loss]:
     """Everything that a power cut now may leave; the loss of nothing comes first. No two are the same choice."""
     dirty = disk.dirty()
+    # Names may survive without data and data without names: both are lost apart and together.
     bare = tuple((number, disk.nodes[number].durable) for number in dirty)
     for names, said in name_losses(disk):
         yield Loss(names, (), said or "nothing")
@@ -53,6 +54,7 @@ def name_losses(disk: Disk) -> Iterator[tuple[tuple[NameChange, ...], str]]:
     if not pending:
         return
     if disk.journal:
+        # In a journal a change is lost only together with all that came after it.
         for first in _sampled(range(len(pending))):
             yield tuple(pending[first:]), f"the name changes from '{pending[first].said}' on"
         return
@@ -80,6 +82,7 @@ def _earlier(node: Node) -> Iterator[tuple[bytes, str]]:
     """The file as it was after some of its changes."""
     count = len(node.pending)
     yield node.durable, "all un-synced data"
+    # The ends and the middle stand for the rest: each content is one more state to be rebuilt and loaded.
     for done in sorted({1, count // 2, count - 1} - {0, count}):
         yield played(node.durable, node.pending[:done]), f"the last {count - done} of {count} un-synced changes"
 
@@ -88,6 +91,7 @@ def _torn(node: Node) -> Iterator[tuple[bytes, str]]:
     """The file with a part of its new bytes: what is missing is old where there is something old, else zeros."""
     start, end = _written(node)
     live, bare = node.live, _bare(node)
+    # Nothing but lengths was changed: there are no new bytes to be torn.
     if start >= end:
         return
     yield live[:start] + bare[start:end] + live[end:], "the new bytes (not the length)"
@@ -122,6 +126,7 @@ def _written(node: Node) -> tuple[int, int]:
 
 def _bare(node: Node) -> bytes:
     """What lies under the new bytes: synced ones that were never cut off since, and zeros; as long as the file is."""
+    # What was cut off is gone, whatever was written there since: under new bytes lie zeros then, and not the old ones.
     kept = min([len(node.durable), *(change.offset for change in node.pending if change.data is None)])
     return (node.durable[:kept] + bytes(len(node.live)))[: len(node.live)]
 

@@ -27,6 +27,7 @@ def why_not_notified() -> str:
     if platform.system() != "Linux" or not syscalls.numbers():
         return f"system calls are not known for {platform.system()} on {platform.machine()}"
     with tempfile.TemporaryDirectory() as folder:
+        # Isolated: the author's PYTHON variables and current folder have no say in what this machine can do.
         words = [sys.executable, "-I", "-c", _TRIAL, folder, str(IMPORT_ROOT)]
         try:
             done = subprocess.run(words, capture_output=True, text=True, timeout=_LIMIT, check=False)
@@ -54,5 +55,7 @@ def trial(folder: str) -> None:
         except OSError as error:
             assert error.errno == 28, f"another error than the one that was asked for: {error}"
     recording = load(base / "r")
+    # A filter that installs and shows nothing (a sandbox that answers for the kernel) is worse than none: only a true
+    # recording counts.
     wrong = recording.blind or everything(recording)
     assert not wrong and [item.call for item in recording.operations] == ["open", "write", "close", "mkdir"], wrong

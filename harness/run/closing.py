@@ -46,6 +46,7 @@ class Finish:
     def check_report_folder(self) -> None:
         """Refuse before the run what could not be written after it. Raises UsageError."""
         for target in (self._target, *(self._target.with_name(name) for name in REPORTS)):
+            # A run takes minutes: that its report cannot be written must not be learnt at its end.
             files.check_target(target)
 
     def certificate(self, *, status: int, partial: Sequence[str]) -> dict[str, Any]:
@@ -66,6 +67,8 @@ class Finish:
     def _write(self, certificate: Mapping[str, Any]) -> None:
         """Write the reports; where that has become impossible since the run began, to another place."""
         reason = ""
+        # The backend runs under the same user and may lock or replace the folder meanwhile; a certificate that is
+        # nowhere would let it escape its verdict.
         for target in (self._target, _second_place(self._target)):
             try:
                 files.write(certificate, target)
@@ -92,6 +95,7 @@ class Finish:
     def exit_code(self, *, status: int, partial: Sequence[str]) -> int:
         """What the process exits with; never 0 where the report is not where it was to be."""
         decided = int(self.certificate(status=status, partial=partial)["run"]["exit_status"])
+        # A CI job looks for the report where it asked for it: an older one there must not pass for this run's.
         return decided or int(bool(self._displaced))
 
     def clean_up(self) -> list[str]:
@@ -132,6 +136,7 @@ def _second_place(target: Path) -> Path:
 
 def secrets(options: Options) -> tuple[str, ...]:
     """Values that no text may show: those of options and environment variables that are named like secrets."""
+    # Redacting the working directory would blacken half of every path in the report.
     surroundings = {name: value for name, value in os.environ.items() if name not in _FOLDERS}
     return secret_values({**surroundings, **dict(options.backend_options)})
 

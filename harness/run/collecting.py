@@ -39,6 +39,7 @@ class Cases:
         option: those of pytest, by which it has left out others before. Raises UsageError for a test that names no
         clause, an unknown clause or an unknown scenario, for two cases of one name, and where nothing is left.
         """
+        # pytest's own end for this is exit code 5, which scripts take for "nothing to do"; zero cases are never green.
         if not items and (option.keyword or option.markexpr or option.deselect):
             raise UsageError("No case is left to run: -k, -m or --deselect left out all of them.")
         kept: list[pytest.Item] = []
@@ -49,6 +50,8 @@ class Cases:
             if not self._asked_for(case, clauses):
                 dropped.append(item)
                 continue
+            # Known failures, reproduction lines and certificates name cases, so two of one name could cover for each
+            # other.
             if case in found:
                 raise UsageError(f"two cases are called {case!r}; a case name is an identity")
             _require_scenarios(item)
@@ -103,6 +106,7 @@ def _require_scenarios(item: pytest.Item) -> None:
 
 def _scenarios(function: FunctionType) -> Iterator[tuple[str, str]]:
     """Module and name of each scenario that the body of a test names, as `on_ranks.name`."""
+    # Read from the bytecode: a name in a comment or a string is none, and nothing needs to be run or imported for it.
     for before, after in pairwise(dis.get_instructions(function)):
         owner = function.__globals__.get(str(before.argval)) if before.opname == "LOAD_GLOBAL" else None
         if isinstance(owner, NamedModule) and after.opname in ("LOAD_ATTR", "LOAD_METHOD"):

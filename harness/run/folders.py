@@ -27,6 +27,8 @@ class Folders:
     def make(cls, options: Options) -> Folders:
         """New ones, for the controlling process. Raises UsageError."""
         scratch = choose_scratch(options.scratch, keep=options.keep_scratch)
+        # Apart from scratch, whose path every rank knows: code under test that finds the event files could add passes
+        # to them.
         return cls(scratch=scratch, records=choose_records(scratch), key=secrets.token_bytes(32))
 
     @classmethod

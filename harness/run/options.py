@@ -42,7 +42,9 @@ class Options:
     def command(self) -> tuple[str, ...]:
         """The words that repeat this run for one case; `--clause` and `--case` are added to them."""
         words = ["dcp-conformance", self.backend]
+        # In one word each: a value that begins with a dash would be taken for an option of its own.
         words += [f"--backend-option={name}={value}" for name, value in self.backend_options]
+        # Only what differs from the default: a reproduction line should fit on one line.
         if self.device != "cpu":
             words += ["--device", self.device]
         if self.ranks != DEFAULT_RANKS:
@@ -178,6 +180,7 @@ def _levels(names: list[str]) -> tuple[str, ...]:
     for name in names:
         if name not in LEVELS:
             raise UsageError(f"--level={name}: there is no such level. The levels are {', '.join(LEVELS)}.")
+    # In the order of LEVELS, each once, whatever the order on the command line.
     return tuple(level for level in LEVELS if level in names)
 
 
@@ -189,6 +192,7 @@ def _ranks(text: str) -> tuple[int, ...]:
 
 
 def _device(text: str) -> str:
+    # `cuda:1` is refused: ranks choose among the devices of a kind, and one alone would make all of them share it.
     if not text.isidentifier():
         raise UsageError(
             f"--device={text}: name a kind of device, as cpu, cuda or sim; ranks choose among its devices."

@@ -42,6 +42,7 @@ class Progress:
     def expect(self, cases: Iterable[str]) -> None:
         """These cases are going to run; those that were told before count once."""
         for case in cases:
+            # Every worker of xdist collects all cases and tells of all of them.
             if case not in self._left:
                 self._left[case] = self._earlier.get(case, self._mean)
                 self._expected += 1
@@ -49,6 +50,7 @@ class Progress:
     def done(self, case: str, level: str, broken: Mapping[str, int]) -> None:
         """A case ended. broken: clauses that it broke, with the rank of the harm (0 is the worst)."""
         self._done += 1
+        # Counted in seconds of the earlier run, not in cases: these differ widely in what they cost.
         self._work += self._left.pop(case, 0.0)
         for clause, harm in broken.items():
             self._broken[clause] = min(harm, self._broken.get(clause, harm))
@@ -66,6 +68,7 @@ class Progress:
 
     def close(self) -> None:
         """Take the living line away."""
+        # Nothing was written yet: an escape sequence would be all that a short run leaves in the terminal.
         if self._live and self._written > self._began:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
@@ -73,6 +76,7 @@ class Progress:
     def _remaining(self) -> str:
         """The time that is left, at the pace of this run; nothing before there is a pace."""
         spent = self._clock() - self._began
+        # The first cases start ranks and tell nothing of the pace.
         if self._work <= 0 or spent < 2:
             return ""
         seconds = sum(self._left.values()) * spent / self._work

@@ -65,6 +65,7 @@ class Run:
     def surveyed(self) -> Surveyed:
         """The backend as surveyed on first use: in a throw-away process, or by the process that controls this one."""
         if self._surveyed is None:
+            # Surveyed once for all workers: they must agree on what the backend is, and its import may cost seconds.
             if self.worker == "main":
                 found = survey(self.cluster, self.options, self.cwd)
                 self._surveyed = probed(self.cluster, self.options, self.cwd, found)
@@ -76,6 +77,7 @@ class Run:
         """Let the processes that this one controls know the survey, or nothing if it failed; they wait for it."""
         unfinished = self.folders.survey.with_suffix(".tmp")
         unfinished.write_text(survey)
+        # Workers poll for the name: by renaming they never find half of the text.
         unfinished.rename(self.folders.survey)
 
     def is_called_off(self) -> bool:
@@ -102,6 +104,7 @@ class Run:
         """Start ranks anew: with the environment by which they find a backend's server, and with its patience."""
         self.cluster.close()
         self.cluster = self._new_cluster(environment)
+        # A judge holds on to the cluster that it was made with.
         self._judge = None
 
     def close(self) -> None:
@@ -113,6 +116,8 @@ class Run:
         # The first cluster only surveys; one that a backend asked more patience for is made after that.
         patience = 1.0 if self._surveyed is None else self._surveyed.description.patience
         nursery = self.folder / "nursery"
+        # A branch has the environment and the measuring of the server that it was forked from, so only a plain one is
+        # shared.
         shares = not environment and not _coverage_is_on()
         return Cluster(
             ClusterConfig(
@@ -168,6 +173,7 @@ def survey(cluster: Cluster, options: Options, cwd: str) -> Surveyed:
     asked = (options.backend, options.backend_options, options.second_engine, options.device, cwd)
     try:
         outcome = cluster.call(_SURVEYING, *asked)
+    # Once may be this machine, out of memory for instance; twice is what the import does.
     except ServerLost:
         try:
             outcome = cluster.call(_SURVEYING, *asked)
@@ -190,6 +196,7 @@ def probed(cluster: Cluster, options: Options, cwd: str, surveyed: Surveyed) -> 
     found = surveyed.description
     lacks: dict[str, str] = outcome.value
     notes = tuple(contradiction(found.name, capability, seen) for capability, seen in lacks.items())
+    # Letters follow from capabilities: a format that was seen not to be torch's is not owned.
     letters = tuple(letter for letter in found.letters if letter != "F" or "torch_format" not in lacks)
     unsupported = {**lacks, **found.unsupported}
     described = replace(found, letters=letters, unsupported=unsupported, notes=(*found.notes, *notes))
@@ -210,6 +217,7 @@ def _modules(cwd: str, *references: str) -> tuple[str, ...]:
     for reference in references:
         with contextlib.suppress(UsageError):
             located = locate(reference, cwd)
+            # A file has no module name that a rank could find again after the fork.
             names += [located.module] if located.kind != "file" else []
     return tuple(names)
 

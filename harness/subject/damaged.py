@@ -57,6 +57,7 @@ class Damaged:
     @functools.cached_property
     def metadata_names(self) -> list[str]:
         """The objects without which read_metadata does not give what it gave."""
+        # Found by taking each away, since the names of a foreign format say nothing of what they hold.
         return [name for name in sorted(self.stored) if self._needed_by_metadata(name)]
 
     def _needed_by_metadata(self, name: str) -> bool:
@@ -92,6 +93,8 @@ class Damaged:
         """How one load of the damaged checkpoint ended, as plain data."""
         target = blank(self.state)
         with corruption.inflicted(self.blobs, done, self.stored), address_space_limit(MEMORY):
+            # Both looks are inside the damage: a load that repairs or removes what it finds changes a user's
+            # checkpoint.
             before = into_subject(corruption.contents, self.blobs)
             attempt = self.session.attempt(self.session.load, target, self.id)
             after = into_subject(corruption.contents, self.blobs)
@@ -101,6 +104,7 @@ class Damaged:
                 found = differences(small_state(self.session, version=2), target) and found
             # Only where the damaged object also tells where values lie must a wrong value be blamed on its metadata.
             lied = bool(found) and damage.name in self.metadata_names and self.metadata_differs(self.metadata)
+        # Where the keys themselves were damaged, only the name of the object helps whoever reads the error.
         keys = () if damage.name in self.metadata_names else self.state
         grade = corruption.graded(attempt.error, right=not found, name=damage.name, keys=keys)
         return {

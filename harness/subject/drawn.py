@@ -88,8 +88,10 @@ class Drawing:
     def _with_witnesses(self, model: Model, findings: Sequence[Found]) -> Broken:
         for found in findings:
             needed = found.needed
+            # The default binds the value of this turn: blame is asked for long after the loop has ended.
             found.error.witness = lambda subject, needed=needed: self.judge_one(subject, model, needed)
         first, *others = [found.error for found in findings]
+        # All of them, since the first may turn out to be an engine's defect and the next one the backend's own.
         first.others = tuple(others)
         return first
 
@@ -112,6 +114,7 @@ class _Search:
         """Judge the rows until there are enough findings or the time is up; returns those that kept every law."""
         kept, left = list[Combination](), list(rows)
         while left and len(self.findings) < MOST_FINDINGS and time.monotonic() - self._began < MOST_SECONDS:
+            # Only rows that need the same world can share a run; `judge` has sorted them so that they are neighbours.
             alike = [row for row in left[:PER_RUN] if self._drawing.together(row) == self._drawing.together(left[0])]
             now, left = alike, left[len(alike) :]
             trip = self.tried(now)
@@ -119,6 +122,7 @@ class _Search:
                 kept += now
                 continue
             place = now.index(trip.row)
+            # Ranks stop at the first row that fails, so those before it kept every law, and those after it are open.
             kept += now[:place]
             found = self._looked_into(trip)
             self.findings.append(found)
@@ -174,6 +178,7 @@ class _Failure:
         """The laws that it broke; a lost rank breaks them all."""
         if self.trip is None:
             return frozenset(known)
+        # A law without a clause would be judged and never reported.
         unknown = self.trip.laws - set(known)
         if unknown:
             raise HarnessFault(f"the case names no clause for the laws {sorted(unknown)}: {self.trip.found}")

@@ -18,6 +18,7 @@ def deprecated(session: Session, name: str) -> Callable[..., Any] | None:
     found = session.engine.utilities.get(name)
     if found is None:
         module = importlib.import_module(session.spec.engine.reference.partition(":")[0])
+        # The deprecated names need not be among a record's utilities: then the module that was named has them.
         found = getattr(module, name, None)
     if found is None:
         return None
@@ -45,4 +46,5 @@ def checkpointer(session: Session, name: str) -> Any:
     if session.engine.async_save is None:
         return None
     parameter = inspect.signature(session.engine.async_save).parameters.get("async_checkpointer_type")
+    # The enum is taken from the default: an engine of its own may bring its own enum, and torch's would not be in it.
     return getattr(type(parameter.default), name, None) if parameter is not None else None

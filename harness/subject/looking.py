@@ -34,6 +34,7 @@ class Steps:
         """See harness.faults.proxy.Tap."""
         given = [*args, *kwargs.values()]
         first = given[0] if given else None
+        # Text and not the object: what is seen crosses to the judge as plain data, and a plan may hold whole tensors.
         self.seen.append((f"{self.who}.{method}", str(len(first)) if isinstance(first, list) else str(first)[:400]))
         return inner(*args, **kwargs)
 
@@ -64,6 +65,7 @@ def engine_call(session: Session, name: str, *args: Any, **kwargs: Any) -> Any:
 def in_fresh_folder(session: Session, name: str = "cwd") -> Iterator[str]:
     """Work in an empty folder of this rank below the scratch folder, and come back."""
     folder = os.path.join(session.spec.scratch, f"{session.spec.place}-{name}-{session.rank}")
+    # It must be new: a folder left by an earlier case would hide what this one leaves in it.
     os.makedirs(folder)
     with working_in(folder):
         yield folder
@@ -77,6 +79,7 @@ def working_in(folder: str) -> Iterator[None]:
     try:
         yield
     finally:
+        # In `finally`, and by its path: ranks are used again, and their fingerprint compares the working directory.
         os.chdir(before)
 
 
@@ -106,6 +109,7 @@ def noticed() -> Iterator[list[str]]:
     always = torch.is_warn_always_enabled()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        # torch gives most of its warnings once a process; a rank that was used before would be silent.
         torch.set_warn_always(True)
         logging.getLogger().addHandler(handler)
         try:

@@ -113,6 +113,7 @@ class Recorder:
         self.planned = [name_of(item.index) for item in plan.items]
         self.writing_began = time.monotonic()
         future = inner(*args, **kwargs)
+        # Waited for here, not in the engine: an engine that never waits would otherwise leave no report to look at.
         self.reported = [name_of(item.index) for item in future.wait()]
         self.writing_ended = time.monotonic()
         return future

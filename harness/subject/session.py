@@ -56,6 +56,7 @@ class Session:
         self.rank, self.world_size, self.device = info.rank, info.world_size, info.device
         self.storage: Backend = _resolved(spec.storage, spec.folder)
         own = _resolved(spec.engine, spec.folder)
+        # Kept before completing: afterwards it cannot be told which of save, load and async_save are the backend's.
         self._own_functions = own.functions
         self.engine: Backend = own.completed(_resolved(TORCH, spec.folder))
 
@@ -107,6 +108,7 @@ class Session:
         began, error = time.monotonic(), None
         try:
             function(*args, **kwargs)
+        # BaseException below would take them for an outcome of the call.
         except (Excused, GaveUp):
             raise  # the scenario's own end, which is no outcome of the call
         except BaseException as raised:  # CheckpointException is no Exception, and a scenario must outlive any of them
@@ -167,6 +169,7 @@ class Session:
 
         None where the engine has none that it exports: then its async_save stages by itself.
         """
+        # torch's stager under a foreign engine would test a combination that nobody ships.
         if "DefaultStager" not in self.engine.utilities and self.spec.engine.reference != TORCH_ENGINE:
             return None
         from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
@@ -192,6 +195,7 @@ class Session:
         # A backend without an engine may supply them too, beside its storage.
         held = [(self.storage, self.storage_owner), (self.engine, self.engine_owner)]
         held = [(part, owner) for part, owner in held if name in part.utilities]
+        # Planners and utilities share this door, and which letter a clause counts as use is not known here: both do.
         for part in ("P", "U"):
             announce("call", owner=held[0][1] if held else TORCH_ENGINE, part=part, name=name)
         return held[0][0].utilities[name] if held else GIVEN.get(name) or _torch_tool(name)
@@ -245,10 +249,12 @@ class Session:
 
     def _save_arguments(self, call: str, checkpoint_id: Any, arguments: dict[str, Any]) -> dict[str, Any]:
         faults, writer = arguments.pop("faults", ()), arguments.pop("writer", None)
+        # An engine without that parameter stores by itself: giving it the pair would be an error of the caller's.
         if self.storage.writer is not None and takes(getattr(self.engine, call), "storage_writer"):
             arguments["storage_writer"] = self.writer(checkpoint_id, faults=faults) if writer is None else writer
         elif faults or writer is not None:
             self.excuse(OWN_STORE)
+        # The dict stands for "not given": a scenario passes None to mean that this engine has no stager to be given.
         if arguments.get("async_stager", arguments) is None:
             del arguments["async_stager"]
         return self._styled(checkpoint_id, "storage_writer", arguments)
@@ -263,6 +269,7 @@ class Session:
 
     def _styled(self, checkpoint_id: Any, storage: str, arguments: dict[str, Any]) -> dict[str, Any]:
         style = arguments.pop("style", "constructor")
+        # In the constructor style the id must not come twice: torch resets the storage to an id that is passed along.
         if style == "passed" or storage not in arguments:
             arguments["checkpoint_id"] = checkpoint_id
         return arguments
@@ -288,6 +295,8 @@ def discard(spec: SubjectSpec, checkpoint_ids: tuple[str, ...]) -> list[str]:
         try:
             if storage.discard(checkpoint_id) is False:
                 left.append(f"{checkpoint_id} was left behind: the record has no discard that takes it away")
+        # A discard that raises costs nobody a verdict: the case was judged before, and the certificate lists what
+        # stays.
         except Exception as error:  # foreign code, and the other checkpoints are still to go
             left.append(f"{checkpoint_id} was left behind: discard raised {type(error).__name__}: {error}")
     return left
@@ -299,6 +308,7 @@ def perform(spec: SubjectSpec, function: str, args: tuple[Any, ...]) -> Any:
     scenario = getattr(importlib.import_module(module), name)
     guard.seal()  # with the scenarios, which the server did not import
     session = Session(spec)
+    # Where torch's engine itself is under test, that it enters its own functions says nothing.
     own_engine = session.engine_owner == "backend" and spec.under_test != TORCH_ENGINE
     if session.world_size > 1:
         session.needs("multi_process")
@@ -327,6 +337,7 @@ def _torch_tool(name: str) -> Any:
 @functools.lru_cache(maxsize=16)
 def _resolved(part: Part, folder: str) -> Backend:
     found = resolve(part.reference, dict(part.options), folder)
+    # What the author said comes last and wins: his reason is the one to show.
     return dataclasses.replace(found, unsupported={**dict(part.lacks), **found.unsupported}) if part.lacks else found
 
 
@@ -367,6 +378,8 @@ def _torch_engine_watched(*, watch: bool) -> Iterator[None]:
         (default_planner.DefaultLoadPlanner, "create_local_plan"),
         (staging.DefaultStager, "stage"),
     ]  # fmt: skip
+    # Patched, against the habit of this house: an engine calls these by itself, so there is nothing to wrap from
+    # outside.
     originals = [getattr(holder, name) for holder, name in doors]
     for (holder, name), original in zip(doors, originals, strict=True):
         shown = holder.__name__ if inspect.isclass(holder) else name
@@ -381,6 +394,7 @@ def _torch_engine_watched(*, watch: bool) -> Iterator[None]:
 def _announced(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(function)
     def through(*args: Any, **kwargs: Any) -> Any:
+        # A planner that the check gave is torch's, but the engine did not choose it: that is no delegation.
         given = bool(args) and isinstance(args[0], tuple(GIVEN.values()))
         announce("call", owner="delegated", part="E", name=f"{name}{GIVEN_BY_CHECK if given else ''}")
         return function(*args, **kwargs)

@@ -51,6 +51,7 @@ class NamedModule:
         self.__name__ = name
 
     def __getattr__(self, function: str) -> str:
+        # Python asks modules and objects for many underscore names (copying, pickling, inspection): none is a scenario.
         if function.startswith("_"):
             raise AttributeError(function)
         return f"{self.__name__}:{function}"
@@ -170,9 +171,11 @@ class Subject:
                 self.hung.add(world_size)
             left = [text for text in outcome.leftovers if not fresh or not _may_be_of_the_scenario(text)]
             self.leftovers.extend(f"rank {outcome.rank}: {text}" for text in left)
+        # Before the events are kept: what a rank that cannot be believed said of its use is no evidence.
         must_be_believable(outcomes)
         for outcome in outcomes:
             self.events.extend(outcome.events)
+        # After the events: a scenario that ended itself has made checkpoints too, and they are to be discarded.
         must_have_gone_on(outcomes)
         return outcomes
 
@@ -188,11 +191,13 @@ class Subject:
         try:
             yield
         except (Broken, Untestable, NotApplicable) as finding:
+            # The first finding of a promise is the cause; later ones in the same case often follow from it.
             self.findings.setdefault(clause, finding)
         self.settled.add(clause)
 
     def settle(self, finding: Exception | None) -> None:
         """End of the trial: a finding outside every promise is about all clauses that were not settled."""
         for clause in self._clauses:
+            # A promise that was settled before the test stopped keeps its own verdict.
             if clause not in self.settled and finding is not None:
                 self.findings[clause] = finding

@@ -28,6 +28,8 @@ def recording(subject: Subject, path: str) -> Recording:
     """The recording in a file, its means noted on the certificate; Untestable where it cannot be trusted."""
     found = operations.load(Path(path))
     subject.table(TABLE, ("means",), [(found.means,)])
+    # Each of these would make a state that never was, or hide one that can be: nothing is concluded from such a
+    # recording, neither for the backend nor against it.
     if found.blind:
         raise Untestable(f"the recording is not complete: {found.blind}")
     opaque = next((item for item in found.operations if item.call == "opaque" and not item.failed), None)

@@ -40,6 +40,7 @@ def recorded(session: Session, name: str, *, place: str = "apart", keep: bool = 
     file, only the numbers and the faults. RecorderError where this machine does not allow it.
     """
     info = on_rank.current()
+    # One supervisor for all ranks, started by the first: it alone can bring their operations into one order.
     here = link(str(Path(info.folder, "recorder")), session.rank, start=session.rank == 0)
     path = recording_path(session, name) if keep else ""
     folder = folder_of(session, place)

@@ -36,8 +36,11 @@ def decide(
     back; that only one of two engines asks in a way that shows it is no excuse for a storage. Not to be asked about
     faults below the storage API: use `below_storage`.
     """
+    # The order is that of what each answer leaves open: without a second engine only the control can speak.
     if second_failed is None:
         return _without_second(control_failed, engine)
+    # Before the general row, which would put wrong values on an engine that gives right ones with another storage. For
+    # a silent corruption the doubt goes against the storage: a level held for wrong values is the worst that can be.
     if not second_failed and control_failed is False and wrong_values and not trait:
         return _backend(
             f"the control pair gives the right values under {engine}, and the backend under {second} only: what "
@@ -45,6 +48,8 @@ def decide(
         )
     if not second_failed:
         return Blame(Verdict.FAIL, "engine", _capital(_engine_sentence(control_failed, engine, second, trait)))
+    # The engine has a defect, and yet the backend fails where the engine has none: both are true, and one is the
+    # author's.
     if control_failed:
         return _backend(
             f"{engine} has a defect here too (the control pair fails under it), but the backend also fails under "
@@ -77,6 +82,7 @@ def delegating(*, control_failed: bool | None, engine: str = "torch's engine", p
 
     parts: the parts of torch's engine that took part, by name; those that the check gave are marked so.
     """
+    # All, not any: one part that the engine chose itself makes the sentence "the check gave it" false.
     given = bool(parts) and all(part.endswith(GIVEN_BY_CHECK) for part in parts)
     calls = "the check gave it" if given else "the backend's own entry point calls"
     if parts:

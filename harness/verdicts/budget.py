@@ -50,6 +50,8 @@ class Budget:
     def charge_hang(self, levels: Iterable[str], world_sizes: Collection[int], seconds: float) -> None:
         """A case of these levels lost so much time to a hang in worlds of these sizes (none known: of any size)."""
         for level in levels:
+            # A hang whose world is not known is charged to both, or a backend could hang for ever outside of all
+            # accounts.
             for several in {size > 1 for size in world_sizes} or {False, True}:
                 self._hung[level, several] += seconds
 

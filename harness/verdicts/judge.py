@@ -104,6 +104,8 @@ class Judge:
         below_storage: its faults act below the storage API, which no engine can be blamed for.
         """
         self.tables = ()
+        # A case whose clauses all do not apply is not run at all: what it would do may be what the backend opted out
+        # of.
         asked = {clause: applies for clause, applies in clauses.items() if applies.kind != "not-applicable"}
         outcomes = [
             outcome(clause, case, Verdict.NOT_APPLICABLE, applies.reason)
@@ -115,11 +117,14 @@ class Judge:
             self._began, self._hung = time.monotonic(), False
             owned = any(applies.kind == "owned" for applies in asked.values())
             self._budget = self._budgets["owned" if owned else "engine"]
+            # They belong to one case: what its trials stored is discarded at its end.
             self._further.clear()
             # The body also judges what does not apply; those findings are left alone.
             trial = self._first_trial(tuple(clause.id for clause in clauses), body)
             self.tables = trial.tables
             outcomes += [self._verdict(case, clause, clauses, trial, body, below_storage) for clause in asked]
+            # After the verdicts, since their further trials make checkpoints too; before the charge, since its time
+            # counts.
             self._discard()
             self._charge(trial, outcomes, time.monotonic() - self._began)
         return [speakable_outcome(item) for item in outcomes]
@@ -134,6 +139,7 @@ class Judge:
 
     def _discard(self) -> None:
         """Have the backend take away what the case at hand stored elsewhere; the scratch folder goes as a whole."""
+        # An id may be announced by every rank: each once, in the order in which they were made.
         outside = [name for name in dict.fromkeys(self._ids) if not name.startswith(self.bench.scratch)]
         self._ids.clear()
         if not outside:
@@ -153,6 +159,7 @@ class Judge:
             self.left += [f"{name} was left behind: its discard ended with {outcome}" for name in outside]
 
     def _charge(self, trial: Trial, outcomes: list[CaseOutcome], seconds: float) -> None:
+        # A hang that is listed as known happens in every run, and must not use up the time of the other clauses.
         unknown = [item for item in outcomes if self.known.expected(item.clause, item.case) is None]
         self._budget.charge_hang(self._levels, trial.hung, _lost_to_hangs(trial, unknown, seconds))
         if any(item.verdict > Verdict.PASS for item in outcomes):
@@ -181,6 +188,7 @@ class Judge:
 
     def _trial(self, clauses: tuple[str, ...], body: Body, spec: SubjectSpec) -> Trial:
         subject, began, fault = Subject(self.ranks, spec, clauses), time.monotonic(), None
+        # Asked before each run of a scenario, so a case that hangs in its first is not run ten times more.
         subject.refusal = lambda world_size: self._refusal(world_size, subject)
         try:
             body(subject)
@@ -212,6 +220,7 @@ class Judge:
             clause=clause.id, case=case, verdict=Verdict.PASS, blame=None, reason="", finding=None,
             seconds=trial.seconds, notes=trial.leftovers, used=tuple(sorted(trial.used)),
         )  # fmt: skip
+        # Before all else: a trial in which the harness failed says nothing about anybody, in either direction.
         if trial.fault is not None:
             return replace(base, verdict=Verdict.HARNESS_ERROR, reason=f"{type(trial.fault).__name__}: {trial.fault}")
         found = trial.findings.get(clause.id)
@@ -221,6 +230,8 @@ class Judge:
             return replace(base, verdict=Verdict.NOT_APPLICABLE, reason=str(found))
         if isinstance(found, Broken):
             return self._failed(base, clause, asked, trial, found, body, below_storage)
+        # Only a pass needs evidence of use: torch quietly uses its own storage where the one it is given counts as
+        # false.
         if not self._in_use(clause, asked[clause], trial):
             reason = "the scenario never reached the backend's own code, so its outcome proves nothing"
             return replace(base, verdict=Verdict.UNTESTABLE, reason=reason)
@@ -230,7 +241,9 @@ class Judge:
         if applies.kind == "engine":
             return "S" in trial.used
         letters = applies.letters or clause.applies & self.bench.letters
+        # A format is used through the storage that writes it; no call is announced for it alone.
         bound = {"S" if letter == "F" else letter for letter in letters}
+        # A store inside an engine shows no calls of its own: a call of the engine is all the use that can be seen.
         return bool(bound & trial.used) or (self.bench.own_store and "E" in trial.used)
 
     def _failed(
@@ -248,6 +261,8 @@ class Judge:
             self._failed_with(base, clause, asked, trial, item, item.witness or body, below_storage)
             for item in (found, *found.others)
         )
+        # Lazily, since each further finding may cost further trials: the search ends with the first that is the
+        # backend's.
         first = next(outcomes)
         return first if first.blame == "backend" else next((o for o in outcomes if o.blame == "backend"), first)
 
@@ -272,6 +287,8 @@ class Judge:
             return failed  # no engine ends it, and each further trial would cost a new one
         if asked[clause].kind == "engine":
             return self._engines(failed, trial, ids, body)
+        # Who exports both save and load is judged as one thing: there is no engine left to put it on. Below the storage
+        # interface no engine takes part.
         if not self._exports_whole_engine and clause.applies & {"S", "F"} and not below_storage:
             return self._blamed(failed, trial, ids, body)
         if trial.torchs and clause.applies & {"E", "P"}:
@@ -292,6 +309,7 @@ class Judge:
             self._again(ids, body, storage=CONTROL, engine=TORCH), failed.clause
         ):
             return replace(failed, blame="engine")
+        # Only here, since it costs a trial: the control pair has answered the common case above.
         under_second = self._under_second(failed, ids, body)
         if under_second is False:
             return replace(failed, blame="engine")
@@ -306,6 +324,7 @@ class Judge:
         Where functions of the backend's own took part, torch's in their place come before: what these do not break
         is theirs.
         """
+        # None, a trial that could not be made, counts as not broken: the doubt stays with the backend's own functions.
         if "E" in trial.used and not _broke(self._again(ids, body, engine=TORCH), failed.clause):
             return replace(failed, reason=own_functions(sorted(self.bench.functions)).sentence)
         wrong_values = failed.finding is not None and failed.finding.kind == "values" and trial.moved
@@ -339,8 +358,11 @@ class Judge:
         """An engine that enters torch's is not blamed for what torch's does alike with the plain control pair."""
         control = self._again(ids, body, storage=CONTROL, engine=TORCH)
         same = control.findings.get(failed.clause)
+        # Of the same kind: a hang under the backend is not excused by a wrong value under torch.
         if not (isinstance(same, Broken) and same.kind == found.kind):
             return replace(failed, reason=delegating(control_failed=False, parts=sorted(trial.torchs)).sentence)
+        # The storage is the backend's as well: torch's engine takes the blame only where the storage is seen to keep
+        # the promise without it.
         if "S" in clause.applies and self._under_second(failed, ids, body) is not False:
             return failed
         blame = delegating(control_failed=True, parts=sorted(trial.torchs))

@@ -48,6 +48,7 @@ class KnownFailure:
 
     def covers(self, clause: str, case: str) -> bool:
         """True where the entry speaks of this case."""
+        # Without a case the entry speaks of all cases of its clause.
         return self.clause == clause and self.case in (None, case)
 
     @property
@@ -87,6 +88,7 @@ class KnownFailures:
     def expected(self, clause: str, case: str) -> KnownFailure | None:
         """The entry that covers this case, the one that names it before the one for the whole clause."""
         covering = [entry for entry in self.entries if entry.covers(clause, case) and not self.expired(entry)]
+        # False sorts before True: the entry that names the case comes first.
         return min(covering, key=lambda entry: entry.case is None, default=None)
 
     def problems(
@@ -116,6 +118,7 @@ class KnownFailures:
         levels: Collection[str],
         partial: bool,
     ) -> str:
+        # First of all: an expired entry bites on a narrowed run too, where it could otherwise be forgotten.
         if self.expired(entry):
             return (
                 f"{entry.where}: the entry for {entry.title} expired on {entry.expires}. "
@@ -124,6 +127,7 @@ class KnownFailures:
         if entry.clause not in catalogue:
             return _unknown_clause(entry, catalogue)
         if not any(entry.covers(clause, case) for case, clauses in collected.items() for clause in clauses):
+            # What was not selected cannot be called unmatched: one file serves runs of single levels.
             outside = partial or catalogue[entry.clause].level not in levels
             return "" if outside else _unmatched(entry, collected)
         if partial and entry.case is None:
@@ -183,6 +187,7 @@ def _parse(data: Mapping[str, Any], name: str, lines: list[int]) -> tuple[list[K
         where = f"{name}{line}, entry {number}"
         wrong = _table_problems(table, where)
         problems += wrong
+        # A table with problems makes no entry, or a duplicate of nonsense would be reported on top of it.
         if not wrong:
             entry = _entry(table, where)
             problems += _duplicates(entry, entries)
@@ -215,6 +220,7 @@ def _is_text(value: object) -> bool:
 
 
 def _day(value: object) -> datetime.date | None:
+    # Asked first: a datetime is a date as well, and does not compare with one.
     if isinstance(value, datetime.datetime):
         return value.date()
     if isinstance(value, datetime.date):
@@ -258,6 +264,7 @@ def _unmatched(entry: KnownFailure, collected: Mapping[str, Collection[str]]) ->
 
 def _stale(entry: KnownFailure, outcomes: list[CaseOutcome]) -> str:
     """An unexpected pass: something passed and nothing failed. A failed set-up is neither."""
+    # Of an entry for a whole clause one failing case is enough: it still has something to cover.
     passed = any(outcome.verdict is Verdict.PASS for outcome in outcomes)
     if not passed or any(outcome.verdict > Verdict.PASS for outcome in outcomes):
         return ""

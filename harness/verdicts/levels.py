@@ -125,10 +125,14 @@ def exit_code(
     `asked` are the levels named by --level: one that is not decided fails the run, unless the run was narrowed.
     `errors` are sentences about the run itself (stale known failures, broken event files). Nothing executed is 1.
     """
+    # Before the levels: a run that was interrupted has not judged what they would be decided by.
     if pytest_status in _PYTEST_STOPPED:
         return pytest_status
+    # pytest's 1 is kept even where no level is lost, for a test that failed outside of every clause. Its 5 (no tests)
+    # is covered by "nothing executed".
     failed = bool(errors) or pytest_status == 1 or not any(level.executed for level in levels)
     failed = failed or any(level.broken or level.harness_errors or (strict and level.advice) for level in levels)
+    # A narrowed run decides no level, so asking for one by name would make every narrowed run fail.
     undecided = not partial and any(
         level.level in asked and level.state in ("not decided", "not run") for level in levels
     )
@@ -136,6 +140,7 @@ def exit_code(
 
 
 def _level(level: str, results: Sequence[ClauseResult], partial: bool) -> LevelResult:
+    # A MAY binds nobody; the engine's column decides nothing about the backend.
     owned = [result for result in results if result.column == "backend" and result.strength != "MAY"]
     skipped = [result for result in owned if result.verdict is Verdict.NOT_APPLICABLE]
     counted = [result for result in owned if result.verdict is not Verdict.NOT_APPLICABLE]
@@ -190,6 +195,8 @@ def _state(
     groups: dict[str, tuple[str, ...]], undecided_must: Sequence[str], *, kept: int, owned: int, partial: bool
 ) -> tuple[State, str]:
     """The state of a level and why it is not held. Advice that could not be tested never costs a level."""
+    # The order is the rule: what was seen broken is broken on a narrowed run too, and a fault of the harness elsewhere
+    # does not undo it. Each line below keeps a level from being held by less than full evidence.
     if groups["broken"] or groups["known"]:
         known = "" if groups["broken"] else ", all of them known"
         return "lost", f"{len(groups['broken'] + groups['known'])} broken{known}"

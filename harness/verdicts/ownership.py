@@ -60,6 +60,7 @@ def applicability(clause: Clause, description: Supplies, *, devices: int) -> App
     reason = _not_offered(clause, description) or _opted_out(clause, description) or _lacking(clause, devices)
     if reason:
         return Applicability("not-applicable", reason)
+    # Owned comes before engine: a clause that binds a backend in one of its parts decides its level.
     if letters := binding_letters(clause, description):
         return Applicability("owned", letters=letters)
     if clause.applies & {"E", "P"}:
@@ -75,10 +76,12 @@ def owned_letters(description: Supplies) -> frozenset[str]:
     """
     letters = frozenset(description.letters)
     if _planning(description):
+        # A save without a planner argument plans somehow: by what its author chose, so the planner's promises are his.
         letters |= {"P"}
     claims_format = "S" in letters and "torch_format" not in description.unsupported
     if has_own_store(description):
         letters |= {"S"}
+    # Torch's format is a promise about files; without a storage pair there are none that anybody could point to.
     return letters if claims_format else letters - {"F"}
 
 
@@ -95,6 +98,7 @@ def binding_letters(clause: Clause, description: Supplies) -> frozenset[str]:
     exports all of them.
     """
     letters = clause.applies & owned_letters(description)
+    # By function: the author of an async_save is not answerable for torch's load.
     if not set(clause.about) & set(description.functions):
         letters -= {"E"}
     if "P" not in description.letters and not set(clause.about) & _planning(description):
@@ -117,6 +121,7 @@ def _not_offered(clause: Clause, description: Supplies) -> str:
 
 
 def _opted_out(clause: Clause, description: Supplies) -> str:
+    # A clause that needs several ranks asks for multi_process whether or not its table says so.
     needed = [*clause.capabilities, *(["multi_process"] if clause.world > 1 else [])]
     for capability in needed:
         if capability in description.unsupported:

@@ -16,6 +16,7 @@ def speakable(text: str) -> str:
     An OSError that names a non-UTF-8 file has such surrogates; no UTF-8 stream takes them, pytest-xdist's neither.
     """
     if len(text) > LONGEST:
+        # The middle goes: the beginning of a text says what happened, the end of a traceback says why.
         half = LONGEST // 2
         text = f"{text[:half]} [... {len(text) - 2 * half} characters are left out ...] {text[-half:]}"
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

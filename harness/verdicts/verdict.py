@@ -20,6 +20,8 @@ KNOWN = "known"
 class Verdict(enum.IntEnum):
     """What one case, or all cases of a clause together, came to. Ordered: the worst one wins."""
 
+    # The numbers are the order: `merge` is a maximum. NOT_APPLICABLE lies below PASS, so that one case that does not
+    # apply leaves a clause kept by its others; UNTESTABLE above it, so that one that could not be tested does not.
     NOT_APPLICABLE = 0
     PASS = 1
     UNTESTABLE = 2
@@ -180,6 +182,7 @@ def clause_result(
     remaining cases pass, do not apply, or are none. `known` is laid over the merged verdict, and never over an
     untestable clause or a harness-error: a failed set-up is not the failure that was expected.
     """
+    # In one order whatever the workers' was: a certificate of the same run must not depend on who was faster.
     cases = tuple(sorted(outcomes, key=lambda outcome: (outcome.case, outcome.verdict)))
     verdict, engine = _merged(cases, column)
     failing = verdict is not None and verdict.failing and not engine and column == "backend"
@@ -192,6 +195,7 @@ def clause_result(
         verdict=verdict,
         engine=engine,
         cases=cases,
+        # Every failing case must be listed: one that is not would be hidden behind those that are.
         known=entries[0] if all(entries) and entries else None,
     )
 
@@ -200,9 +204,11 @@ def _merged(cases: tuple[CaseOutcome, ...], column: Column) -> tuple[Verdict | N
     """The verdict, and whether it stands for the engine's failures only."""
     if not cases:
         return None, False
+    # `Not exercised` is no verdict at all (above), and never a pass.
     own = [case.verdict for case in cases if not case.engine]
     if column == "engine" or len(own) == len(cases):
         return Verdict.merge(case.verdict for case in cases), False
+    # What the backend's own cases show comes first: an engine's failure beside it explains nothing of it.
     if own and Verdict.merge(own) > Verdict.PASS:
         return Verdict.merge(own), False
     return Verdict.merge(case.verdict for case in cases), True
