@@ -170,8 +170,12 @@ class Cluster:
         return dict(self._refused)
 
     def _new_server(self, refused: dict[str, str]) -> ForkServer:
-        kind = ForkServer if self.config.branch_of is None else BranchServer
-        return kind(self.config, refused=refused, late=tuple(refused))
+        late = tuple(refused)
+        if self.config.branch_of is not None:
+            # The server that others share may have been killed by what ran below it, which is no reason to give up.
+            with contextlib.suppress(ClusterError):
+                return BranchServer(self.config, refused=refused, late=late)
+        return ForkServer(self.config, refused=refused, late=late)
 
     def _job(self, function: Callable[..., Any] | str, args: tuple[Any, ...], timeout: float | None) -> Job:
         name = name_of(function)
