@@ -188,6 +188,8 @@ def needs(subject: Subject, *capabilities: str) -> None:
 def recorded(subject: Subject, situation: Situation) -> Exploration:
     """The recordings of a situation: with several ranks, one with each of them held back while it would write."""
     place, recordings = _place(situation), []  # type: str, list[Recording]
+    if max(situation.ranks, situation.before) > 1:
+        subject.needs("resharding")  # one process loads what is left; without it that fails in any case
     if situation.before:
         subject.observe(situation.before, on_ranks.save_old, place, situation.old_options)
     for late in range(situation.ranks) if situation.ranks > 1 else [None]:

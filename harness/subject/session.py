@@ -20,6 +20,7 @@ import torch
 
 from dcp_conformance.harness.backend.record import Backend, Blobs
 from dcp_conformance.harness.backend.resolve import resolve
+from dcp_conformance.harness.backend.torch_homes import torch_tool
 from dcp_conformance.harness.backend.witness import Witness
 from dcp_conformance.harness.cluster import guard
 from dcp_conformance.harness.cluster import rank as on_rank
@@ -198,7 +199,7 @@ class Session:
         # Planners and utilities share this door, and which letter a clause counts as use is not known here: both do.
         for part in ("P", "U"):
             announce("call", owner=held[0][1] if held else TORCH_ENGINE, part=part, name=name)
-        return held[0][0].utilities[name] if held else GIVEN.get(name) or _torch_tool(name)
+        return held[0][0].utilities[name] if held else GIVEN.get(name) or torch_tool(name)
 
     def takes(self, call: str, parameter: str) -> bool:
         """Whether the engine's save, load or async_save has this parameter; an engine need not take a planner, say."""
@@ -320,18 +321,6 @@ def into_subject(function: Callable[..., Any] | None, *args: Any, **kwargs: Any)
     """Call code under test. This frame in a traceback means: the error came from there."""
     assert function is not None, "the scenario uses a part that the backend does not have"
     return function(*args, **kwargs)
-
-
-def _torch_tool(name: str) -> Any:
-    # Where torch keeps what the clauses about tools name; the first module that has it.
-    places = ("", ".format_utils", ".staging", ".utils", ".metadata", ".planner", ".state_dict", "._checkpointer",
-              "._nested_dict", "._traverse", ".state_dict_loader", ".state_dict_saver",
-              "._fsspec_filesystem")  # fmt: skip
-    for place in places:
-        module = importlib.import_module(f"torch.distributed.checkpoint{place}")
-        if hasattr(module, name):
-            return getattr(module, name)
-    raise LookupError(f"torch.distributed.checkpoint has nothing called {name}")
 
 
 @functools.lru_cache(maxsize=16)

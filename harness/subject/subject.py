@@ -133,10 +133,14 @@ class Subject:
 
     def needs(self, capability: str) -> None:
         """Excuse the backend from what this test asks where it opted out of a capability. Raises NotApplicable."""
+        if reason := self.lacks(capability):
+            raise NotApplicable(f"it opted out of {capability}: {reason}")
+
+    def lacks(self, capability: str) -> str:
+        """Return the backend's reason for not having a capability; an empty string where it has it."""
         asked = "dcp_conformance.harness.subject.session:opted_out"
         [reason] = must_return(self._ranks.run(1, asked, self._spec, capability))
-        if reason is not None:
-            raise NotApplicable(f"it opted out of {capability}: {reason}")
+        return reason or ""
 
     def run(
         self,

@@ -31,8 +31,12 @@ def save_own(session: Session) -> None:
 
 def load_copy_in_disorder(session: Session, ranks: int) -> list[Difference]:
     """Copy the checkpoint in another order with random dates and load all of it."""
-    copy = session.new_id("copy")
-    if session.rank == 0 and not _copied_in_disorder(session.new_id(), copy):
+    copy, copied = session.new_id("copy"), [False]
+    if session.rank == 0:
+        copied = [_copied_in_disorder(session.new_id(), copy)]
+    if session.world_size > 1:
+        torch.distributed.broadcast_object_list(copied)
+    if not copied[0]:
         session.give_up("nothing is stored below the id, so it cannot be copied")
     return _load_all(session, copy, ranks)
 

@@ -52,7 +52,7 @@ def load_with_replica(session: Session, ranks: list[int]) -> list[Difference]:
 
 
 def load_states_of(session: Session, ranks: list[int], name: str = "checkpoint") -> list[Difference]:
-    """Load in one process what `ranks` saved together."""
+    """Load all of what `ranks` saved together, in one process or in as many as they were."""
     wanted = {key: item for rank in ranks for key, item in _state(rank).items()}
     target = blank(wanted)
     session.load(target, session.new_id(name))
