@@ -18,8 +18,8 @@ class ChannelGarbage(Exception):
     """What came from a rank is none of our messages, so code under test wrote it: harness.laws.verbs knows the name."""
 
 
+#: (By its own exit, exit code or signal number).
 Ending = tuple[bool, int]
-"""(By its own exit, exit code or signal number)."""
 
 
 def outcome_of(

@@ -24,12 +24,12 @@ from typing import Any
 from dcp_conformance.harness.cluster import processes
 from dcp_conformance.harness.cluster.torch_state import TORCH_FACTS
 
+#: Those Python code handles; handlers of all signals, native ones too, show in the masks below.
 _SIGNALS = tuple(number for number in sorted(signal.valid_signals()) if number < signal.SIGRTMIN)
-"""Those Python code handles; handlers of all signals, native ones too, show in the masks below."""
 _LIMITS = tuple((name, getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_"))
 _STATUS = re.compile(rb"^(Umask|SigBlk|SigIgn|SigCgt):\s*(\S+)", re.MULTILINE)
+#: Signals 32 and 33 belong to the C library, which installs handlers for them when the first thread starts.
 _LIBC_SIGNALS = 0b11 << 31
-"""Signals 32 and 33 belong to the C library, which installs handlers for them when the first thread starts."""
 _MASKS = {"SigBlk": "blocked", "SigIgn": "ignored", "SigCgt": "caught"}
 
 

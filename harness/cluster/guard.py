@@ -25,8 +25,8 @@ _COMPARING = (
 _MOST_LOOKS = 256
 _FULL = 8  # as many replaced functions as are told
 
+#: What a value has become, as half a sentence; "" while it is what it was, or where it is backed by a file.
 Look = Callable[["Mapped"], str]
-"""What a value has become, as half a sentence; "" while it is what it was, or where it is backed by a file."""
 
 
 @dataclass(frozen=True)

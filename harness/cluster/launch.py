@@ -62,10 +62,10 @@ class ForkServer:
 
     def __init__(self, config: ClusterConfig, *, refused: dict[str, str], late: Sequence[str]) -> None:
         self.log = config.folder.absolute() / f"server-{os.getpid()}.log"
+        #: Process id of a rank that ended -> (by its own exit, exit code or signal number).
         self.endings: dict[int, tuple[bool, int]] = {}
-        """Process id of a rank that ended -> (by its own exit, exit code or signal number)."""
+        #: In the environment of everything that is started here, so that it can be found without a living parent.
         self._mark = uuid.uuid4().hex
-        """In the environment of everything that is started here, so that it can be found without a living parent."""
         self._forked: dict[int, list[int]] = {}
         self._discarded: set[int] = set()
         self._started: tuple[Any, ...] | None = None

@@ -33,10 +33,10 @@ class Preloaded:
     """What became of each module to preload."""
 
     modules: list[str] = field(default_factory=list)
+    #: Module -> why it is not in the server.
     refused: dict[str, str] = field(default_factory=dict)
-    """Module -> why it is not in the server."""
+    #: Refused for what they do to the server, so every rank imports them before its baseline is taken.
     late: list[str] = field(default_factory=list)
-    """Refused for what they do to the server, so every rank imports them before its baseline is taken."""
 
 
 def preload_trusted(names: Iterable[str], result: Preloaded) -> None:

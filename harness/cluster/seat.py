@@ -34,12 +34,12 @@ class Seat:
         self.pid = pid
         self.channel = Channel(end, send_limit=send_limit)
         self.stack_file = stack_path(folder, rank)
+        #: What the rank answered to the last `ask`.
         self.reply: tuple[Any, ...] | None = None
-        """What the rank answered to the last `ask`."""
+        #: (by its own exit, exit code or signal number), when the process has ended.
         self.ending: tuple[bool, int] | None = None
-        """(by its own exit, exit code or signal number), when the process has ended."""
+        #: What is wrong with what came over its channel, which only the code under test can have written.
         self.garbage = ""
-        """What is wrong with what came over its channel, which only the code under test can have written."""
         self._events: list[tuple[str, bytes, float]] = []
         self._heard = 0
         # Held open: code under test may remove or replace the file, and not this descriptor.

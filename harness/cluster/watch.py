@@ -14,8 +14,8 @@ from dcp_conformance.harness.cluster.worker import STACK_SIGNAL
 _STOPPED_LIMIT = 1.0
 _DUMP_LIMIT = 1.0
 _CLOCK = os.sysconf("SC_CLK_TCK")
+#: Share of one processor from which ranks count as working: four that wait in gloo use 0.013 of one, by its polling.
 _WORKING = 0.05
-"""Share of one processor from which ranks count as working: four that wait in gloo use 0.013 of one, by its polling."""
 
 
 class Watch:
@@ -28,8 +28,8 @@ class Watch:
 
     def __init__(self, pids: Sequence[int], *, quiet: float, total: float) -> None:
         self.started = time.monotonic()
+        #: How long to wait for answers before asking `is_hung` again.
         self.pause = min(0.25, quiet / 8, total / 8)
-        """How long to wait for answers before asking `is_hung` again."""
         self._pids = pids
         self._quiet = quiet
         self._total = total

@@ -14,8 +14,8 @@ _HEADER = struct.Struct("<Q")
 _CHUNK = 1 << 18
 _MOST_CHUNKS = 64
 _MOST_FDS = 250  # SCM_MAX_FD is 253
+#: Bytes. No scenario sends so much; who claims to is not waited for.
 LARGEST_FRAME = 64 << 20
-"""Bytes. No scenario sends so much; who claims to is not waited for."""
 
 
 class Channel:

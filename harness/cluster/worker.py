@@ -25,9 +25,9 @@ from dcp_conformance.harness.cluster.exceptions import record
 from dcp_conformance.harness.cluster.functions import FunctionName, resolve
 from dcp_conformance.harness.cluster.wire import Channel
 
+#: Makes a rank write the stacks of its threads. A real-time signal, because backends use SIGUSR1 and SIGUSR2; by its
+#: number (SIGRTMAX - 3), because other systems, where this module is only imported, lack the name.
 STACK_SIGNAL = 61
-"""Makes a rank write the stacks of its threads. A real-time signal, because backends use SIGUSR1 and SIGUSR2; by its
-number (SIGRTMAX - 3), because other systems, where this module is only imported, lack the name."""
 
 _CRASHED = 70
 _LOOKING = 4  # times the settle limit, for what may change loaded values
@@ -114,8 +114,8 @@ class _Rank:
         self._channel = channel
         self._spec = spec
         self._pid = os.getpid()
+        #: The fingerprint was right when the last run ended.
         self._clean = False
-        """The fingerprint was right when the last run ended."""
         try:
             self._info = self._set_up(late_imports)
         except BaseException as error:

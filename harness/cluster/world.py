@@ -35,12 +35,12 @@ class Job:
     """What to run on every rank."""
 
     name: FunctionName
+    #: Pickle of the positional arguments.
     arguments: bytes
-    """Pickle of the positional arguments."""
+    #: Seconds after which the run is a hang in any case.
     limit: float
-    """Seconds after which the run is a hang in any case."""
+    #: Seconds without a sign of life before it is one, where these are more than the world's own limit.
     quiet: float = 0.0
-    """Seconds without a sign of life before it is one, where these are more than the world's own limit."""
 
 
 class World:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import torch
 
+#: DLPack's numbers of devices; torch takes `EXTENSION` for its PrivateUse1.
 CPU, EXTENSION = 1, 12
-"""DLPack's numbers of devices; torch takes `EXTENSION` for its PrivateUse1."""
 
 
 class _Device(ctypes.Structure):

@@ -13,12 +13,12 @@ import threading
 
 import torch
 
+#: Bytes of one device. Pages are real only once they are written.
 SIZE = 1 << 30
-"""Bytes of one device. Pages are real only once they are written."""
+#: As CUDA's allocator rounds: no two tensors share a line.
 ALIGNMENT = 512
-"""As CUDA's allocator rounds: no two tensors share a line."""
+#: What memory holds that nobody has written yet, and what it holds once its tensor is gone.
 _FRESH, _FREED = 0xA5, 0x5A
-"""What memory holds that nobody has written yet, and what it holds once its tensor is gone."""
 
 
 class OutOfMemory(RuntimeError):
@@ -36,8 +36,8 @@ class Memory:
             self.base = _forbidden_mapping(file, size)
         finally:
             os.close(file)
+        #: All of it as the device sees it; for its work only.
         self.bytes = torch.frombuffer(self._mapping, dtype=torch.uint8)
-        """All of it as the device sees it; for its work only."""
         self._lock = threading.RLock()
         self._free = [(0, size)]
         self._used: dict[int, int] = {}

@@ -21,12 +21,12 @@ from dcp_conformance.harness.devices import SIMULATED as KIND
 from dcp_conformance.harness.devices import copying, kernels, streams
 from dcp_conformance.harness.devices.machine import Machine
 
+#: Devices of a process. Processes share none, as if each had been given its own.
 COUNT = 4
-"""Devices of a process. Processes share none, as if each had been given its own."""
 
 
+#: The process-group backend of these devices: it can be had, and carries no tensor of theirs.
 GROUP = "simulated"
-"""The process-group backend of these devices: it can be had, and carries no tensor of theirs."""
 
 
 class _Started:

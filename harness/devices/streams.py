@@ -11,8 +11,8 @@ from dcp_conformance.harness.devices import SIMULATED as KIND
 from dcp_conformance.harness.devices.machine import Machine
 from dcp_conformance.harness.devices.work import DEFAULT, Mark
 
+#: torch's number of PrivateUse1 among the types of devices.
 _TYPE = 20
-"""torch's number of PrivateUse1 among the types of devices."""
 _TorchStream: Any = torch.Stream
 _TorchEvent: Any = torch.Event
 
@@ -20,8 +20,8 @@ _TorchEvent: Any = torch.Event
 class Stream(_TorchStream):  # type: ignore[misc]
     """A queue of a simulated device. For another kind of device `Stream(...)` gives torch's own."""
 
+    #: Set once, by whoever starts the simulation.
     machine: Machine
-    """Set once, by whoever starts the simulation."""
     _entered: threading.local
 
     def __new__(cls, device: Any = None, *, priority: int = 0, queue: int | None = None, **other: Any) -> Any:

@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+#: The number of each device's default queue.
 DEFAULT = 0
-"""The number of each device's default queue."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ class Mark:
 @dataclass(kw_only=True)
 class _Queue:
     work: deque[tuple[int, Callable[[], None]]] = field(default_factory=deque)
+    #: The number of the last piece of work that came in.
     filled: int = 0
-    """The number of the last piece of work that came in."""
 
 
 class Work:

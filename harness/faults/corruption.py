@@ -121,6 +121,7 @@ def inflicted(blobs: Blobs, done: Changes, stored: Stored) -> Iterator[None]:
             _put(blobs, name, data)
         yield
     finally:
+        # All of them, also those that were not reached: putting sound bytes over sound bytes harms nothing.
         for name in done:
             _put(blobs, name, stored.get(name))
 
@@ -160,6 +161,7 @@ def swaps(stored: Stored) -> list[Damage]:
     names = sorted(stored)
     for place, name in enumerate(names):
         for other in names[place + 1 :]:
+            # Of equal size, so that no length gives it away: only a checksum that is bound to a name can.
             if len(stored[name]) == len(stored[other]) and stored[name] != stored[other]:
                 pairs.append(Damage(kind="swap", name=name, other=other))
                 break
@@ -181,6 +183,7 @@ def substitutions(stored: Stored, donor: Stored, names: Iterable[str], *, any_si
 
     Its like has the same name, else the same place in the order of names; and the same size, unless `any_size`.
     """
+    # Names may carry the id of a save; then the place in the order stands for the name.
     twins = dict(zip(sorted(stored), sorted(donor), strict=False)) if len(stored) == len(donor) else {}
     found = []
     for name in sorted(names):
@@ -207,6 +210,7 @@ def sampled(start: int, stop: int, count: int) -> list[int]:
 
 def regions(data: bytes, known: Mapping[str, bytes]) -> list[tuple[str, int, int]]:
     """(name, start, stop) of each known piece that is found, and of what lies between them."""
+    # By looking for the saved bytes: it works for every format that neither compresses nor encrypts.
     found = sorted((data.find(piece), label, len(piece)) for label, piece in known.items() if piece and piece in data)
     parts, end = [], 0
     for start, label, size in found:
@@ -244,6 +248,7 @@ def graded(error: ExceptionRecord | None, *, right: bool, name: str, keys: Itera
     wanted = list(keys)
     if name.rsplit("/", 1)[-1] in text and (not wanted or any(key in text for key in wanted)):
         return Grade.NAMED
+    # A CheckpointException only collects; what it carries is what the user has to understand.
     cause = next((item for item in chain if not item.failures), error)
     return Grade.OPAQUE if not cause.text.strip() or cause.type_name in _STUMBLES else Grade.TYPED
 
@@ -261,6 +266,7 @@ def _cuts(name: str, data: bytes) -> list[Damage]:
 
 def _flips(name: str, data: bytes, known: Mapping[str, bytes]) -> list[Damage]:
     return [
+        # The bit follows from the place: spread over all eight, and the same in a second run.
         Damage(kind="flip", name=name, position=at, bit=(at * 5 + 3) % 8, region=region)
         for region, start, stop in regions(data, known)
         for at in sampled(start, stop, 7)
@@ -284,5 +290,6 @@ def _zeroes(name: str, data: bytes, known: Mapping[str, bytes]) -> list[Damage]:
     return [
         Damage(kind="zero", name=name, position=start, size=min(BLOCK, stop - start), region=region)
         for region, start, stop in regions(data, known)
+        # Zeroing zeros damages nothing.
         if data[start : min(start + BLOCK, stop)].strip(b"\0")
     ]

@@ -32,6 +32,7 @@ def _shared_lists() -> bytes:
     inner: list[Any] = []
     for _ in range(_LEVELS):
         inner = [inner, inner]
+    # pickle stores each list once: a few bytes a level, however many paths there are.
     return pickle.dumps(inner)
 
 

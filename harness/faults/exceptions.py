@@ -29,6 +29,7 @@ def make(name: str, phase: str) -> BaseException:
     if name == "HoldsLock":
         return HoldsLock(text)
     kind = getattr(builtins, name)
+    # With an errno, EIO: an OSError of text alone has none, and storages look at it.
     error = kind(5, text) if issubclass(kind, OSError) else kind(text)
     assert isinstance(error, BaseException)
     return error

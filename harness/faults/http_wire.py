@@ -50,6 +50,7 @@ class Stream:
 
 def body_of(stream: Stream, head: bytes, *, until_closed: bool = False) -> bytes:
     """The body that a head announces, as it is on the wire; without a word about it, none or all until the close."""
+    # Asked first: where both are given, chunks decide (RFC 9112, 6.3).
     if re.search(rb"\r\ntransfer-encoding:\s*chunked", head, re.IGNORECASE):
         return b"".join(_chunks(stream))
     length = re.search(rb"\r\ncontent-length:\s*(\d+)", head, re.IGNORECASE)
@@ -80,6 +81,7 @@ def closes(head: bytes) -> bool:
 def reset(end: socket.socket) -> None:
     """Close a connection so that its other end sees a reset and no orderly end."""
     with contextlib.suppress(OSError):
+        # Lingering for no time at all makes the close a reset.
         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         # shutdown wakes a thread that waits for data; alone, it would be an orderly end.
         end.shutdown(socket.SHUT_RD)

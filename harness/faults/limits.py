@@ -32,6 +32,8 @@ def file_size_limit(size: int, *, lifted_after: float | None = None) -> Iterator
     def lift() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
+    # The soft limit only: a hard one could not be raised again without privilege. Python ignores SIGXFSZ, so that a
+    # write fails instead of the process.
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         if lifted_after is not None:
@@ -41,6 +43,7 @@ def file_size_limit(size: int, *, lifted_after: float | None = None) -> Iterator
     finally:
         if timer is not None:
             timer.cancel()
+            # Or it could lift the limit of a later fault.
             timer.join()
         lift()
 
@@ -73,6 +76,7 @@ def read_only(folder: str | os.PathLike[str]) -> Iterator[bool]:
         try:
             for path, mode in modes.items():
                 path.chmod(mode & ~0o222)
+            # Tried as well as asked: on some mounts modes mean nothing.
             yield not os.access(root, os.W_OK, effective_ids=True) and not _can_change(root)
         finally:
             for path, mode in modes.items():

@@ -38,6 +38,7 @@ class Notes:
     def call(self, method: str, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Perform the call, note it down, and pass on its result, changed where that was asked for."""
         result = inner(*args, **kwargs)
+        # After the call: one that raised has given nothing to look at.
         self.calls.append(Note(method, args, dict(kwargs), result))
         return self.changes[method](result) if method in self.changes else result
 

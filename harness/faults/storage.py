@@ -41,6 +41,7 @@ class StorageTap:
     def call(self, method: str, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Emit, act before, perform, act after, and put a faulty future around the result where one is asked for."""
         phase = self.phases[method]
+        # Counted before the fault, so that a call which fails has been a call.
         count = self.counts[method] = self.counts.get(method, 0) + 1
         announce("call", owner=self.owner, part="S", name=method)
         self._act(phase, count, after=False)
@@ -75,8 +76,10 @@ def act(fault: Fault) -> None:
     if fault.kind == "delay":
         time.sleep(fault.seconds)
     elif fault.kind == "hang":
+        # In Python, so that the stack of the hang names this line.
         threading.Event().wait()
     elif fault.kind == "exit":
+        # Without cleaning up, as a crash does: `sys.exit` would only be an exception here.
         os._exit(1)
     elif fault.kind == "interrupt":
         os.kill(os.getpid(), signal.SIGINT)
@@ -100,6 +103,7 @@ def _faulty_future(fault: Fault, inner: Any) -> Any:
     if fault.kind == "raise":
         complete()
     else:
+        # A daemon: a future that never completes must not keep the rank from ending.
         threading.Thread(target=complete, daemon=True).start()
     return outer
 

@@ -41,6 +41,7 @@ def plain(info: Any) -> Any:
     """A storage entry with torch's fields only: no checksum that a backend may have added."""
     from torch.distributed.checkpoint.filesystem import _StorageInfo
 
+    # As an attacker would: a reader that checks a checksum only where there is one must look further.
     return _StorageInfo(relative_path=info.relative_path, offset=info.offset, length=info.length)
 
 

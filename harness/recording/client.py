@@ -39,8 +39,8 @@ class Watching:
         self._link, self.path, self.means = link, path, link.means
         self.operations = 0
         self.blind = ""
+        #: Of a watch over what is read: what was read that is not below the folder, in the order of the first time.
         self.elsewhere: list[str] = []
-        """Of a watch over what is read: what was read that is not below the folder, in the order of the first time."""
 
     def mark(self, text: str) -> None:
         """Note in the recording that something has happened by now."""

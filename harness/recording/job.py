@@ -25,8 +25,8 @@ class Job:
         self.blind: dict[str, None] = {}  # reasons, in order, once each
         # Process -> descriptors that it takes for closed, and that refer to /dev/null since their close failed.
         self.spare: dict[int, list[int]] = {}
+        #: Where what is read is watched, and not what is changed.
         self.reads: Reads | None = None
-        """Where what is read is watched, and not what is changed."""
         self._keep = keep
         self._before: Tree = read_tree(Path(watched)) if keep else {}
         self._files: dict[tuple[int, int], int] = {}

@@ -38,10 +38,10 @@ class Finish:
         self._target = run.options.report_dir / CERTIFICATE
         self._started = _now()
         self._certificate: dict[str, Any] | None = None
+        #: Why the report is not where it was to be, and where it is.
         self._displaced = ""
-        """Why the report is not where it was to be, and where it is."""
+        #: Worker -> the seal of the last line of its event file, of those that ended in order.
         self.last: dict[str, str] = {}
-        """Worker -> the seal of the last line of its event file, of those that ended in order."""
 
     def check_report_folder(self) -> None:
         """Refuse before the run what could not be written after it. Raises UsageError."""

@@ -16,12 +16,12 @@ from dcp_conformance.harness.scratch import choose_records, choose_scratch, disc
 class Folders:
     """The folders of a run, the same for all its processes."""
 
+    #: The run folder on the file system under test: data, sockets and output of ranks.
     scratch: Path
-    """The run folder on the file system under test: data, sockets and output of ranks."""
+    #: What judging processes write down; no rank gets its path or a descriptor of it.
     records: Path
-    """What judging processes write down; no rank gets its path or a descriptor of it."""
+    #: What event files are sealed with. It goes to workers over their channel, and is in no file and no environment.
     key: bytes
-    """What event files are sealed with. It goes to workers over their channel, and is in no file and no environment."""
 
     @classmethod
     def make(cls, options: Options) -> Folders:

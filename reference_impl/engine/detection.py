@@ -36,8 +36,10 @@ def _choose(given: S | None, checkpoint_id: CheckpointId | None, candidates: lis
         if checkpoint_id is not None:
             given.reset(checkpoint_id)
         return given
+    # An empty id would mean the current folder, which nobody has asked to be saved to.
     if checkpoint_id is None or checkpoint_id == "":
         raise UsageError(f"`checkpoint_id` must be specified if `{parameter}` is None")
+    # Local first: fsspec takes plain paths as well, and would be a detour to the same files.
     for candidate in candidates:
         if candidate.validate_checkpoint_id(checkpoint_id):
             found: S = candidate(checkpoint_id)

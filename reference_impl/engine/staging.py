@@ -99,12 +99,15 @@ class DefaultStager:
 
     def _copy(self, state_dict: StateDict) -> StateDict:
         non_blocking = self._config.use_non_blocking_copy and torch.accelerator.is_available()
+        # A copy that remembered its history would keep the training graph alive.
         with torch.no_grad():
             copied: StateDict = Snapshot(
                 pin=self._config.use_pinned_memory and torch.accelerator.is_available(),
                 share=self._config.use_shared_memory,
                 non_blocking=non_blocking,
             ).of(state_dict)
+        # A non-blocking copy has only been queued: until the stream is through, the bytes on the CPU are whatever they
+        # were.
         for device in _devices(state_dict) if non_blocking else ():
             torch.accelerator.current_stream(device).synchronize()
         return copied
@@ -134,6 +137,7 @@ class Snapshot:
         for group in groups.values():
             first, end = _hull([tensor for _, tensor in group])
             used = sum(tensor.nbytes for _, tensor in group)
+            # Twice is the price that sharing may have: beyond it, tensors of one buffer are copied apart.
             if len(group) > 1 and end - first <= 2 * used:
                 copies.update(self._share_copy(group, first, end))
             else:
@@ -144,6 +148,7 @@ class Snapshot:
 
     def _single_copy(self, tensor: torch.Tensor) -> torch.Tensor:
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested or tensor.is_meta:
+            # These have no plain bytes to be laid out by size and dtype; torch copies them as they are.
             return tensor.detach().clone()
         source = plain(tensor).resolve_conj().resolve_neg()
         target = self._empty(source.nbytes).view(source.dtype).view(source.size())
@@ -180,6 +185,7 @@ def _memory_key(key: int, tensor: torch.Tensor) -> Any:
     if tensor.is_conj() or tensor.is_neg() or tensor.numel() == 0:
         return key
     storage = tensor.untyped_storage()
+    # With the element size, as views of other sizes need not start at a whole element of the copy.
     return (storage.data_ptr(), tensor.device, tensor.element_size())
 
 
@@ -233,6 +239,7 @@ def _rebuild(value: Any, copies: dict[int, Any], memo: dict[int, Any]) -> Any:
         return DTensor(local, value._spec, requires_grad=False)  # type: ignore[no-untyped-call]
     if isinstance(value, ShardedTensor):
         return _rebuild_sharded(value, copies, memo)
+    # Exact types only: a subclass may take other arguments, and deepcopy knows how to ask it.
     if type(value) in (dict, OrderedDict):
         return type(value)((copy.deepcopy(k), _rebuild(v, copies, memo)) for k, v in value.items())
     if type(value) is list:

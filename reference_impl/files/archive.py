@@ -39,6 +39,7 @@ class TensorLayout:
     @property
     def contiguous(self) -> bool:
         """Whether the record is exactly the elements in row-major order."""
+        # torch's own question needs a tensor, and there is none yet.
         expected = 1
         for n, step in zip(reversed(self.size), reversed(self.stride), strict=True):
             if n != 1 and step != expected:
@@ -61,13 +62,16 @@ def find_tensor(read: Read, length: int) -> TensorLayout | None:
     records = find_records(read, length)
     described = records.get("data.pkl")
     order = records.get("byteorder")
+    # Elements in another byte order cannot be read into place; torch knows how to turn them.
     if described is None or (order is not None and bytes(read(order.start, order.length)) != _OWN_ORDER):
         return None
     description = bytes(read(described.start, described.length))
+    # Checked apart: a flipped bit here changes shape or dtype, and the elements would still have their own right CRC.
     if described.crc and zlib.crc32(description) != described.crc:
         raise CorruptCheckpointError("the CRC of its description does not match")
     tensor = _described_tensor(description)
     record = None if tensor is None else records.get(f"data/{tensor.storage.key}")
+    # A view that reaches beyond its record would read what lies behind it.
     if tensor is None or record is None or tensor.needed_bytes() > record.length:
         return None
     return TensorLayout(tensor.dtype, tensor.size, tensor.stride, tensor.first, record.start, record.length, record.crc)

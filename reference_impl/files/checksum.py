@@ -17,6 +17,7 @@ _ATTRIBUTE = "checksum"
 
 def seed(index: MetadataIndex) -> int:
     """The CRC of what an entry is bound to: its name and its place in the tensor."""
+    # Not the hint: it is no part of what an entry is, and readers may ask without one.
     offset = None if index.offset is None else tuple(index.offset)
     return zlib.crc32(f"{index.fqn}\0{offset}".encode("utf-8", "surrogatepass"))
 

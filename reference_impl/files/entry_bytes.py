@@ -56,6 +56,7 @@ class EntryBytes:
     def by_ends(self) -> Read:
         """Reads within the entry; what lies near its ends was read already."""
         offset, length = self.info.offset, self.info.length
+        # Two reads in place of a dozen small ones: on a remote store each costs a round trip.
         head = memoryview(self.blob.read(offset, _END))
         tail = memoryview(self.blob.read(offset + length - _END, _END))
 
@@ -90,6 +91,7 @@ class EntryBytes:
 
     def read_around(self, layout: TensorLayout, read_elements: Callable[[int], int]) -> None:
         """Read the whole entry: the elements by ``read_elements``, which continues a CRC, the rest for verifying."""
+        # Our checksum covers the whole entry, torch's CRC the elements only: without ours the rest need not be read.
         own = checksum.stored(self.info) is not None
         if not own:
             self.require_record(layout, read_elements(0))
@@ -110,6 +112,7 @@ class EntryBytes:
         return crc
 
     def _skim(self, start: int, length: int, crc: int) -> int:
+        # Read to be verified only; one window is used again for all of it.
         scratch = memoryview(bytearray(min(length, WINDOW)))
         for done in range(0, length, WINDOW):
             crc = self.stream(start + done, scratch[: min(WINDOW, length - done)], crc)

@@ -36,6 +36,7 @@ class EntryWriter:
                 out.write(_all_bytes(data))
             else:
                 torch.save(compact(item.index.fqn, data), out)
+            # A transform holds bytes back until it is closed. The tee is not: the file takes more entries.
             if out is not tee:
                 out.close()
         except BaseException as error:
@@ -131,6 +132,7 @@ def compact(name: str, tensor: Any) -> torch.Tensor:
         raise TypeError(f"tensor {name!r} cannot be stored: {reason}")
     tensor = tensor.cpu().resolve_conj().resolve_neg()
     if tensor.untyped_storage().nbytes() != tensor.nbytes:
+        # torch.save stores whole storages: of a small view of a large buffer it would write the buffer.
         tensor = tensor.clone(memory_format=torch.contiguous_format)
     plain: torch.Tensor = tensor
     return plain

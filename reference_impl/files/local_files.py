@@ -40,6 +40,7 @@ class LocalFiles:
         """Create the folder with its parents, durably. Raises NotADirectoryError naming a file that is in the way."""
         missing = []
         current = self.folder
+        # Found out before they are made: each new folder's name has to be made durable in its parent.
         while not os.path.isdir(current):
             # Asked again, and after lexists: another rank may have made the folder between the two questions.
             if os.path.lexists(current) and not os.path.islink(current) and not os.path.isdir(current):
@@ -64,6 +65,8 @@ class LocalFiles:
         try:
             try:
                 yield stream
+                # Before the fsync, which knows nothing of Python's buffer: torch's writer syncs its metadata while they
+                # are still in it.
                 stream.flush()
                 if self.sync:
                     os.fsync(stream.fileno())
@@ -84,6 +87,7 @@ class LocalFiles:
         with self.create(temporary) as stream:
             stream.write(data)
         try:
+            # Over the old file and without removing it before: a crash in between would leave neither.
             os.replace(self.path(temporary), self.path(name))
         except BaseException as error:
             if isinstance(error, OSError) and self.holds(name, data):
@@ -112,6 +116,7 @@ class LocalFiles:
     def _sync_path(self, path: str) -> None:
         if not self.sync or os.name != "posix":
             return
+        # An fsync of a file makes its bytes durable and not its name, which belongs to the folder.
         descriptor = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
@@ -124,6 +129,7 @@ class LocalFiles:
         if fcntl is None:
             yield False
             return
+        # The folder itself is locked: a lock file would be one more file in the checkpoint, and could be left behind.
         descriptor = os.open(self.folder, os.O_RDONLY)
         try:
             yield self._lock(descriptor)
@@ -134,6 +140,7 @@ class LocalFiles:
         deadline = time.monotonic() + _LOCK_PATIENCE
         while True:
             try:
+                # Without waiting in the kernel, where no limit could end it.
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return True
             except BlockingIOError:
@@ -171,6 +178,7 @@ class LocalFiles:
         """A file for reading. Raises CorruptCheckpointError for a name that leads out of the folder."""
         path = self.path(name)
         root = os.path.realpath(self.folder)
+        # By real paths: a link inside of the folder leads out of it as well as `..` does.
         if os.path.isabs(name) or os.path.commonpath([root, os.path.realpath(path)]) != root:
             raise CorruptCheckpointError(f"the metadata names the file {name!r}, which lies outside of the checkpoint")
         return LocalBlob(path)
@@ -193,6 +201,7 @@ class LocalBlob:
         self._stream.seek(offset)
         done = 0
         while done < len(target):
+            # One call may give less than was asked for (2 GiB at most, signals, network file systems).
             count = self._stream.readinto(target[done:])
             if not count:
                 raise CorruptCheckpointError(f"the file {self.name!r} ends at byte {offset + done}, more is needed")
@@ -239,9 +248,11 @@ def usable_folder(checkpoint_id: Any, *, writing: bool) -> bool:
         path = os.fspath(checkpoint_id)
         if not isinstance(path, str) or not path.strip() or "\0" in path:
             return False
+        # An address, which abspath would turn into a folder called `s3:` below the current one.
         if "://" in path and isinstance(checkpoint_id, str):
             return False
         folder = resolve_folder(path)
+        # The root of the file system is nobody's checkpoint.
         if os.path.dirname(folder) == folder:
             return False
         if not writing and os.path.isdir(folder):

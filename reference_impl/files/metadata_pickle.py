@@ -39,6 +39,7 @@ def dump_metadata(metadata: Metadata) -> bytes:
     # Only the planner's data can be anything; the rest is made of the classes that are read.
     probe = replace(metadata, state_dict_metadata={}, storage_data={})
     try:
+        # Read back at once: what the strict reader refuses must not be found out when the job that saved it is gone.
         parse_metadata(pickle.dumps(probe, protocol=_PROTOCOL))
     except CorruptCheckpointError as error:
         raise ValueError(f"the metadata holds what a safe reader refuses: {error}") from error
@@ -77,6 +78,7 @@ def _unpickle(data: bytes) -> Any:
     except Exception as error:
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise CorruptCheckpointError(f"the metadata is damaged or cut short ({text})") from error
+    # Bytes behind the pickle are torch's to ignore; here they mean that the trailer was damaged.
     if stream.read(1):
         raise CorruptCheckpointError("the metadata is damaged: something unknown follows it")
     return value

@@ -65,4 +65,5 @@ def without_credentials(address: str) -> str:
         return address
     if "@" not in parts.netloc:
         return address
+    # From the right: a password may hold an @ of its own.
     return urlunsplit(parts._replace(netloc=parts.netloc.rsplit("@", 1)[1]))

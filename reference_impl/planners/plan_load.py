@@ -69,6 +69,7 @@ class DefaultLoadPlanner(LoadPlanner):
         self, state_dict: StateDict, metadata: Metadata | None = None, is_coordinator: bool = False
     ) -> None:
         """Bind the planner to a template and to the metadata of the checkpoint."""
+        # Both are kept: values are found in the flat one and put back into the nested one that is the caller's.
         self.original_state_dict = state_dict
         self._empty_targets: dict[str, Path] = {}
         if self.flatten_state_dict:
@@ -93,6 +94,7 @@ class DefaultLoadPlanner(LoadPlanner):
             strict=not self.allow_partial_load,
             strict_dtypes=self.strict_dtypes,
         )
+        # Apart: each is one object for many keys, and no value of the template has its name.
         plan.items.extend(object_read_item(name) for name in self._legacy)
         return plan
 
@@ -163,6 +165,7 @@ class DefaultLoadPlanner(LoadPlanner):
         if is_tensor(target) != is_tensor(value):
             raise ValueError(f"{name!r} is {_kind(value)} in the checkpoint and {_kind(target)} in the template")
         if is_tensor(target):
+            # Detached: an in-place copy into a leaf that requires grad is refused by autograd.
             target.detach().copy_(value)
         else:
             self._put(name, value)
@@ -188,6 +191,7 @@ class DefaultLoadPlanner(LoadPlanner):
         return {name: value for name, value in self.state_dict.items() if name not in elsewhere}
 
     def _legacy_keys(self) -> Iterable[str]:
+        # A subclass may override create_local_plan, and then nothing has been looked for.
         return getattr(self, "_legacy", {})
 
     def _empties(self) -> dict[str, Path]:
@@ -207,6 +211,7 @@ def local_load_plan(
     """Items that fill every value of a flat ``state_dict``; keys that only the checkpoint has are left alone."""
     stored = metadata.state_dict_metadata
     missing = [name for name in state_dict if name not in stored]
+    # All at once: a user with a wrong prefix wants to see that every key is missing.
     if missing and strict:
         raise RuntimeError(f"Missing key in checkpoint state_dict: {', '.join(map(str, missing))}.")
     unasked = stored.keys() - state_dict.keys()
@@ -251,6 +256,7 @@ def materialised(name: str, value: torch.Tensor) -> torch.Tensor:
         raise RuntimeError(f"{name!r} is a ShardedTensor on the meta device, which cannot be loaded into")
     if not isinstance(value, DTensor):
         return torch.empty_like(value, device=_group_device())
+    # Where the mesh is and not where the tensor is, which on meta is nowhere.
     local = torch.empty_like(value.to_local(), device=_device_of(value.device_mesh.device_type))
     return DTensor.from_local(
         local, value.device_mesh, value.placements, run_check=False, shape=value.size(), stride=value.stride()

@@ -62,6 +62,7 @@ class DefaultSavePlanner(SavePlanner):
         """Bind the planner to a state dict. Raises ValueError for two values with one flat name."""
         self._flat: Flat | None = None
         if self.flatten_state_dict:
+            # At the save: found out at a load, the checkpoint would be all that there is.
             refuse_read_only(state_dict)
             self._flat = flatten(state_dict)
             self.mappings = self._flat.paths
@@ -80,12 +81,15 @@ class DefaultSavePlanner(SavePlanner):
 
     def create_global_plan(self, all_plans: list[SavePlan]) -> tuple[list[SavePlan], Metadata]:
         """One owner for each value, and the metadata. Raises ValueError where the plans do not fit together."""
+        # First: the digests stand in the planner data, which what follows merges into the metadata.
         differ, all_plans = replicas.compared(all_plans)
         raise_if(agreement_errors(all_plans))
+        # Where replicas differ one rank writes all of them, so that what is stored is a state that some rank had.
         owned = assign_owners(all_plans, to_lowest_rank=self.dedup_save_to_lowest_rank, replicas_differ=differ)
         plans, metadata = global_save_plan(owned)
         if self.flatten_state_dict:
             metadata = replace(metadata, planner_data=merge_planner_data([plan.planner_data for plan in all_plans]))
+        # On the result, not on the plans: only all of them together show a gap or an overlap.
         raise_if(coverage_errors(metadata, allow_incomplete=self.allow_incomplete))
         self.global_plan, self.metadata = plans, metadata
         return plans, metadata
@@ -144,4 +148,5 @@ def _recorded(item: WriteItem, entries: dict[str, TensorStorageMetadata | BytesS
     if not isinstance(entry, TensorStorageMetadata):
         raise ValueError(f"{name!r} is stored both as an object and as a tensor")
     entry.chunks.append(data.chunk)
+    # The hint is the chunk's place in the merged list, which no rank could know before.
     return replace(item, index=replace(item.index, index=len(entry.chunks) - 1))

@@ -35,6 +35,7 @@ class RebuildLoadPlanner(DefaultLoadPlanner):
         assert metadata is not None, "the checkpoint has no metadata"
         for name, entry in metadata.state_dict_metadata.items():
             if self._wanted(name, metadata.planner_data):
+                # An object gets a place and no value: loading replaces it whole.
                 value = None
                 if isinstance(entry, TensorStorageMetadata):
                     value = torch.empty(entry.size, dtype=entry.properties.dtype, device="cpu")

@@ -46,6 +46,7 @@ class Envelope:
                 error = pickle.loads(self.pickled)
             except BaseException:  # its class may exist on the sending rank only
                 error = None
+            # A pickle may come back as anything; only the exception itself is better than its description.
             if isinstance(error, BaseException) and type(error).__qualname__ == self.qualname:
                 return error
         return stand_in(self.module, self.qualname, self.base, self.text)
@@ -53,6 +54,7 @@ class Envelope:
 
 def stand_in(module: str, qualname: str, base: str, text: str) -> BaseException:
     """An exception that prints as the original did: same class name, same text, nearest built-in base."""
+    # The nearest built-in base, so that `except OSError` on a peer catches what was an OSError on its rank.
     parent = getattr(builtins, base, Exception)
     name = qualname.rsplit(".", 1)[-1]
     members: dict[str, Any] = {
@@ -100,6 +102,8 @@ def _surviving_pickle(error: BaseException, text: str) -> bytes | None:
     """The pickle of ``error`` if it comes back as the same class with the same text, else None."""
     try:
         data = pickle.dumps(error)
+        # Tried here, where a failure costs nothing: many exceptions pickle and do not unpickle, as their constructors
+        # take other arguments.
         back = pickle.loads(data)
     except BaseException:  # any failure means: send the description instead
         return None

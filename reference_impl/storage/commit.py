@@ -57,6 +57,7 @@ class Commit:
 
         Raises ConcurrentSaveError where another save has committed since the first look.
         """
+        # One listing for both questions: what appears after it belongs to a save that has begun since, and stays.
         names = self.files.names()
         self._refuse_overtaken(look(self.files, names), names, needed)
         removable = set(names) if locked else self._replaced(names)
@@ -67,6 +68,7 @@ class Commit:
         try:
             for name in superfluous:
                 self.files.remove(name)
+        # The commit is made: raising here would report a save as failed that every load finds.
         except OSError as error:
             logger.warning("files of an earlier checkpoint are left in %r: %s", self.files.folder, error)
 

@@ -26,6 +26,7 @@ class RemoteFiles:
 
     def __init__(self, address: str, options: dict[str, Any]) -> None:
         self.fs, self._root = url_to_fs(address, **options)
+        # It appears in messages, in warnings and in the metadata.
         self.folder = without_credentials(address)
 
     def path(self, name: str) -> str:
@@ -68,6 +69,7 @@ class RemoteFiles:
         yield False
 
     def names(self) -> list[str]:
+        # fsspec caches listings for the life of the file system object; other ranks write meanwhile.
         self.fs.invalidate_cache(self._root)
         try:
             found = self.fs.ls(self._root, detail=True)
@@ -84,6 +86,7 @@ class RemoteFiles:
         return tuple(str(info.get(key)) for key in ("size", "created", "mtime", "LastModified", "ETag", "etag"))
 
     def open(self, name: str) -> RemoteBlob:
+        # As for local files: a name comes out of the metadata, which anybody may have written.
         if name.startswith("/") or "\\" in name or ".." in name.split("/"):
             raise CorruptCheckpointError(f"the metadata names the file {name!r}, which lies outside of the checkpoint")
         return RemoteBlob(self.fs.open(self.path(name), "rb"), name)
@@ -102,6 +105,7 @@ class RemoteBlob:
         done = 0
         while done < len(target):
             data = self._stream.read(len(target) - done)
+            # A store may answer with less than was asked for, and only nothing at all is the end.
             if not data:
                 raise CorruptCheckpointError(f"the file {self.name!r} ends at byte {offset + done}, more is needed")
             target[done : done + len(data)] = data

@@ -80,10 +80,12 @@ class ProcessWriter(StorageWriter):
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
         """Run the storage's ``write_data`` in the other process, and take over the state that it leaves there."""
+        # In memory where there is such a place; else a file that the page cache holds does the same more slowly.
         folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         with tempfile.TemporaryFile(dir=folder) as stream:
             places = _lay_out(stream, plan, planner)
             results, state = _process.write(self.inner, plan, stream, places)
+        # The writer in the other process was a copy: what write_data noted there is needed by finish here.
         vars(self.inner).update(state)
         future: Future[list[WriteResult]] = Future()
         future.set_result(results)

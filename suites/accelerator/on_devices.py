@@ -15,8 +15,8 @@ from dcp_conformance.harness.states.values import coded
 from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.suites.accelerator.seen import Seen
 
+#: Seconds for which a queue is kept busy: longer than a save takes to read its first tensor.
 BUSY = 0.2
-"""Seconds for which a queue is kept busy: longer than a save takes to read its first tensor."""
 
 
 def kind(session: Session) -> str:

@@ -14,16 +14,16 @@ from dcp_conformance.harness.subject.session import TORCH, Session, into_subject
 from dcp_conformance.suites.accelerator.on_devices import blank_on, moved, pinned_bytes, queue_values, seen, state, wait
 from dcp_conformance.suites.accelerator.seen import Seen
 
+#: Seconds by which the storage is late: a save that reads values late reads changed ones.
 SLOW = 0.3
-"""Seconds by which the storage is late: a save that reads values late reads changed ones."""
 ALL = tuple(range(64))
+#: use_pinned_memory, use_shared_memory, use_async_staging, use_non_blocking_copy.
 STAGERS = {
     "pinned": (True, False, False, False),
     "pinned_without_blocking": (True, False, False, True),
     "pinned_in_a_thread": (True, False, True, True),
     "shared": (False, True, False, False),
 }
-"""use_pinned_memory, use_shared_memory, use_async_staging, use_non_blocking_copy."""
 
 
 def save_queued_values(session: Session, stream: str) -> Seen:
