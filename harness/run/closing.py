@@ -124,7 +124,7 @@ class Finish:
             errors=(),
             pytest_status=status,
             secrets=secrets(options),
-            notes=surveyed.notes,
+            notes=(*options.expectation, *surveyed.notes),
             checklist=checklist.as_data(),
         )
 

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dcp_conformance import HOME
 from dcp_conformance.harness.contract import LEVELS
 from dcp_conformance.harness.errors import UsageError
 
 DEFAULT_RANKS = (1, 2, 4)
 MOST_RANKS = 64
+SHIPPED = {"torch.distributed.checkpoint": HOME / "suites" / "known_failures" / "torch.toml"}
+"""Backend -> what it is known to break, where no file of known failures was named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,16 @@ class Options:
         if self.ranks != DEFAULT_RANKS:
             words += ["--ranks", ",".join(map(str, self.ranks))]
         return tuple(words)
+
+    @property
+    def expectation(self) -> tuple[str, ...]:
+        """The sentence about failures that are expected though nobody named a file of them; empty where none are."""
+        if self.known_failures is None or self.known_failures != SHIPPED.get(self.backend):
+            return ()
+        return (
+            f"what {self.backend} is known to break with this release of torch is expected, as suites/known_failures/"
+            f"{self.known_failures.name} lists it (--known-failures none expects nothing)",
+        )
 
     def as_words(self) -> str:
         """The command line in one string, for the certificate (redacted there)."""
@@ -106,7 +119,8 @@ def add_options(group: Any) -> None:
         "--known-failures",
         default=None,
         metavar="FILE",
-        help="TOML file of failures that are expected, each with its reason",
+        help="TOML file of failures that are expected, each with its reason, or none (default: none, but for torch's "
+        "own DCP the list that comes with the suites)",
     )
     # pytest has a --strict of its own (about markers and the like); here it also means that a broken SHOULD fails.
     with contextlib.suppress(ValueError):
@@ -144,7 +158,6 @@ def parse(get: Any, folder: Path) -> Options:
         raise UsageError(
             "--backend=NAME is missing: it says what to certify, for example --backend=mypkg (see --help)."
         )
-    known = get("known_failures")
     return Options(
         backend=backend or "",
         backend_options=tuple(_pair(text) for text in get("backend_option")),
@@ -153,7 +166,7 @@ def parse(get: Any, folder: Path) -> Options:
         device=_device(get("device")),
         scratch=get("scratch"),
         report_dir=folder / get("report_dir"),
-        known_failures=None if known is None else folder / known,
+        known_failures=_known(get("known_failures"), backend, folder),
         strict=bool(get("strict")),
         clauses=tuple(_split(get("clause"))),
         case=get("case"),
@@ -163,6 +176,12 @@ def parse(get: Any, folder: Path) -> Options:
         keep_scratch=get("keep_scratch"),
         seed=_whole("--seed", get("seed")),
     )
+
+
+def _known(given: str | None, backend: str | None, folder: Path) -> Path | None:
+    if given is None:
+        return SHIPPED.get(backend or "")
+    return None if given == "none" else folder / given
 
 
 def _split(values: Iterable[str]) -> list[str]:

@@ -171,7 +171,7 @@ class Conformance:
             f"levels {', '.join(self.run.levels)}; ranks {', '.join(map(str, options.ranks))} on {options.device}",
             f"scratch {self.run.folder} ({filesystem_type(self.run.folder)}); report {options.report_dir}",
         ]
-        return [said(redact(line)) for line in (*lines, *found.notes, *surveyed.notes)]
+        return [said(redact(line)) for line in (*lines, *options.expectation, *found.notes, *surveyed.notes)]
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One case for each world size that a test is marked with."""

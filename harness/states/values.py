@@ -52,6 +52,9 @@ def decode(number: float) -> str:
 
 def resolved(tensor: torch.Tensor) -> torch.Tensor:
     """The elements of a tensor of any layout, conjugated or negated lazily or not, in memory of their own, in order."""
+    if tensor.dtype == torch.float4_e2m1fn_x2:
+        # torch 2.9 copies no float4; as bytes, it does.
+        return tensor.view(torch.uint8).clone(memory_format=torch.contiguous_format).view(tensor.dtype)
     return tensor.resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
 
 

@@ -8,6 +8,7 @@ The file is TOML, one table per entry:
     reason = "our store has no rename"   # required
     expires = 2027-03-01             # default: never; from that day on the failure counts again
     defect = "mypkg#12"              # default: none
+    torch = ">=2.12,<2.14"           # default: every release; beside another the entry is as good as not there
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
+
+from dcp_conformance.harness.backend.torch_release import installed
 from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
     from dcp_conformance.harness.contract import Catalogue
 
 FIELDS = ("clause", "case", "reason", "expires", "defect")
+"""What an entry says, in files and in certificates."""
+_WRITABLE = (*FIELDS, "torch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +153,10 @@ def known_of(certificate: Mapping[str, Any]) -> KnownFailures:
     )
 
 
-def load(path: str | Path, *, today: datetime.date | None = None) -> KnownFailures:
-    """Read a known-failures file. `today` decides what has expired; it is the current day in UTC unless given.
+def load(path: str | Path, *, today: datetime.date | None = None, torch: str | None = None) -> KnownFailures:
+    """Read a known-failures file, and keep the entries for the release `torch`: the installed one unless given.
+
+    `today` decides what has expired; it is the current day in UTC unless given.
 
     Raises UsageError that lists every problem at once: an unreadable file, bad TOML, an unknown or missing field,
     a bad date, an entry that is there twice. What only the run can tell is left to `KnownFailures.problems`.
@@ -160,7 +169,7 @@ def load(path: str | Path, *, today: datetime.date | None = None) -> KnownFailur
         raise UsageError(f"Known failures: cannot read {name}: {error.strerror or error}. Check the path.") from error
     except ValueError as error:
         raise UsageError(f"Known failures: {name} is not valid TOML: {error}. Every entry begins [[known]].") from error
-    entries, problems = _parse(data, name, _header_lines(text))
+    entries, problems = _parse(data, name, _header_lines(text), torch or installed() or "0")
     if problems:
         raise UsageError("Known failures cannot be used:\n" + "\n".join(f"  {problem}" for problem in problems))
     return KnownFailures(entries=tuple(entries), today=today or datetime.datetime.now(datetime.timezone.utc).date())
@@ -171,7 +180,7 @@ def _header_lines(text: str) -> list[int]:
     return [number for number, line in lines if re.match(r"\s*\[\[\s*(known|\"known\"|'known')\s*\]\]", line)]
 
 
-def _parse(data: Mapping[str, Any], name: str, lines: list[int]) -> tuple[list[KnownFailure], list[str]]:
+def _parse(data: Mapping[str, Any], name: str, lines: list[int], torch: str) -> tuple[list[KnownFailure], list[str]]:
     problems = [
         f"{name}: unknown name {key!r} at the top of the file. Every entry begins with a line [[known]]."
         for key in data
@@ -188,7 +197,7 @@ def _parse(data: Mapping[str, Any], name: str, lines: list[int]) -> tuple[list[K
         wrong = _table_problems(table, where)
         problems += wrong
         # A table with problems makes no entry, or a duplicate of nonsense would be reported on top of it.
-        if not wrong:
+        if not wrong and _concerns(table, torch):
             entry = _entry(table, where)
             problems += _duplicates(entry, entries)
             entries.append(entry)
@@ -198,9 +207,9 @@ def _parse(data: Mapping[str, Any], name: str, lines: list[int]) -> tuple[list[K
 def _table_problems(table: Mapping[str, Any], where: str) -> list[str]:
     problems = []
     for key in table:
-        if key not in FIELDS:
-            near = difflib.get_close_matches(key, FIELDS, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else f" Fields are {', '.join(FIELDS)}."
+        if key not in _WRITABLE:
+            near = difflib.get_close_matches(key, _WRITABLE, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" Fields are {', '.join(_WRITABLE)}."
             problems.append(f"{where}: unknown field {key!r}.{hint}")
     if not _is_text(table.get("clause")):
         problems.append(f'{where}: no clause. Write clause = "FIN-07", the id of the clause that is broken.')
@@ -212,7 +221,23 @@ def _table_problems(table: Mapping[str, Any], where: str) -> list[str]:
         problems.append(f"{where}: defect must be the id of a defect in quotes; leave it out where there is none.")
     if "expires" in table and _day(table["expires"]) is None:
         problems.append(f"{where}: expires is not a day. Write expires = 2027-03-01.")
+    if "torch" in table and _releases(table["torch"]) is None:
+        problems.append(f'{where}: torch names no releases. Write torch = ">=2.12" or torch = ">=2.10,<2.13".')
     return problems
+
+
+def _releases(value: object) -> SpecifierSet | None:
+    """The releases that an entry names; None where it names none."""
+    try:
+        return SpecifierSet(value) if isinstance(value, str) and value.strip() else None
+    except InvalidSpecifier:
+        return None
+
+
+def _concerns(table: Mapping[str, Any], torch: str) -> bool:
+    """Whether an entry is about this torch. A build of a release to come, or for some CUDA, counts as that release."""
+    releases = _releases(table.get("torch"))
+    return releases is None or Version(torch).base_version in releases
 
 
 def _is_text(value: object) -> bool:
