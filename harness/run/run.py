@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from dcp_conformance import HOME
 from dcp_conformance.harness.backend.capabilities import contradiction
 from dcp_conformance.harness.backend.description import Surveyed
 from dcp_conformance.harness.backend.locate import locate
@@ -93,6 +95,7 @@ class Run:
                 bench(self.options, self.surveyed, self.folder, self.cwd, worker=self.worker),
                 self.cluster,
                 known=KnownFailures() if place is None else known_failures.load(place),
+                torchs=_known_of_torch(),
             )
         return self._judge
 
@@ -136,6 +139,13 @@ class Run:
                 branch_of=nursery if shares and self.worker != "main" else None,
             )
         )
+
+
+def _known_of_torch() -> KnownFailures:
+    """What the torch that is installed here is known to break; nothing for a release that has no such file."""
+    release = ".".join(importlib.metadata.version("torch").split(".")[:2])
+    place = HOME / "suites" / "known_failures" / f"torch-{release}.toml"
+    return known_failures.load(place) if place.is_file() else KnownFailures()
 
 
 def _told(place: Path) -> str:

@@ -98,6 +98,11 @@ def delegating(*, control_failed: bool | None, engine: str = "torch's engine", p
     return _backend(f"{engine} keeps the promise with the control pair: the failure is the backend's.")
 
 
+def known_of_torch(reason: str, defect: str = "") -> str:
+    """What is added where torch's known failures list what torch's engine is blamed for."""
+    return f"It is a known failure of torch's: {reason}{f' ({defect})' if defect else ''}."
+
+
 def _without_second(control_failed: bool | None, engine: str) -> Blame:
     if control_failed is False:
         return _backend(

@@ -16,7 +16,7 @@ from dcp_conformance.harness.laws.observations import Table
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
 from dcp_conformance.harness.subject.subject import RunOnRanks, Subject
-from dcp_conformance.harness.verdicts.blame import decide, delegating, once_only, own_functions
+from dcp_conformance.harness.verdicts.blame import decide, delegating, known_of_torch, once_only, own_functions
 from dcp_conformance.harness.verdicts.budget import LEAST_PER_HANG, Budget
 from dcp_conformance.harness.verdicts.known_failures import KnownFailures
 from dcp_conformance.harness.verdicts.ownership import Applicability
@@ -80,6 +80,8 @@ class Judge:
     ranks: RunOnRanks
     # What the author knows to be broken costs no other clause its check.
     known: KnownFailures = field(default_factory=KnownFailures)
+    # What torch's own engine and storage are known to break, under whatever name it shows.
+    torchs: KnownFailures = field(default_factory=KnownFailures)
     # What the case at hand reported for the certificate; not what its further trials of other pairs did.
     tables: tuple[Table, ...] = ()
     # Checkpoints outside of the scratch folder that nobody could discard, in sentences.
@@ -258,13 +260,21 @@ class Judge:
     ) -> CaseOutcome:
         """The first of a case's findings of the clause that is the backend's; none: the first of them."""
         outcomes = (
-            self._failed_with(base, clause, asked, trial, item, item.witness or body, below_storage)
+            self._if_known(self._failed_with(base, clause, asked, trial, item, item.witness or body, below_storage))
             for item in (found, *found.others)
         )
         # Lazily, since each further finding may cost further trials: the search ends with the first that is the
         # backend's.
         first = next(outcomes)
         return first if first.blame == "backend" else next((o for o in outcomes if o.blame == "backend"), first)
+
+    def _if_known(self, failed: CaseOutcome) -> CaseOutcome:
+        """With a sentence more where torch is blamed for what it is known to break."""
+        entry = self.torchs.expected(failed.clause, failed.case) if failed.blame == "engine" else None
+        if entry is None:
+            return failed
+        said = known_of_torch(entry.reason, entry.defect)
+        return replace(failed, reason=f"{failed.reason} {said}".strip())
 
     def _failed_with(
         self,
