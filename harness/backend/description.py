@@ -46,12 +46,12 @@ class Surveyed:
     lacks: tuple[tuple[str, str], ...] = ()
 
     def as_json(self) -> str:
-        """The survey as text, for workers that must not ask again."""
+        """Return the survey as text, for workers that must not ask again."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Surveyed:
-        """The survey that `as_json` wrote."""
+        """Return the survey that `as_json` wrote."""
         data = json.loads(text)
         # JSON knows no tuples; the description's fields are tuples wherever they are sequences.
         described: dict[str, Any] = {

@@ -25,7 +25,7 @@ def files_of(location: str, parts: Iterable[Any]) -> list[Path]:
 
 
 def code_digest(files: Iterable[Path]) -> str:
-    """One digest over the contents of the files, wherever they lie; empty for no files or too many."""
+    """Return one digest over the contents of the files, wherever they lie; empty for no files or too many."""
     listed = list(files)
     if not listed or sum(file.stat().st_size for file in listed) > _MOST_BYTES:
         return ""
@@ -35,7 +35,10 @@ def code_digest(files: Iterable[Path]) -> str:
 
 
 def commit_of(file: Path) -> str:
-    """The commit that a file belongs to, with the remark that its folder holds changes; empty outside a repository."""
+    """Return the commit that a file belongs to, with the remark that its folder holds changes.
+
+    Empty outside a repository.
+    """
     if not _git(file.parent, "ls-files", "--error-unmatch", file.name):
         return ""
     commit = _git(file.parent, "rev-parse", "HEAD")
@@ -53,7 +56,7 @@ def _source(part: Any) -> str:
 
 
 def _git(folder: Path, *words: str) -> str:
-    """What git answers; empty where there is no git, no repository, or no answer in time."""
+    """Return what git answers; empty where there is no git, no repository, or no answer in time."""
     command = ["git", "-C", str(folder), "-c", "core.fsmonitor=false", *words]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_LIMIT, check=False)

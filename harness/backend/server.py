@@ -82,7 +82,7 @@ class Server:
 
 
 def _line(descriptor: int, limit: float) -> bytes:
-    """What comes up to the first line break, or to the end. Raises TimeoutError after `limit` seconds.
+    """Return what comes up to the first line break, or to the end. Raises TimeoutError after `limit` seconds.
 
     Not up to the end alone: a helper that start() forked keeps the pipe open for as long as it lives.
     """

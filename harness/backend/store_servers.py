@@ -178,7 +178,7 @@ class Azurite:
 
 
 def s3_environment(address: str) -> dict[str, str]:
-    """The variables by which S3 clients find the store at an address, and what lets them in."""
+    """Return the variables by which S3 clients find the store at an address, and what lets them in."""
     return {
         ADDRESS: address,
         "AWS_ENDPOINT_URL": f"http://{address}",

@@ -31,7 +31,7 @@ class EventLog:
 
     @classmethod
     def for_worker(cls, folder: str | Path, worker: str = "main", *, key: bytes = b"") -> EventLog:
-        """The log of `worker` (an xdist worker's id, or `main`) in the folder of the run, which must exist."""
+        """Return the log of `worker` (an xdist worker's id, or `main`) in the folder of the run, which must exist."""
         return cls(_file(Path(folder), worker), key)
 
     @property
@@ -200,7 +200,7 @@ class _Merging:
         )
 
     def _expected(self, outcome: CaseOutcome) -> CaseOutcome:
-        """The outcome itself, or a harness-error in its place where no such case was ever collected."""
+        """Return the outcome itself, or a harness-error in its place where no such case was ever collected."""
         clauses = self.collected.get(outcome.case)
         if clauses is not None and outcome.clause in clauses:
             return outcome

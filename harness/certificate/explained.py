@@ -28,7 +28,7 @@ def explain_lines(
     last: Mapping[str, Any] | None,
     width: int = 80,
 ) -> list[str]:
-    """One clause for `--explain`: its promise, whom it binds, its tests and mutants, and its standing in `last`.
+    """Return one clause for `--explain`: its promise, whom it binds, its tests and mutants, and its standing in `last`.
 
     `last` is the latest certificate, or None where there is none.
     """

@@ -94,7 +94,10 @@ def _maybe(inner: Check) -> Check:
 
 
 def _list(inner: Check, *, increasing: Callable[[Any], Any] | None = None) -> Check:
-    """A list of such items; with `increasing`, in strictly increasing order of that key, so that nothing is twice."""
+    """Return a list of such items.
+
+    With `increasing`, in strictly increasing order of that key, so that nothing is twice.
+    """
 
     def check(value: Any, where: str) -> list[str]:
         if not isinstance(value, list):

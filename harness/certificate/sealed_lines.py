@@ -65,7 +65,7 @@ class Reading:
     _strange: int = 0
 
     def events(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The lines that hold, without their seals, with their numbers."""
+        """Yield the lines that hold, without their seals, with their numbers."""
         lines = self._content().split(b"\n")
         for number, line in enumerate(lines, start=1):
             if not line.strip():

@@ -73,12 +73,12 @@ def catalogue_problems(certificate: Mapping[str, Any], catalogue: Catalogue) -> 
 
 
 def same_suite(certificate: Mapping[str, Any], catalogue: Catalogue) -> bool:
-    """Whether the certificate was made with this very contract."""
+    """Tell whether the certificate was made with this very contract."""
     return bool(certificate["suite"]["digest"] == catalogue_digest(catalogue))
 
 
 def results(certificate: Mapping[str, Any], column: Column, known: KnownFailures) -> list[ClauseResult]:
-    """The results of one column, merged again from the cases that the certificate lists."""
+    """Return the results of one column, merged again from the cases that the certificate lists."""
     listed = certificate["clauses" if column == "backend" else "engine_column"]
     return [
         clause_result(_clause(entry), map(CaseOutcome.from_data, entry["cases"]), column=column, known=known)
@@ -121,7 +121,7 @@ def _evidence_problems(merged: Iterable[ClauseResult]) -> Iterator[str]:
 
 
 def _lacks(case: CaseOutcome) -> str:
-    """What speaks against the verdict of a case; empty where its evidence is that of its verdict."""
+    """Return what speaks against the verdict of a case; empty where its evidence is that of its verdict."""
     if case.verdict is Verdict.PASS:
         if case.finding is not None or case.blame is not None:
             return "and has a finding against it"

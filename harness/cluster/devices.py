@@ -33,7 +33,7 @@ def take_device(kind: str, rank: int, world_size: int) -> tuple[str, str]:
 
 
 def device_count(kind: str) -> int:
-    """How many devices of a kind torch can use in this process, or could once it has started simulated ones."""
+    """Return how many devices of a kind torch can use in this process, or could once it has started simulated ones."""
     if kind == SIMULATED:
         return simulation.COUNT if simulation.available() else 0
     found = torch.accelerator.current_accelerator()

@@ -76,7 +76,7 @@ def seal() -> None:
 
 
 def replaced() -> tuple[str, ...]:
-    """Names of sealed functions that are not what they were, some of them if they are many."""
+    """Return the names of sealed functions that are not what they were, some of them if they are many."""
     found = [*sorted(_Here.false), *(sealed.told() for sealed in _Here.sealed if not sealed.holds())]
     _Here.false.clear()
     return tuple(found[:_FULL])
@@ -124,12 +124,12 @@ def settle() -> None:
 
 
 def is_watching() -> bool:
-    """Whether there are values to be looked at again."""
+    """Tell whether there are values to be looked at again."""
     return bool(_Here.looks)
 
 
 def changed() -> tuple[str, ...]:
-    """What became of values that were right when the scenario was over, as half sentences."""
+    """Return what became of values that were right when the scenario was over, as half sentences."""
     mapped = Mapped()
     found = [said for look in _Here.looks if (said := look(mapped))]
     forget()
@@ -151,7 +151,7 @@ class Mapped:
         return found
 
     def holds(self, address: int) -> bool:
-        """Whether the byte at this address comes from a file."""
+        """Tell whether the byte at this address comes from a file."""
         return any(start <= address < end for start, end in self._ranges)
 
 

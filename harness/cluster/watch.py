@@ -43,7 +43,7 @@ class Watch:
         self._mark(time.monotonic(), self._ticks)
 
     def out_of_time(self) -> bool:
-        """Whether the total limit has passed."""
+        """Tell whether the total limit has passed."""
         return time.monotonic() - self.started >= self._total
 
     def is_hung(self, silent: Sequence[int]) -> bool:

@@ -91,7 +91,7 @@ class Exploration:
     results: dict[Any, Loaded] = field(default_factory=dict)
 
     def judged(self, *models: str) -> Iterable[tuple[State, Loaded]]:
-        """The states that were loaded, of these models, those with the fewest operations first."""
+        """Return the states that were loaded, of these models, those with the fewest operations first."""
         found = [
             (state, self.results[key(state)])
             for model in models
@@ -103,7 +103,7 @@ class Exploration:
         )
 
     def rows(self) -> list[tuple[str | int, ...]]:
-        """One row for each model, under COLUMNS."""
+        """Return one row for each model, under COLUMNS."""
         return [self._row(model) for model in MODELS]
 
     def _row(self, model: str) -> tuple[str | int, ...]:
@@ -121,7 +121,7 @@ class Exploration:
 
 
 def key(state: State) -> Any:
-    """What two states have in common that a load cannot tell apart."""
+    """Return what two states have in common that a load cannot tell apart."""
     # Only the tree: which operations led to it, and what was lost, no load can see.
     return frozenset(state.tree.items())
 
@@ -272,7 +272,7 @@ def load_all(subject: Subject, found: Exploration, *, most: int = MOST_TREES, se
 
 
 def _chosen(candidates: Iterable[State], most: int) -> list[State]:
-    """One state for each tree, in the order in which they are loaded, `most` of them; see MOST_TREES."""
+    """Return one state for each tree, in the order in which they are loaded, `most` of them; see MOST_TREES."""
     first: dict[Any, State] = {}
     # Sorted first: of several states with one tree the one that must be right stands for it.
     for state in sorted(candidates, key=_importance):

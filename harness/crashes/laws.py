@@ -68,7 +68,7 @@ def lawful(subject: Subject, found: Exploration, *laws: Allowed, models: tuple[s
 
 
 def counter_example(found: Exploration, state: State, loaded: Loaded, count: int) -> Broken:
-    """The finding: what had happened, what was lost, what was read, and how many states are like it."""
+    """Return the finding: what had happened, what was lost, what was read, and how many states are like it."""
     observed = (
         _SAID[loaded.kind] if loaded.metadata in ("whole", "none") else f"read_metadata returned, but {loaded.metadata}"
     )
@@ -90,7 +90,7 @@ def _ranks(count: int) -> str:
 
 
 def _listing(found: Exploration, state: State) -> str:
-    """The operations that had happened, the latest ones if there are many."""
+    """Return the operations that had happened, the latest ones if there are many."""
     left = dict(enumerate(state.done))
     made = []
     for operation in found.recordings[state.recording].operations:
@@ -102,7 +102,7 @@ def _listing(found: Exploration, state: State) -> str:
 
 
 def _kept(found: Exploration, state: State) -> str:
-    """Where the state is kept, for a look at it alone: see harness.crashes.reload."""
+    """Return where the state is kept, for a look at it alone: see harness.crashes.reload."""
     # A checksum for a name: the sentence holds paths and is too long for one.
     path = Path(f"{found.path}-{zlib.crc32(state.sentence().encode()):08x}.state")
     source = found.recordings[state.recording]

@@ -79,7 +79,7 @@ class Damage:
     part: str = "object"
 
     def sentence(self) -> str:
-        """The damage in words, with its place."""
+        """Return the damage in words, with its place."""
         where = f" in the {self.region}" if self.region else ""
         return {
             "delete": f"the object {self.name!r} deleted",
@@ -95,7 +95,7 @@ class Damage:
 
 
 def changes(damage: Damage, stored: Stored, donor: Stored | None = None) -> Changes:
-    """What the damage makes of the objects that it touches."""
+    """Return what the damage makes of the objects that it touches."""
     data, at = stored[damage.name], damage.position
     if damage.kind in ("swap", "exchange"):
         return {damage.name: stored[damage.other], damage.other: data}
@@ -135,12 +135,15 @@ def _put(blobs: Blobs, name: str, data: bytes | None) -> None:
 
 
 def contents(blobs: Blobs) -> dict[str, bytes]:
-    """All stored objects by name."""
+    """Return all stored objects by name."""
     return {name: blobs.read(name) for name in blobs.names()}
 
 
 def planned(kinds: Iterable[str], stored: Stored, known: Mapping[str, bytes]) -> list[Damage]:
-    """Damages of the given kinds to each object in turn. known: label -> bytes whose place makes a region."""
+    """Return the damages of the given kinds to each object in turn.
+
+    known: label -> bytes whose place makes a region.
+    """
     makers = {
         "delete": lambda name, data: [Damage(kind="delete", name=name)],
         "truncate": lambda name, data: _cuts(name, data),
@@ -156,7 +159,7 @@ def planned(kinds: Iterable[str], stored: Stored, known: Mapping[str, bytes]) ->
 
 
 def swaps(stored: Stored) -> list[Damage]:
-    """Exchanges of objects of equal size and other contents, each object once with its next equal."""
+    """Return the exchanges of objects of equal size and other contents, each object once with its next equal."""
     pairs = []
     names = sorted(stored)
     for place, name in enumerate(names):
@@ -169,7 +172,7 @@ def swaps(stored: Stored) -> list[Damage]:
 
 
 def _exchanges(stored: Stored) -> list[Damage]:
-    """Exchanges of each object with the next one of another size."""
+    """Return the exchanges of each object with the next one of another size."""
     names, found = sorted(stored), []
     for place, name in enumerate(names):
         other = next((item for item in names[place + 1 :] if len(stored[item]) != len(stored[name])), None)
@@ -195,13 +198,13 @@ def substitutions(stored: Stored, donor: Stored, names: Iterable[str], *, any_si
 
 
 def flips_every(step: int, name: str, data: bytes, *, most: int) -> list[Damage]:
-    """One flipped bit in every `step`-th byte, thinned out evenly where that is more than `most`."""
+    """Return one flipped bit in every `step`-th byte, thinned out evenly where that is more than `most`."""
     step = max(step, -(-len(data) // most))
     return [Damage(kind="flip", name=name, position=at, bit=at % 8) for at in range(0, len(data), step)]
 
 
 def sampled(start: int, stop: int, count: int) -> list[int]:
-    """Up to `count` positions of a region, spread evenly, its first and its last byte among them."""
+    """Return up to `count` positions of a region, spread evenly, its first and its last byte among them."""
     size = stop - start
     if size <= count:
         return list(range(start, stop))

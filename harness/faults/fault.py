@@ -66,6 +66,6 @@ class Fault:
             )
 
     def acts_on(self, phase: str, rank: int, count: int, *, after: bool) -> bool:
-        """Whether this fault acts on the `count`-th call of `phase` on `rank`."""
+        """Tell whether this fault acts on the `count`-th call of `phase` on `rank`."""
         in_range = self.first <= count and (self.last == 0 or count <= self.last)
         return phase == self.phase and rank in self.ranks and in_range and after == self.after

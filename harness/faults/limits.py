@@ -124,7 +124,10 @@ def _without_overrides() -> Iterator[None]:
 
 
 def peak_memory(*, reset: bool = True) -> int:
-    """The most memory that the process has held, in bytes; since now, where the system lets it be counted anew."""
+    """Return the most memory that the process has held, in bytes.
+
+    Since now, where the system lets it be counted anew.
+    """
     if reset:
         try:
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

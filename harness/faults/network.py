@@ -64,7 +64,7 @@ class NetworkFault:
     number: int
 
     def hits(self, number: int) -> bool:
-        """Whether it acts on the `number`-th request."""
+        """Tell whether it acts on the `number`-th request."""
         last = self.number + (_ANSWERS[self.kind][2] - 1 if self.kind in ("busy", "limited") else 0)
         return self.number <= number and (self.kind in _LASTING or number <= last)
 

@@ -89,7 +89,10 @@ def act(fault: Fault) -> None:
 
 
 def _faulty_future(fault: Fault, inner: Any) -> Any:
-    """A future that fails, is late, or never completes; the real work is done first, so that only the report fails."""
+    """Return a future that fails, is late, or never completes.
+
+    The real work is done first, so that only the report fails.
+    """
     outer: Any = torch.futures.Future()
 
     def complete() -> None:

@@ -47,5 +47,5 @@ class Trip:
 
 
 def broken(trip: Trip) -> bool:
-    """Whether any law was."""
+    """Tell whether any law was."""
     return bool(trip.laws)

@@ -47,7 +47,7 @@ Decoder = Callable[[Job, Caller, Arguments], Planned | None]
 
 
 def planned(name: str, job: Job, caller: Caller, arguments: Arguments) -> Planned | None:
-    """What a system call is going to do to the watched folder; None where it is nothing."""
+    """Return what a system call is going to do to the watched folder; None where it is nothing."""
     return _DECODERS[name](job, caller, arguments)
 
 
@@ -193,7 +193,7 @@ def _open_with_struct(job: Job, caller: Caller, arguments: Arguments) -> Planned
 
 
 def _behind(job: Job, caller: Caller, number: int) -> tuple[Descriptor, dict[str, Any], str] | None:
-    """What a descriptor of the caller is, with its file's number and path; None for one outside."""
+    """Return what a descriptor of the caller is, with its file's number and path; None for one outside."""
     if job.inside(caller.link(number)) is None:
         return None  # most calls: sockets, pipes, logs
     found = caller.descriptor(number)

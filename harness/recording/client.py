@@ -55,7 +55,10 @@ class Watching:
         self._link.ask("policy", rules=encoded(rules))
 
     def reached(self) -> dict[int, int]:
-        """How often each rule has acted, by its place among those given; rules that never acted are not in it."""
+        """Return how often each rule has acted, by its place among those given.
+
+        Rules that never acted are not in it.
+        """
         answer = self._link.ask("reached")["reached"]
         return {int(place): count for place, count in answer.items()}
 

@@ -64,7 +64,7 @@ class Mappings:
             mapping.known = mapping.known[:offset].ljust(offset, b"\0")
 
     def of(self, inode: int) -> Mapping | None:
-        """The mapping of a file."""
+        """Return the mapping of a file."""
         return next((each for each in self.by_file.values() if each.identity[1] == inode), None)
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ def _content(descriptor: int) -> bytes:
 
 
 def _ranges(before: bytes, now: bytes) -> Iterator[tuple[int, int]]:
-    """Where two contents of one length differ, in whole blocks."""
+    """Yield where two contents of one length differ, in whole blocks."""
     start = None
     for at in range(0, len(now), _BLOCK):
         differs = before[at : at + _BLOCK] != now[at : at + _BLOCK]

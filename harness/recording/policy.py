@@ -37,7 +37,7 @@ class Rule:
             raise ValueError(f"no such fault: {self}")
 
     def counts(self, call: str, rank: int, thread: int, path: str) -> bool:
-        """Whether a call is one of those that this rule counts."""
+        """Tell whether a call is one of those that this rule counts."""
         if self.action == "short" and call != "write":
             return False
         right_place = self.rank in (-1, rank) and self.thread in (-1, thread)

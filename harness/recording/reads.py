@@ -94,7 +94,7 @@ class Reads:
 
 
 def _is_compiled(path: str) -> bool:
-    """Whether Python wrote a file when it imported a module, in this run for the first time."""
+    """Tell whether Python wrote a file when it imported a module, in this run for the first time."""
     if os.path.basename(os.path.dirname(path)) != "__pycache__" or not path.endswith(".pyc"):
         return False
     with open(path, "rb") as file:

@@ -57,7 +57,7 @@ class NameChange:
     durable: bool = False
 
     def touches(self, folder: int) -> bool:
-        """Whether an entry of this folder changes."""
+        """Tell whether an entry of this folder changes."""
         return any(folder == place[0] for place in (*self.takes, *self.puts))
 
     def apply(self, folders: Folders) -> None:
@@ -71,7 +71,7 @@ class NameChange:
 
 
 def played(content: bytes, changes: Iterable[Change]) -> bytes:
-    """The bytes of a file after some changes; a gap before a write is filled with zeros."""
+    """Return the bytes of a file after some changes; a gap before a write is filled with zeros."""
     data = bytearray(content)
     for change in changes:
         if change.data is None:

@@ -23,7 +23,7 @@ trial(sys.argv[1])
 
 @functools.lru_cache(maxsize=1)
 def why_not_notified() -> str:
-    """Why calls cannot be seen by seccomp user notification here; "" where they can. Costs a process, once."""
+    """Say why calls cannot be seen by seccomp user notification here; "" where they can. Costs a process, once."""
     if platform.system() != "Linux" or not syscalls.numbers():
         return f"system calls are not known for {platform.system()} on {platform.machine()}"
     with tempfile.TemporaryDirectory() as folder:

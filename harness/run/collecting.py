@@ -88,7 +88,10 @@ class Cases:
 
 
 def case_name(item: pytest.Item) -> str:
-    """The identity of a case: the test's name without `test_`, and its parameters. No path, so that files may move."""
+    """Return the identity of a case: the test's name without `test_`, and its parameters.
+
+    No path, so that files may move.
+    """
     return item.name.removeprefix("test_")
 
 
@@ -115,7 +118,7 @@ def _scenarios(function: FunctionType) -> Iterator[tuple[str, str]]:
 
 @functools.cache
 def _defined(module: str) -> frozenset[str]:
-    """What a module of scenarios defines, read and not imported: it needs torch, and this process has none."""
+    """Return what a module of scenarios defines, read and not imported: it needs torch, and this process has none."""
     spec = importlib.util.find_spec(module)
     assert spec is not None and spec.origin is not None, f"{module} is named by a test and does not exist"
     source = Path(spec.origin).read_text(encoding="utf-8")

@@ -56,5 +56,5 @@ class Conclusion:
 
 
 def said(text: str) -> str:
-    """A text that may hold words of the backend, for a terminal."""
+    """Return a text that may hold words of the backend, for a terminal."""
     return "\n".join(encodable(plain(text).split("\n"), sys.stdout.encoding))

@@ -33,13 +33,13 @@ class Folders:
 
     @classmethod
     def told(cls, data: Mapping[str, Any]) -> Folders:
-        """Those of a worker, from what `as_data` gave."""
+        """Return those of a worker, from what `as_data` gave."""
         return cls(
             scratch=Path(data["dcp_scratch"]), records=Path(data["dcp_records"]), key=bytes.fromhex(data["dcp_key"])
         )
 
     def as_data(self) -> dict[str, str]:
-        """What a worker is told."""
+        """Return what a worker is told."""
         return {"dcp_scratch": str(self.scratch), "dcp_records": str(self.records), "dcp_key": self.key.hex()}
 
     @property

@@ -16,7 +16,7 @@ SUITES = (HOME / "suites").resolve()
 
 
 def partial_reasons(session: pytest.Session, options: Options, unread: Iterable[str] = ()) -> tuple[str, ...]:
-    """Why a run was narrowed or its devices are none, in sentences; such a run holds no level.
+    """Return why a run was narrowed or its devices are none, in sentences; such a run holds no level.
 
     unread: what could not be collected.
     """

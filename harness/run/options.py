@@ -52,7 +52,7 @@ class Options:
         return tuple(words)
 
     def as_words(self) -> str:
-        """The command line in one string, for the certificate (redacted there)."""
+        """Return the command line in one string, for the certificate (redacted there)."""
         return shlex.join(self.command)
 
 
@@ -135,7 +135,7 @@ def add_options(group: Any) -> None:
 
 
 def parse(get: Any, folder: Path) -> Options:
-    """The record from `get(name)`, which answers with the raw value of an option.
+    """Return the record from `get(name)`, which answers with the raw value of an option.
 
     folder: what relative paths refer to. Raises UsageError, a sentence that names the option, for anything unusable.
     """

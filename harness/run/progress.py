@@ -58,7 +58,7 @@ class Progress:
             self._write(self.line(level))
 
     def line(self, level: str) -> str:
-        """How far the run is, and the worst that it found so far."""
+        """Say how far the run is, and the worst that it found so far."""
         parts = [f"{level:<13} {self._done} of {self._expected} cases", self._remaining()]
         if self._broken:
             worst = sorted(self._broken, key=lambda clause: (self._broken[clause], clause))
@@ -74,7 +74,7 @@ class Progress:
             self._stream.flush()
 
     def _remaining(self) -> str:
-        """The time that is left, at the pace of this run; nothing before there is a pace."""
+        """Return the time that is left, at the pace of this run; nothing before there is a pace."""
         spent = self._clock() - self._began
         # The first cases start ranks and tell nothing of the pace.
         if self._work <= 0 or spent < 2:

@@ -38,7 +38,10 @@ class Store:
         self._server.stop()
 
     def judged(self, case: Callable[[], list[CaseOutcome]]) -> list[CaseOutcome]:
-        """The outcomes of a case; a failure counts only if the store is alive after it, and it is started anew once."""
+        """Return the outcomes of a case.
+
+        A failure counts only if the store is alive after it, and it is started anew once.
+        """
         outcomes = case()
         if not _fails(outcomes) or not self._has_died():
             return outcomes

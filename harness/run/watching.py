@@ -22,7 +22,7 @@ _PROPERTY = "dcp-conformance"
 
 
 def told(clauses: Sequence[Clause], outcomes: Sequence[CaseOutcome]) -> tuple[str, str]:
-    """What a case tells of itself, to be put into the properties of its report."""
+    """Return what a case tells of itself, to be put into the properties of its report."""
     by_id = {clause.id: clause for clause in clauses}
     broken = {}
     for outcome in outcomes:
@@ -75,7 +75,7 @@ class Watching:
 
 
 def _case(nodeid: str) -> str:
-    """The name of a case; a parameter may hold `::`."""
+    """Return the name of a case; a parameter may hold `::`."""
     return nodeid.partition("::")[2].removeprefix("test_")
 
 

@@ -36,7 +36,7 @@ class Layout:
         return not self.shards and set(self.placements) <= {"R"}
 
     def holders(self, world: int) -> set[int]:
-        """The ranks that hold a part of it, were it as large as its mesh."""
+        """Return the ranks that hold a part of it, were it as large as its mesh."""
         if self.kind == "plain":
             return set(range(world))
         if self.shards:
@@ -94,5 +94,5 @@ LAYOUTS: dict[int, tuple[Layout, ...]] = {
 
 
 def layouts(world: int) -> tuple[Layout, ...]:
-    """The layouts that a world of this size can hold."""
+    """Return the layouts that a world of this size can hold."""
     return LAYOUTS[world]

@@ -46,7 +46,7 @@ def watched(what: Any, who: str, seen: list[Step]) -> Any:
 
 
 def uses_storage(session: Session, *calls: str) -> bool:
-    """Whether the subject has a storage pair, and these calls of its engine (default: save and load) take one."""
+    """Tell whether the subject has a storage pair, and these calls of its engine (default: save and load) take one."""
     names = {"save": "storage_writer", "async_save": "storage_writer", "load": "storage_reader"}
     chosen = calls or ("save", "load")
     return session.storage.writer is not None and all(session.takes(name, names[name]) for name in chosen)
@@ -84,7 +84,7 @@ def working_in(folder: str) -> Iterator[None]:
 
 
 def listing(folder: str) -> list[str]:
-    """Everything below a folder, by relative path."""
+    """Return everything below a folder, by relative path."""
     return sorted(
         os.path.relpath(os.path.join(parent, name), folder)
         for parent, folders, files in os.walk(folder)
@@ -93,7 +93,7 @@ def listing(folder: str) -> list[str]:
 
 
 def warned_by(call: Callable[..., Any], *args: Any, **kwargs: Any) -> set[str]:
-    """The texts of the warnings that a call gives."""
+    """Return the texts of the warnings that a call gives."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         call(*args, **kwargs)

@@ -74,12 +74,12 @@ class LoadRelay(LoadPlanner):
 
 
 def save_planner(session: Session, resolve: Callable[[WriteItem, Any], Any]) -> SaveRelay:
-    """The subject's default save planner, with `resolve` between it and the writer."""
+    """Return the subject's default save planner, with `resolve` between it and the writer."""
     return SaveRelay(session.tool("DefaultSavePlanner")(), resolve)
 
 
 def load_planner(session: Session, seen: Callable[[ReadItem, Any], None]) -> LoadRelay:
-    """The subject's default load planner, watched by `seen`."""
+    """Return the subject's default load planner, watched by `seen`."""
     return LoadRelay(session.tool("DefaultLoadPlanner")(), seen)
 
 
@@ -120,5 +120,5 @@ class Recorder:
 
 
 def name_of(index: Any) -> Name:
-    """An index as plain data."""
+    """Return an index as plain data."""
     return index.fqn, tuple(index.offset or ())

@@ -38,5 +38,5 @@ class SubjectSpec:
     folder: str
 
     def owner(self, part: Part) -> str:
-        """How events name a part: `backend` for what is under test, else the name of the stand-in."""
+        """Say how events name a part: `backend` for what is under test, else the name of the stand-in."""
         return "backend" if part.reference == self.under_test else part.reference

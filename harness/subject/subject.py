@@ -74,7 +74,7 @@ def module_on_ranks(module: str) -> Any:
 
 
 def _may_be_of_the_scenario(leftover: str) -> bool:
-    """Whether a scenario on ranks of its own may have left this behind, and not the backend.
+    """Tell whether a scenario on ranks of its own may have left this behind, and not the backend.
 
     Device meshes leave threads, sockets and groups; they start no process and keep no file open. A recording has a
     process of ours beside the rank. The sentences are those of harness.cluster.fingerprint and harness.cluster.world.

@@ -23,12 +23,12 @@ def apart(session: Session, name: str = "apart") -> Session:
 
 
 def folder_of(session: Session, name: str = "apart") -> Path:
-    """The folder in which `apart` of the same name has its ids."""
+    """Return the folder in which `apart` of the same name has its ids."""
     return Path(session.spec.scratch, f"{session.spec.place}-{name}.d")
 
 
 def recording_path(session: Session, name: str) -> str:
-    """Where the recording called `name` is kept."""
+    """Return where the recording called `name` is kept."""
     return str(Path(session.spec.scratch, f"{session.spec.place}-{name}.recording"))
 
 

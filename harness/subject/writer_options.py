@@ -22,17 +22,17 @@ def option_sets(session: Session) -> list[dict[str, Any]]:
 
 
 def option_set(session: Session, said: str) -> dict[str, Any]:
-    """The settings by what `said_options` says of them; none for a stand-in that has no such set."""
+    """Return the settings by what `said_options` says of them; none for a stand-in that has no such set."""
     return {str(item): item for item in option_sets(session)}.get(said, {})
 
 
 def said_options(session: Session) -> list[str]:
-    """The settings to try, as text."""
+    """Return the settings to try, as text."""
     return [str(item) for item in option_sets(session)]
 
 
 def opted_out_of(session: Session) -> list[str]:
-    """The capabilities that the storage does not have."""
+    """Return the capabilities that the storage does not have."""
     return sorted(session.storage.unsupported)
 
 

@@ -130,7 +130,7 @@ class Judge:
         return [speakable_outcome(item) for item in outcomes]
 
     def spec(self, *, storage: Part | None = None, engine: Part | None = None) -> SubjectSpec:
-        """What a rank needs for a trial, in a place of its own; storage, engine: in the place of the bench's."""
+        """Return what a rank needs for a trial, in a place of its own; storage, engine: in the place of the bench's."""
         bench = self.bench
         return SubjectSpec(
             under_test=bench.backend.reference, storage=storage or bench.backend, engine=engine or bench.engine,
@@ -166,13 +166,15 @@ class Judge:
             self._budget.charge(seconds)
 
     def _refusal(self, world_size: int, subject: Subject) -> str:
-        """Why this trial's scenario is not run on so many ranks; earlier trials of the case may have hung too."""
+        """Say why this trial's scenario is not run on so many ranks; earlier trials of the case may have hung too."""
         self._hung = self._hung or bool(subject.hung)
         within = self._budget.refusal_within(time.monotonic() - self._began) if self._hung else ""
         return within or self._budget.refusal(self._levels, world_size)
 
     def _first_trial(self, clauses: tuple[str, ...], body: Body) -> Trial:
-        """The trial that a verdict begins with. Who ends the process that ranks are forked from, each time, broke it.
+        """Return the trial that a verdict begins with.
+
+        Who ends the process that ranks are forked from, each time, broke it.
 
         Once may be somebody on this machine, or one that ran out of memory.
         """
@@ -256,7 +258,7 @@ class Judge:
         body: Body,
         below_storage: bool,
     ) -> CaseOutcome:
-        """The first of a case's findings of the clause that is the backend's; none: the first of them."""
+        """Return the first of a case's findings of the clause that is the backend's; none: the first of them."""
         outcomes = (
             self._failed_with(base, clause, asked, trial, item, item.witness or body, below_storage)
             for item in (found, *found.others)
@@ -347,7 +349,10 @@ class Judge:
         return self._further[key]
 
     def _under_second(self, failed: CaseOutcome, ids: tuple[str, ...], body: Body) -> bool | None:
-        """Whether the backend's storage breaks the clause under the second engine too; None if that is not known."""
+        """Tell whether the backend's storage breaks the clause under the second engine too.
+
+        None if that is not known.
+        """
         if self.bench.second is None:
             return None
         return _broke(self._again(ids, body, engine=self.bench.second), failed.clause)
@@ -384,7 +389,7 @@ def _lost_to_hangs(trial: Trial, outcomes: list[CaseOutcome], seconds: float) ->
 
 
 def outcome(clause: Clause, case: str, verdict: Verdict, reason: str) -> CaseOutcome:
-    """The outcome of a case that was not run."""
+    """Return the outcome of a case that was not run."""
     return CaseOutcome(
         clause=clause.id, case=case, verdict=verdict, blame=None, reason=reason, finding=None,
         seconds=0.0, notes=(), used=(),
@@ -399,12 +404,12 @@ def _used(calls: list[Mapping[str, Any]]) -> frozenset[str]:
 
 
 def _moved(calls: list[Mapping[str, Any]]) -> bool:
-    """Whether the backend's own code wrote data and read data."""
+    """Tell whether the backend's own code wrote data and read data."""
     return {"write_data", "read_data"} <= {call["name"] for call in calls if call["owner"] == "backend"}
 
 
 def _broke(trial: Trial, clause: str) -> bool | None:
-    """Whether a trial broke the clause; None when it could not be made."""
+    """Tell whether a trial broke the clause; None when it could not be made."""
     found = trial.findings.get(clause)
     if trial.fault is not None or isinstance(found, Untestable | NotApplicable):
         return None

@@ -47,7 +47,7 @@ class KnownFailure:
     where: str = ""
 
     def covers(self, clause: str, case: str) -> bool:
-        """True where the entry speaks of this case."""
+        """Tell whether the entry speaks of this case."""
         # Without a case the entry speaks of all cases of its clause.
         return self.clause == clause and self.case in (None, case)
 
@@ -57,7 +57,7 @@ class KnownFailure:
         return self.clause if self.case is None else f"{self.clause}, case {self.case}"
 
     def as_data(self) -> dict[str, Any]:
-        """The entry as JSON data, without the place of its file."""
+        """Return the entry as JSON data, without the place of its file."""
         expires = None if self.expires is None else self.expires.isoformat()
         return {
             "clause": self.clause,
@@ -69,7 +69,7 @@ class KnownFailure:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> KnownFailure:
-        """The entry that `as_data` wrote."""
+        """Return the entry that `as_data` wrote."""
         expires = data["expires"] and datetime.date.fromisoformat(data["expires"])
         return cls(**{**data, "expires": expires or None})
 
@@ -86,7 +86,7 @@ class KnownFailures:
         return entry.expires is not None and self.today is not None and entry.expires <= self.today
 
     def expected(self, clause: str, case: str) -> KnownFailure | None:
-        """The entry that covers this case, the one that names it before the one for the whole clause."""
+        """Return the entry that covers this case, the one that names it before the one for the whole clause."""
         covering = [entry for entry in self.entries if entry.covers(clause, case) and not self.expired(entry)]
         # False sorts before True: the entry that names the case comes first.
         return min(covering, key=lambda entry: entry.case is None, default=None)
@@ -100,7 +100,7 @@ class KnownFailures:
         levels: Collection[str],
         partial: bool,
     ) -> list[str]:
-        """What is wrong with the entries after a run, one sentence each; any of them makes the run fail.
+        """Return what is wrong with the entries after a run, one sentence each; any of them makes the run fail.
 
         `collected` maps a case to its clauses, `levels` are the levels of this run. An entry outside them, and on a
         narrowed run an entry for what was not selected or for a whole clause, says nothing and is left alone.
@@ -136,7 +136,7 @@ class KnownFailures:
 
 
 def known_of(certificate: Mapping[str, Any]) -> KnownFailures:
-    """The entries that had effect on the day of a run, from its certificate."""
+    """Return the entries that had effect on the day of a run, from its certificate."""
     return KnownFailures(
         entries=tuple(
             KnownFailure.from_data({name: entry[name] for name in FIELDS})

@@ -61,13 +61,13 @@ class LevelResult:
         return len(self.advice) + len(self.known_advice)
 
     def as_data(self) -> dict[str, Any]:
-        """The level as JSON data."""
+        """Return the level as JSON data."""
         data = dict(vars(self))
         return {name: list(value) if isinstance(value, tuple) else value for name, value in data.items()}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> LevelResult:
-        """The level that `as_data` wrote."""
+        """Return the level that `as_data` wrote."""
         fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
         }
@@ -89,7 +89,7 @@ def pytest_word(
 
 
 def worst_word(words: Iterable[PytestWord]) -> PytestWord:
-    """The word of a test that checks several clauses; a test without any clause is a plain pass."""
+    """Return the word of a test that checks several clauses; a test without any clause is a plain pass."""
     order: tuple[PytestWord, ...] = ("passed", "skipped", "xfailed", "failed", "error")
     return max(words, key=order.index, default="passed")
 
@@ -97,7 +97,7 @@ def worst_word(words: Iterable[PytestWord]) -> PytestWord:
 def level_results(
     results: Iterable[ClauseResult], *, selected: Collection[str], partial: bool = False
 ) -> tuple[LevelResult, ...]:
-    """One LevelResult for every level, in the order of LEVELS. `selected` are the levels of this run.
+    """Return one LevelResult for every level, in the order of LEVELS. `selected` are the levels of this run.
 
     `results` holds one ClauseResult for every MUST and SHOULD clause that is owned or in the engine's column,
     exercised or not. A narrowed run (`partial`) can lose a level, but holds none.
@@ -120,7 +120,7 @@ def exit_code(
     errors: Sequence[str] = (),
     pytest_status: int = 0,
 ) -> int:
-    """The exit code of a run: 0 or 1 by the outcome table, never greener than `pytest_status`.
+    """Return the exit code of a run: 0 or 1 by the outcome table, never greener than `pytest_status`.
 
     `asked` are the levels named by --level: one that is not decided fails the run, unless the run was narrowed.
     `errors` are sentences about the run itself (stale known failures, broken event files). Nothing executed is 1.
@@ -176,7 +176,7 @@ def _groups(counted: Iterable[ClauseResult]) -> dict[str, tuple[str, ...]]:
 
 
 def _group(result: ClauseResult) -> str:
-    """The tuple of LevelResult that a counted clause belongs to; empty for a kept one."""
+    """Return the tuple of LevelResult that a counted clause belongs to; empty for a kept one."""
     # A hang costs the level whatever the strength: a user's job that hangs is not a matter of advice.
     costs = result.strength == "MUST" or result.verdict is Verdict.HANG
     return {
@@ -194,7 +194,7 @@ def _group(result: ClauseResult) -> str:
 def _state(
     groups: dict[str, tuple[str, ...]], undecided_must: Sequence[str], *, kept: int, owned: int, partial: bool
 ) -> tuple[State, str]:
-    """The state of a level and why it is not held. Advice that could not be tested never costs a level."""
+    """Return the state of a level and why it is not held. Advice that could not be tested never costs a level."""
     # The order is the rule: what was seen broken is broken on a narrowed run too, and a fault of the harness elsewhere
     # does not undo it. Each line below keeps a level from being held by less than full evidence.
     if groups["broken"] or groups["known"]:

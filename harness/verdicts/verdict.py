@@ -41,7 +41,7 @@ class Verdict(enum.IntEnum):
 
     @classmethod
     def of(cls, word: str) -> Verdict:
-        """The verdict that reports write as `word`. Raises KeyError for any other word."""
+        """Return the verdict that reports write as `word`. Raises KeyError for any other word."""
         return cls[word.upper().replace("-", "_")]
 
     @classmethod
@@ -65,7 +65,7 @@ class Finding:
     reproduce: str = ""
 
     def as_data(self) -> dict[str, Any]:
-        """The finding as JSON data."""
+        """Return the finding as JSON data."""
         return {
             "observed": self.observed,
             "kind": self.kind,
@@ -104,7 +104,7 @@ class CaseOutcome:
         return self.verdict.failing and self.blame == ENGINE
 
     def as_data(self) -> dict[str, Any]:
-        """The outcome as JSON data; `CaseOutcome.from_data` reads it back."""
+        """Return the outcome as JSON data; `CaseOutcome.from_data` reads it back."""
         return {
             "clause": self.clause,
             "case": self.case,
@@ -119,7 +119,7 @@ class CaseOutcome:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> CaseOutcome:
-        """The outcome that `as_data` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+        """Return the outcome that `as_data` wrote. Raises KeyError, TypeError or ValueError for anything else."""
         finding = data["finding"]
         return cls(
             clause=data["clause"],
@@ -201,7 +201,7 @@ def clause_result(
 
 
 def _merged(cases: tuple[CaseOutcome, ...], column: Column) -> tuple[Verdict | None, bool]:
-    """The verdict, and whether it stands for the engine's failures only."""
+    """Return the verdict, and whether it stands for the engine's failures only."""
     if not cases:
         return None, False
     # `Not exercised` is no verdict at all (above), and never a pass.

@@ -31,7 +31,7 @@ class AsyncStager(Protocol):
         """Whether ``async_save`` waits in ``synchronize_staging`` before it returns."""
 
     def stage(self, state_dict: StateDict) -> Future[StateDict] | StateDict:
-        """A copy of ``state_dict`` that later changes do not reach, now or in a future."""
+        """Return a copy of ``state_dict`` that later changes do not reach, now or in a future."""
 
     def synchronize_staging(self) -> None:
         """Wait until staging is complete."""
@@ -122,7 +122,7 @@ class Snapshot:
     non_blocking: bool = False
 
     def of(self, value: Any) -> Any:
-        """A copy of ``value`` that shares nothing with it that can change."""
+        """Return a copy of ``value`` that shares nothing with it that can change."""
         found: dict[int, torch.Tensor] = {}
         _collect(value, found)
         copies = self._copied(found)
@@ -173,7 +173,7 @@ class Snapshot:
 
 
 def plain(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor without its autograd history and its subclass."""
+    """Return a tensor without its autograd history and its subclass."""
     tensor = tensor.detach()
     return tensor if type(tensor) is torch.Tensor else tensor.as_subclass(torch.Tensor)
 
@@ -190,7 +190,7 @@ def _memory_key(key: int, tensor: torch.Tensor) -> Any:
 
 
 def _hull(tensors: list[torch.Tensor]) -> tuple[int, int]:
-    """First byte and end, in their storage, of what these tensors use; whole elements."""
+    """Return the first byte and end, in their storage, of what these tensors use; whole elements."""
     if any(tensor.layout != torch.strided or tensor.is_meta or tensor.numel() == 0 for tensor in tensors):
         return (0, 0)
     starts = [tensor.storage_offset() * tensor.element_size() for tensor in tensors]
@@ -220,7 +220,7 @@ def _collect(value: Any, found: dict[int, torch.Tensor]) -> None:
 
 
 def _devices(state_dict: StateDict) -> set[torch.device]:
-    """The devices on which tensors of the state lie and kernels may still be writing them."""
+    """Return the devices on which tensors of the state lie and kernels may still be writing them."""
     found: dict[int, torch.Tensor] = {}
     _collect(state_dict, found)
     return {tensor.device for tensor in found.values() if tensor.device.type not in ("cpu", "meta")}
@@ -250,7 +250,7 @@ def _rebuild(value: Any, copies: dict[int, Any], memo: dict[int, Any]) -> Any:
 
 
 def _rebuild_sharded(value: ShardedTensor, copies: dict[int, Any], memo: dict[int, Any]) -> ShardedTensor:
-    """The same ShardedTensor with copied local shards; what is known of the other ranks' shards is shared."""
+    """Return the same ShardedTensor with copied local shards; what is known of the other ranks' shards is shared."""
     twin: ShardedTensor = ShardedTensor.__new__(
         ShardedTensor,
         value.sharding_spec(),

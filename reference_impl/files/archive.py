@@ -48,12 +48,12 @@ class TensorLayout:
         return self.first == 0 and self.length == expected * self.dtype.itemsize
 
     def over(self, data: torch.Tensor) -> torch.Tensor:
-        """The tensor over its record's bytes (a uint8 tensor)."""
+        """Return the tensor over its record's bytes (a uint8 tensor)."""
         return data.view(self.dtype).as_strided(self.size, self.stride, self.first)
 
 
 def find_tensor(read: Read, length: int) -> TensorLayout | None:
-    """The layout of the entry that ``read`` gives, or None where it is not one plain tensor.
+    """Return the layout of the entry that ``read`` gives, or None where it is not one plain tensor.
 
     Raises CorruptCheckpointError where it is an archive that torch.save would not write.
     """

@@ -23,7 +23,7 @@ class StreamTransform(Protocol):
 
 
 def decoder(descriptors: Sequence[str] | None, registry: Any = None) -> Callable[[bytes | bytearray], bytes] | None:
-    """The function that undoes the transforms of an entry, or None where it has none.
+    """Return the function that undoes the transforms of an entry, or None where it has none.
 
     Raises ValueError naming a descriptor that nobody knows.
     """

@@ -24,7 +24,7 @@ class FileJob:
 
 
 def split(items: Sequence[WriteItem], parts: int) -> list[list[WriteItem]]:
-    """At most ``parts`` groups of about the same number of bytes; none of them empty."""
+    """Return at most ``parts`` groups of about the same number of bytes; none of them empty."""
     groups: list[list[WriteItem]] = [[] for _ in range(min(parts, len(items)))]
     load = [0] * len(groups)
     for item in sorted(items, key=written_bytes, reverse=True) if len(groups) > 1 else items:

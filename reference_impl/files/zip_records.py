@@ -37,14 +37,14 @@ class ZipRecord:
 
 
 def is_archive(read: Read, length: int) -> bool:
-    """Whether bytes begin and end as an archive of torch.save does."""
+    """Tell whether bytes begin and end as an archive of torch.save does."""
     if length < _END.size:
         return False
     return bytes(read(0, 4)) == FIRST_BYTES and bytes(read(length - _END.size, 4)) == b"PK\x05\x06"
 
 
 def find_records(read: Read, length: int) -> Mapping[str, ZipRecord]:
-    """The records of an archive by name, without the folder that torch.save puts before it.
+    """Return the records of an archive by name, without the folder that torch.save puts before it.
 
     Raises CorruptCheckpointError for an archive that torch.save would not write.
     """
@@ -115,7 +115,7 @@ def _wide(plain: int, stored: int, header: int, extra: memoryview) -> tuple[int,
 
 
 def _begin(read: Read, header: int, name: bytes) -> int:
-    """Where the bytes of a record begin, behind the header that stands before them."""
+    """Return where the bytes of a record begin, behind the header that stands before them."""
     mark, names, extras = _LOCAL.unpack(read(header, _LOCAL.size))
     if mark != FIRST_BYTES or bytes(read(header + _LOCAL.size, names)) != name:
         raise CorruptCheckpointError("its archive is damaged: a record and the directory disagree")

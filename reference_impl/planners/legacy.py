@@ -32,7 +32,10 @@ def legacy_sources(missing: Iterable[str], paths: Mapping[str, Path], metadata: 
 
 
 def take_out(blob: Any, prefix: str, name: str, path: Path) -> Any:
-    """The value called ``name`` out of the object stored as ``prefix``. Raises ValueError where it is not in there."""
+    """Return the value called ``name`` out of the object stored as ``prefix``.
+
+    Raises ValueError where it is not in there.
+    """
     value = blob
     for part in path[len(_prefix_path(prefix, path)) :]:
         # Old checkpoints pickled whole objects, whose state the template asks for by key.

@@ -81,7 +81,7 @@ class DefaultLoadPlanner(LoadPlanner):
         self.is_coordinator = is_coordinator
 
     def create_local_plan(self) -> LoadPlan:
-        """The items that fill the template.
+        """Return the items that fill the template.
 
         Raises RuntimeError naming all missing keys, and ValueError or TypeError for a value of another kind, size or
         dtype, or of which the checkpoint holds only a part.
@@ -125,20 +125,20 @@ class DefaultLoadPlanner(LoadPlanner):
             self._put(name, loaded)
 
     def resolve_tensor(self, read_item: ReadItem) -> torch.Tensor:
-        """The view of the target that an item fills."""
+        """Return the view of the target that an item fills."""
         return self.transform_tensor(read_item, self.lookup_tensor(read_item.dest_index))
 
     def commit_tensor(self, read_item: ReadItem, tensor: torch.Tensor) -> None:
         """Nothing to do: ``tensor`` is a view of the target."""
 
     def lookup_tensor(self, index: MetadataIndex) -> torch.Tensor:
-        """The local tensor that an index refers to; override to look elsewhere."""
+        """Return the local tensor that an index refers to; override to look elsewhere."""
         if index.fqn not in self.state_dict:
             raise ValueError(f"there is no value called {index.fqn!r}")
         return find_part(self.state_dict[index.fqn], index)
 
     def transform_tensor(self, read_item: ReadItem, tensor: torch.Tensor) -> torch.Tensor:
-        """The part of the local tensor that an item fills; override to load into something else."""
+        """Return the part of the local tensor that an item fills; override to load into something else."""
         return narrow(tensor, read_item.dest_offsets, read_item.lengths)
 
     # -- putting values in place ----------------------------------------------------------------------------------
@@ -208,7 +208,10 @@ class DefaultLoadPlanner(LoadPlanner):
 def local_load_plan(
     state_dict: StateDict, metadata: Metadata, *, strict: bool = True, strict_dtypes: bool = False
 ) -> LoadPlan:
-    """Items that fill every value of a flat ``state_dict``; keys that only the checkpoint has are left alone."""
+    """Return the items that fill every value of a flat ``state_dict``.
+
+    Keys that only the checkpoint has are left alone.
+    """
     stored = metadata.state_dict_metadata
     missing = [name for name in state_dict if name not in stored]
     # All at once: a user with a wrong prefix wants to see that every key is missing.
@@ -242,7 +245,7 @@ def _read_items(name: str, entry: Any, value: Any, strict_dtypes: bool) -> list[
 
 
 def on_meta(value: Any) -> bool:
-    """Whether a tensor has no memory on this rank, which has to be made before loading."""
+    """Tell whether a tensor has no memory on this rank, which has to be made before loading."""
     if isinstance(value, ShardedTensor):
         return any(on_meta(shard.tensor) for shard in value.local_shards())
     if isinstance(value, DTensor):
@@ -251,7 +254,7 @@ def on_meta(value: Any) -> bool:
 
 
 def materialised(name: str, value: torch.Tensor) -> torch.Tensor:
-    """A tensor with memory in place of one on the meta device. Raises RuntimeError for a ShardedTensor."""
+    """Return a tensor with memory in place of one on the meta device. Raises RuntimeError for a ShardedTensor."""
     if isinstance(value, ShardedTensor):
         raise RuntimeError(f"{name!r} is a ShardedTensor on the meta device, which cannot be loaded into")
     if not isinstance(value, DTensor):
@@ -264,7 +267,7 @@ def materialised(name: str, value: torch.Tensor) -> torch.Tensor:
 
 
 def _group_device() -> torch.device:
-    """Where the default process group works: the accelerator in use, or the CPU."""
+    """Return where the default process group works: the accelerator in use, or the CPU."""
     if dist.is_available() and dist.is_initialized() and torch.accelerator.is_available():
         device = torch.accelerator.current_accelerator()
         if device is not None and "nccl" in dist.get_backend():
@@ -273,7 +276,7 @@ def _group_device() -> torch.device:
 
 
 def _device_of(kind: str) -> torch.device:
-    """The device of this kind that is in use."""
+    """Return the device of this kind that is in use."""
     return torch.device(kind) if kind == "cpu" else torch.device(kind, torch.accelerator.current_device_index())
 
 

@@ -29,7 +29,7 @@ _DIGESTS = "\0reference_impl.digests"
 
 
 def signed(plan: SavePlan, state_dict: Mapping[str, Any]) -> SavePlan:
-    """The plan with a digest of each whole tensor, where other ranks may hold it too."""
+    """Return the plan with a digest of each whole tensor, where other ranks may hold it too."""
     crew = current_crew()
     # A digest reads every byte, and alone there is nobody to compare it with.
     if crew is None or crew.size == 1:
@@ -68,7 +68,10 @@ def _without_digests(plan: SavePlan) -> SavePlan:
 
 
 def _is_replica(item: WriteItem, value: Any) -> bool:
-    """Whether an item is a whole tensor that the planner may give to another rank; single numbers it never does."""
+    """Tell whether an item is a whole tensor that the planner may give to another rank.
+
+    Single numbers it never does.
+    """
     if item.tensor_data is None or volume(item.tensor_data.size) <= 1 or not is_whole(item):
         return False
     return isinstance(value, DTensor) or (

@@ -36,7 +36,7 @@ class RollCall:
         return 0
 
     def missing(self, entered: int, said: Exception) -> dict[int, RankMissingError]:
-        """An error for each rank that is furthest behind one which has entered so many collectives.
+        """Return an error for each rank that is furthest behind one which has entered so many collectives.
 
         said: how the last of these collectives failed.
         """

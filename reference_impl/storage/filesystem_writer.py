@@ -104,7 +104,7 @@ class FileSystemWriter(StorageWriter):
         self._forget()
 
     def storage_meta(self) -> StorageMeta:
-        """Id of the checkpoint and of this save."""
+        """Return the id of the checkpoint and of this save."""
         if self._spent:  # the writer is used again without a reset: that is another save
             self._forget()
         return StorageMeta(checkpoint_id=self.checkpoint_id, save_id=self.save_id)
@@ -196,7 +196,7 @@ class FileSystemWriter(StorageWriter):
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
-        """Whether the id can name a local folder. Never raises and changes nothing."""
+        """Tell whether the id can name a local folder. Never raises and changes nothing."""
         return usable_folder(checkpoint_id, writing=True)
 
     # -- beyond the interface -----------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ class BroadcastingTorchSaveReader(StorageReader):
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
-        """Whether the id names a file."""
+        """Tell whether the id names a file."""
         try:
             return os.path.isfile(checkpoint_id)
         except (OSError, ValueError, TypeError):
@@ -138,7 +138,7 @@ class BroadcastingTorchSaveReader(StorageReader):
 
 
 def read_torch_file(path: str | os.PathLike[str]) -> StateDict:
-    """The state dict in a torch.save file. Raises TypeError naming the file where it holds something else."""
+    """Return the state dict in a torch.save file. Raises TypeError naming the file where it holds something else."""
     state_dict: Any = torch.load(path, map_location="cpu", weights_only=False)
     if not isinstance(state_dict, Mapping):
         kind = type(state_dict).__name__
@@ -159,7 +159,7 @@ def _fill(requests: list[ReadItem], whole: torch.Tensor, planner: LoadPlanner) -
 
 
 def _collective_device(crew: Crew) -> torch.device:
-    """A device on which the group can broadcast: the CPU if it can, else the accelerator."""
+    """Return a device on which the group can broadcast: the CPU if it can, else the accelerator."""
     group: Any = crew.group if crew.group is not None else dist.group.WORLD
     if torch.device("cpu") in group._device_types:
         return torch.device("cpu")

@@ -24,7 +24,10 @@ _REMEMBER = ord("r")
 
 
 def _widths() -> list[int]:
-    """Bytes of each opcode with its argument; 0 where that is not fixed or the argument has to be looked at."""
+    """Return the bytes of each opcode with its argument.
+
+    0 where that is not fixed or the argument has to be looked at.
+    """
     widths = [0] * 256
     for op in pickletools.opcodes:
         code = ord(op.code)
@@ -38,7 +41,7 @@ _WIDTHS = _widths()
 
 
 def require_bounded(data: bytes | bytearray | memoryview, start: int = 0) -> int:
-    """The place behind the pickle that begins at ``start``.
+    """Return the place behind the pickle that begins at ``start``.
 
     Raises pickle.UnpicklingError for one that is cut short, unknown, or that asks for more memory than it is long.
     """

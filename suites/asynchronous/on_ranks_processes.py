@@ -37,7 +37,7 @@ def reachable() -> Iterator[None]:
 
 @reachable()
 def thread_and_process(session: Session) -> dict[str, list[Difference]]:
-    """What differs after saving in a THREAD and in a PROCESS, with the engine's stagers."""
+    """Report what differs after saving in a THREAD and in a PROCESS, with the engine's stagers."""
     if engine_calls.checkpointer(session, "PROCESS") is None:
         session.excuse("the engine's async_save knows no background process")
     found = {}
@@ -108,7 +108,7 @@ def in_changing_groups(session: Session) -> tuple[Attempt, Attempt, list[Differe
 
 @reachable()
 def many_tensors(session: Session, tensors: int, descriptors: int) -> Attempt:
-    """A save of many small tensors in a process of its own, under a limit of open descriptors."""
+    """Save many small tensors in a process of its own, under a limit of open descriptors."""
     if engine_calls.checkpointer(session, "PROCESS") is None:
         session.excuse("the engine's async_save knows no background process")
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -31,7 +31,7 @@ Loss = tuple[int, int, str, bool]
 
 
 def call_with_losses(session: Session, call: str, how: str, losses: list[Loss]) -> Attempt | str:
-    """How `call` (save, overwrite, async_save, load) ended on this rank, whose set loses a rank.
+    """Report how `call` (save, overwrite, async_save, load) ended on this rank, whose set loses a rank.
 
     how: the lost rank is killed ("kill"), stopped ("stop"), or stopped until all others of its set have ended ("wake").
     A sentence where the backend does not do such a thing.
@@ -69,12 +69,12 @@ def what_loads(session: Session, losses: list[Loss], versions: tuple[int, ...]) 
 
 
 def state_of(rank: int, version: int) -> dict[str, Any]:
-    """What a rank of a set saves: a tensor of its own and one that all have."""
+    """Report what a rank of a set saves: a tensor of its own and one that all have."""
     return {f"own{rank}": coded(10 + rank, (300,), version=version), "common": coded(1, (50,), version=version)}
 
 
 def whole(ranks: int, version: int) -> dict[str, Any]:
-    """What a set of so many ranks saves."""
+    """Report what a set of so many ranks saves."""
     return {key: item for rank in range(ranks) for key, item in state_of(rank, version).items()}
 
 

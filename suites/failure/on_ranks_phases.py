@@ -30,7 +30,7 @@ def load_with_fault(session: Session, fault: Fault) -> tuple[Attempt, Attempt]:
 
 
 def load_faulted(session: Session) -> Attempt:
-    """What a load of the id says whose save met the fault."""
+    """Report what a load of the id says whose save met the fault."""
     return session.attempt(session.load, blank(_state(session)), session.new_id("faulted"))
 
 
@@ -51,7 +51,7 @@ def every_phase_of_one_process(session: Session, call: str) -> tuple[bool, dict[
 def every_phase_with_coordinator(
     session: Session, call: str, coordinator: int
 ) -> tuple[Attempt, dict[str, Attempt]] | None:
-    """How a sound `call` through the deprecated interface ended, and one with a fault in each phase in turn.
+    """Report how a sound `call` through the deprecated interface ended, and one with a fault in each phase in turn.
 
     The fault is on the coordinator and its neighbour, or on the coordinator alone where only that runs the phase. None:
     the engine has no deprecated interface.

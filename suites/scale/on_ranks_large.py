@@ -35,7 +35,7 @@ STATES: dict[str, Callable[[int], dict[str, torch.Tensor]]] = {
 
 
 def room_for_large(session: Session) -> list[str]:
-    """What is missing here for states of 5 GiB, in words."""
+    """Report what is missing here for states of 5 GiB, in words."""
     missing = []
     available = _available_memory()
     if available < NEEDED_MEMORY:
@@ -100,7 +100,7 @@ def _filled(size: int, fill: int) -> torch.Tensor:
 
 
 def _windows(tensor: torch.Tensor) -> list[tuple[int, torch.Tensor]]:
-    """The first and last bytes of a tensor, and those around 2^31 and 2^32, each as (place, uint8 view)."""
+    """Return the first and last bytes of a tensor, and those around 2^31 and 2^32, each as (place, uint8 view)."""
     raw = tensor.view(torch.uint8)
     places = (0, (1 << 31) - WINDOW // 2, (1 << 32) - WINDOW // 2, raw.numel() - WINDOW)
     return [(place, raw[place : place + WINDOW]) for place in places if 0 <= place < raw.numel()]

@@ -194,7 +194,7 @@ def _careful(kind: Any) -> Iterator[dict[str, bool]]:
 
 
 def _places(data: bytes) -> list[int]:
-    """The start of an object, and each place in it at which a pickle or a zip archive seems to begin."""
+    """Return the start of an object, and each place in it at which a pickle or a zip archive seems to begin."""
     marks = [at for at in range(1, len(data) - 1) if data[at] == 0x80 and 2 <= data[at + 1] <= 5]
     archive = [at for at in (data.find(b"PK\x03\x04"),) if at > 0]
     return [0, *archive, *marks[:MOST_PLACES]]

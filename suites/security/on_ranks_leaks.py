@@ -21,7 +21,7 @@ ADDRESS = f"store://someone:{SECRET}@store.invalid/bucket/checkpoint"
 
 
 def modes_under(session: Session, umask: int) -> dict[str, int]:
-    """What a save under this umask makes at its id and below: path -> mode, links left out."""
+    """Report what a save under this umask makes at its id and below: path -> mode, links left out."""
     checkpoint_id = session.new_id()
     if not isinstance(checkpoint_id, str) or not is_local_path(checkpoint_id):
         session.give_up("its id is no local path, so nothing can be looked at there")
@@ -34,7 +34,7 @@ def modes_under(session: Session, umask: int) -> dict[str, int]:
 
 
 def modes_of_overwrite(session: Session, umask: int) -> dict[str, int]:
-    """What a save under this umask makes anew where a checkpoint was saved under umask 000: path -> mode.
+    """Report what a save under this umask makes anew where a checkpoint was saved under umask 000: path -> mode.
 
     What was there before and is kept or written into again was not created, and is left out.
     """

@@ -141,7 +141,7 @@ def _cut(state: dict[str, Any], case: fixtures.Case, mesh: Any) -> dict[str, Any
 
 
 def without(unsupported: Mapping[str, str], state: dict[str, Any], case: fixtures.Case) -> dict[str, Any]:
-    """What remains of a state for a storage that keeps no objects or no unusual dtypes."""
+    """Report what remains of a state for a storage that keeps no objects or no unusual dtypes."""
     if case.name == "dtypes" and "exotic_dtypes" in unsupported:
         state = {key: value for key, value in state.items() if key not in EXOTIC_DTYPES}
     if "objects" not in unsupported:
@@ -152,7 +152,10 @@ def without(unsupported: Mapping[str, str], state: dict[str, Any], case: fixture
 
 
 def _tensors_of(value: Any) -> Any:
-    """A state without its objects; a list with an object in it goes as a whole, so that places stay what they are."""
+    """Return a state without its objects.
+
+    A list with an object in it goes as a whole, so that places stay what they are.
+    """
     if not isinstance(value, dict):
         return value
     kept = {key: _tensors_of(item) for key, item in value.items() if not isinstance(item, list | tuple)}
@@ -162,7 +165,7 @@ def _tensors_of(value: Any) -> Any:
 
 
 def _planted(session: Session, release: str, case: fixtures.Case) -> Any:
-    """The id of a fixture that rank 0 wrote past the backend; None where stored bytes are beyond reach."""
+    """Return the id of a fixture that rank 0 wrote past the backend; None where stored bytes are beyond reach."""
     files = fixtures.files(release, case.name) if session.rank == 0 else {}
     checkpoint_id = planted(session, files, f"{release}-{case.name}")
     together(session)
@@ -170,7 +173,7 @@ def _planted(session: Session, release: str, case: fixtures.Case) -> Any:
 
 
 def unpacked(session: Session, release: str, case: fixtures.Case) -> str:
-    """A local folder of this trial with the files of a fixture, the same on every rank."""
+    """Return a local folder of this trial with the files of a fixture, the same on every rank."""
     folder = os.path.join(session.spec.scratch, f"{session.spec.place}-{session.world_size}-{release}-{case.name}")
     if session.rank == 0 and not os.path.exists(folder):
         fixtures.unpack(release, case.name, Path(folder))

@@ -36,7 +36,10 @@ def metadata_file(session: Session) -> tuple[list[str], str, str] | None:
 
 
 def storage_entries(session: Session) -> list[dict[str, Any]] | None:
-    """What the pickled metadata says of the place of each value; size: of the file that is named, -1 without one."""
+    """Report what the pickled metadata says of the place of each value.
+
+    size: of the file that is named, -1 without one.
+    """
     files = _saved(session, _state(session))
     if files is None:
         return None
@@ -74,7 +77,7 @@ def load_among_other_bytes(session: Session, backwards: bool) -> list[Difference
 
 
 def load_unknown_version(session: Session) -> tuple[Attempt, list[str]] | None:
-    """A load of a checkpoint whose version nobody knows: how it ended, and what was warned or logged meanwhile."""
+    """Load a checkpoint whose version nobody knows: how it ended, and what was warned or logged meanwhile."""
     checkpoint_id = planted(session, torch_files({"t": torch.ones(3)}, Making(version=UNKNOWN_VERSION)))
     if checkpoint_id is None:
         return None

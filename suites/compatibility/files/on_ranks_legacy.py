@@ -47,7 +47,7 @@ def load_later_metadata(session: Session, what: str) -> list[Difference] | None:
 
 
 def load_layout_of_2_3(session: Session) -> list[Difference] | None:
-    """What 2.3 wrote of a nested state: dicts and lists without tensors are one entry each."""
+    """Report what 2.3 wrote of a nested state: dicts and lists without tensors are one entry each."""
     state = nested(objects="objects" not in session.storage.unsupported)
     return _loaded(session, state, files_of_2_3(state))
 
@@ -62,7 +62,7 @@ def load_string_into_dict(session: Session) -> tuple[Attempt, list[Difference]]:
 
 
 def keys_around_a_legacy_load(session: Session) -> tuple[list[str], list[str]] | None:
-    """The keys of a save before, and of a save after, a load of what 2.3 wrote."""
+    """Return the keys of a save before, and of a save after, a load of what 2.3 wrote."""
     state = nested(objects=True)
     before = _saved_keys(session, state, "before")
     legacy = planted(session, files_of_2_3(state))
@@ -74,7 +74,7 @@ def keys_around_a_legacy_load(session: Session) -> tuple[list[str], list[str]] |
 
 
 def nested(*, objects: bool) -> dict[str, Any]:
-    """The state that the layout of 2.3 and that of today split differently."""
+    """Return the state that the layout of 2.3 and that of today split differently."""
     optimizer: dict[str, Any] = {"state": {"0": {"average": torch.ones(3)}}}
     state: dict[str, Any] = {"tensor": coded(1, (4, 4), version=1), "optim": optimizer}
     if objects:

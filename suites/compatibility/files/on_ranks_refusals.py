@@ -46,7 +46,7 @@ def _partial(session: Session) -> dict[str, Any]:
 
 
 def _contents() -> list[tuple[str, bytes, list[str]]]:
-    """What stands in the place of the metadata, and names in it that no release knows."""
+    """Report what stands in the place of the metadata, and names in it that no release knows."""
     sound = pickle.loads(torch_files(STATE)[METADATA])
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:

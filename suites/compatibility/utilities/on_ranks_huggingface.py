@@ -44,12 +44,12 @@ def part_of_a_mapping(session: Session, mapping: dict[str, int]) -> tuple[list[s
 
 
 def save_a_number(session: Session) -> Attempt:
-    """A save of a tensor and of a number, for which the format has no place."""
+    """Save a tensor and of a number, for which the format has no place."""
     return session.attempt(_save, session, {"a": torch.ones(2), "step": 5}, _folder(session))
 
 
 def save_dtype(session: Session, dtype: str) -> tuple[Attempt, list[Difference]]:
-    """A save of a tensor of a dtype that the format may lack; and where it returned, what differs after a load."""
+    """Save a tensor of a dtype that the format may lack; and where it returned, what differs after a load."""
     state, folder = {"a": pattern("a", (3,), getattr(torch, dtype)), "b": torch.ones(2)}, _folder(session)
     attempt = session.attempt(_save, session, state, folder)
     return attempt, _loaded(session, state, folder) if attempt.ok else []

@@ -138,12 +138,12 @@ def uneven_model(version: int) -> nn.Module:
 
 
 def file_path(session: Session, name: str = "model") -> str:
-    """The same path on every rank and in every run of a trial, of a file that no other trial has."""
+    """Return the same path on every rank and in every run of a trial, of a file that no other trial has."""
     return os.path.join(session.spec.scratch, f"{session.spec.place}-{name}.pt")
 
 
 def random_state(seed: int, *, objects: bool) -> dict[str, Any]:
-    """A nested state with string keys, without empty containers (which no checkpoint keeps).
+    """Return a nested state with string keys, without empty containers (which no checkpoint keeps).
 
     Some mappings have keys that read like the places of a list, in or out of their order.
     """

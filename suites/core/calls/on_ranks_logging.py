@@ -73,7 +73,7 @@ def unnoticed_failure(session: Session) -> Attempt | None:
 
 
 def hostile_to_logging(session: Session) -> dict[str, Any]:
-    """A round trip whose id cannot be printed in a log line, and whose state holds an object without a repr."""
+    """Make a round trip whose id cannot be printed in a log line, and whose state holds an object without a repr."""
     if not uses_storage(session):
         session.excuse("the engine's save and load take no storage of others, which may need the text of an id")
     checkpoint_id, _ = _id(session)
@@ -101,7 +101,7 @@ def hostile_to_logging(session: Session) -> dict[str, Any]:
 
 
 def warned_of_overwrite(session: Session) -> list[list[str]]:
-    """The warnings, logged or not, of a first save to an id and of a second."""
+    """Return the warnings, logged or not, of a first save to an id and of a second."""
     checkpoint_id, _ = _id(session)
     found = []
     for _turn in range(2):

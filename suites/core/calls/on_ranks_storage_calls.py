@@ -80,7 +80,10 @@ class PathOfAnotherKind:
 
 
 def state_of(version: int) -> dict[str, Any]:
-    """Tensors whose values name their version; keys and sizes differ too, so that old metadata fits no newer data."""
+    """Return the tensors whose values name their version.
+
+    Keys and sizes differ too, so that old metadata fits no newer data.
+    """
     return {f"t{key}": coded(key, (key + version + 1, 3), version=version) for key in range(2 + version)}
 
 
@@ -153,7 +156,7 @@ def asked_about_ids(session: Session) -> dict[str, Any]:
 
 
 def believed_of_ids(session: Session) -> dict[str, dict[str, bool]]:
-    """What the classes say of an id that they have just served, and of one that nobody can; by class."""
+    """Report what the classes say of an id that they have just served, and of one that nobody can; by class."""
     checkpoint_id = session.new_id()
     session.save(state_of(1), checkpoint_id)
     session.load(blank(state_of(1)), checkpoint_id)
@@ -167,7 +170,7 @@ def believed_of_ids(session: Session) -> dict[str, dict[str, bool]]:
 
 
 def load_of_nothing(session: Session) -> dict[str, Any]:
-    """How loads of an id end at which nothing was saved, and what is there afterwards."""
+    """Report how loads of an id end at which nothing was saved, and what is there afterwards."""
     checkpoint_id = session.new_id("never-saved")
     loads = [session.attempt(session.load, blank(state_of(1)), checkpoint_id) for _ in range(2)]
     if uses_storage(session, "load"):
@@ -185,14 +188,14 @@ def load_of_nothing(session: Session) -> dict[str, Any]:
 
 
 def positional_arguments_alone(session: Session) -> list[Difference]:
-    """A round trip by an engine that gives the documented positional arguments and nothing else."""
+    """Make a round trip by an engine that gives the documented positional arguments and nothing else."""
     checkpoint_id = session.new_id()
     drive_save(session.writer(checkpoint_id), state_of(1))
     return _loaded(session.reader(checkpoint_id), 1)
 
 
 def unknown_keywords(session: Session) -> list[Difference]:
-    """A round trip by an engine that also gives keywords of later versions."""
+    """Make a round trip by an engine that also gives keywords of later versions."""
     checkpoint_id, target = session.new_id(), blank(state_of(1))
     writer, reader = session.writer(checkpoint_id), session.reader(checkpoint_id)
     keywords = {"rank": 0, "use_collectives": True, "future_option": "of a later engine"}
@@ -257,7 +260,7 @@ def reader_after_failure(session: Session, reset: bool, how: str) -> dict[str, A
 
 
 def file_in_the_way(session: Session) -> dict[str, Any]:
-    """How a save ends whose id is a regular file."""
+    """Report how a save ends whose id is a regular file."""
     if "local_files" in session.storage.unsupported:
         session.excuse("ids are no local paths")
     checkpoint_id = session.new_id("regular-file")
@@ -270,7 +273,7 @@ def file_in_the_way(session: Session) -> dict[str, Any]:
 
 
 def no_threads(session: Session) -> Attempt:
-    """How a save with a writer of zero threads ends."""
+    """Report how a save with a writer of zero threads ends."""
     kind = made_class(session.storage.writer)
     offered = any("thread_count" in options for options in session.storage.option_sets)
     own = kind is not None and "__init__" in vars(kind) and "thread_count" in inspect.signature(kind).parameters
@@ -310,7 +313,7 @@ def in_new_process(file: str) -> None:
 
 
 def type_of(storage: Any) -> Any:
-    """The class of a writer or reader, behind its tap."""
+    """Return the class of a writer or reader, behind its tap."""
     return storage.__class__
 
 

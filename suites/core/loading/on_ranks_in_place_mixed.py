@@ -20,7 +20,7 @@ class Bare:
         self.calls: list[str] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """What a save stores, and a load fills."""
+        """Report what a save stores, and a load fills."""
         self.calls.append("state_dict")
         return dict(self.state)
 

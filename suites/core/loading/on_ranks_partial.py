@@ -141,7 +141,10 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def learn_about_keys(session: Session) -> tuple[str, bool]:
-    """What a load with a missing and a left-over key told its caller, as a text; whether keys may be missing at all."""
+    """Report what a load with a missing and a left-over key told its caller, as a text.
+
+    Whether keys may be missing at all.
+    """
     checkpoint_id = session.new_id()
     session.save({"stored": coded(1, (4,), version=1), "left_over_key": coded(2, (4,), version=1)}, checkpoint_id)
     target = {"stored": torch.zeros(4, dtype=torch.float64)}

@@ -32,7 +32,7 @@ OPTIONAL_FIELDS = ("storage_meta", "version", "planner_data")
 
 
 def load_with(session: Session, fault: Fault) -> Attempt:
-    """How a load of a sound checkpoint ended during which reading the metadata failed on some ranks."""
+    """Report how a load of a sound checkpoint ended during which reading the metadata failed on some ranks."""
     checkpoint_id = session.new_id()
     session.save(own_state(session.rank), checkpoint_id)
     return session.attempt(session.load, blank(common_state(session.world_size)), checkpoint_id, faults=(fault,))
@@ -103,7 +103,7 @@ def damaged_objects(session: Session) -> list[tuple[str, str, bool, list[str]]] 
 
 
 def in_torch_format(session: Session) -> bool:
-    """Whether the storage keeps torch's own files."""
+    """Tell whether the storage keeps torch's own files."""
     return "torch_format" not in session.storage.unsupported
 
 
@@ -171,7 +171,7 @@ class HiddenGlobal:
 
 
 def _strictly_and_partially(session: Session) -> Iterator[dict[str, Any]]:
-    """The arguments of a strict load and, where a planner can be given, of a partial one."""
+    """Yield the arguments of a strict load and, where a planner can be given, of a partial one."""
     yield {}
     if session.takes("load", "planner"):
         yield {"planner": session.tool("DefaultLoadPlanner")(allow_partial_load=True)}

@@ -44,7 +44,7 @@ def meta_targets(session: Session) -> tuple[list[str], list[Difference]]:
 
 
 def meta_sharded_target(session: Session) -> Attempt:
-    """How a load into a ShardedTensor on the meta device ended."""
+    """Report how a load into a ShardedTensor on the meta device ended."""
     from torch.distributed._shard import sharded_tensor
     from torch.distributed._shard.sharding_spec import EnumerableShardingSpec, ShardMetadata
 
@@ -185,5 +185,5 @@ def _state(session: Session, model: torch.nn.Module, optimizer: torch.optim.Opti
 
 
 def _tensors_only(state: dict[str, Any]) -> dict[str, Any]:
-    """The part of a training state that a backend without objects stores; hyperparameters are not in it."""
+    """Return the part of a training state that a backend without objects stores; hyperparameters are not in it."""
     return {"model": state["model"], "optimizer": {"state": state["optimizer"]["state"]}}

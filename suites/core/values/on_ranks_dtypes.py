@@ -101,7 +101,7 @@ WIDENINGS = {"bfloat16": "float32", "float16": "float64", "float32": "float64", 
 
 
 def widening_load(session: Session, name: str) -> tuple[Attempt, bool, str, list[Difference]]:
-    """A load into a wider dtype: how it went, whether the target is still itself, its dtype, what differs."""
+    """Load into a wider dtype: how it went, whether the target is still itself, its dtype, what differs."""
     source, wide = torch.arange(-8, 8).to(getattr(torch, name)), getattr(torch, WIDENINGS[name])
     checkpoint_id, tensor = session.new_id(), torch.full((16,), 77).to(wide)
     session.save({"a": source}, checkpoint_id)
@@ -113,7 +113,7 @@ def widening_load(session: Session, name: str) -> tuple[Attempt, bool, str, list
 
 
 def aliased_target(session: Session, expanded: bool) -> tuple[Attempt, list[Any]]:
-    """A load of four values into a target whose elements share memory: how it ended, what memory holds."""
+    """Load four values into a target whose elements share memory: how it ended, what memory holds."""
     checkpoint_id = session.new_id()
     session.save({"a": torch.arange(1.0, 5.0)}, checkpoint_id)
     memory = torch.full((1,) if expanded else (3,), -1.0)

@@ -72,7 +72,7 @@ SAVEABLE: dict[str, Callable[[int], Any]] = {
 
 
 def missing(name: str) -> bool:
-    """Whether this torch lacks the dtype of that name."""
+    """Tell whether this torch lacks the dtype of that name."""
     return name in ("uint4", "int4", "uint1", "bits8", "bits16") and not hasattr(torch, name)
 
 
@@ -97,7 +97,7 @@ def unusual_round_trip(session: Session, name: str) -> tuple[Attempt, bool, bool
 
 
 def _anything_stored(session: Session, checkpoint_id: Any, recorder: Recorder) -> bool:
-    """Whether a refused save had begun to store: by the stored objects, or by the phase where those are hidden."""
+    """Tell whether a refused save had begun to store: by the stored objects, or by the phase where those are hidden."""
     if "stored_bytes" in session.storage.unsupported:
         return recorder.writing_began is not None
     blobs = session.blobs(checkpoint_id)

@@ -78,7 +78,7 @@ def dated_ahead(session: Session) -> list[Difference]:
 
 
 def generators_changed(session: Session, call: str) -> list[str]:
-    """The random generators that a call leaves in another state."""
+    """Return the random generators that a call leaves in another state."""
     if call == "async_save" and (session.engine.async_save is None or "async_save" in session.storage.unsupported):
         session.excuse("there is no async_save here")
     checkpoint_id, state = session.new_id(), _state(0)

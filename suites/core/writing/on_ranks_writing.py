@@ -25,7 +25,7 @@ MANY_ELEMENTS = 10**6
 
 
 def mixed_state(session: Session, *, version: int = 1) -> dict[str, Any]:
-    """Tensors of several shapes for each rank, and objects where the backend stores any."""
+    """Return the tensors of several shapes for each rank, and objects where the backend stores any."""
     state: dict[str, Any] = {
         f"rank{session.rank}.{name}": coded(key, shape, version=version)
         for key, (name, shape) in enumerate({"vector": (64,), "matrix": (5, 7), "scalar": (), "nothing": (0,)}.items())
@@ -191,7 +191,7 @@ def every_option_set(session: Session) -> list[tuple[str, Attempt, list[Differen
 
 
 def save_with_failed_future(session: Session, fault: Fault) -> Attempt:
-    """How a save ended whose write future failed."""
+    """Report how a save ended whose write future failed."""
     return session.attempt(session.save, mixed_state(session), session.new_id(), faults=(fault,))
 
 

@@ -42,6 +42,6 @@ def _state(session: Session, version: int) -> dict[str, Any]:
 
 
 def _save_id(session: Session, checkpoint_id: Any) -> str | None:
-    """The id of the save that the metadata names; None where it names none."""
+    """Return the id of the save that the metadata names; None where it names none."""
     metadata = into_subject(session.reader(checkpoint_id).read_metadata)
     return getattr(metadata.storage_meta, "save_id", None)
