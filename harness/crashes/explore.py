@@ -158,7 +158,7 @@ def from_its_files(subject: Subject, found: Exploration) -> None:
 
 
 def confirm(subject: Subject, situation: Situation, state: State) -> Loaded:
-    """What a load of one state gives on a rank that never loaded anything: nothing that is kept there can mislead."""
+    """Load one state on a rank that never loaded anything, so that nothing kept in memory can mislead."""
     [found] = _loads(subject, situation, {0: state}, seconds=MOST_SECONDS, fresh=True).values()
     return found
 
@@ -186,8 +186,9 @@ def needs(subject: Subject, *capabilities: str) -> None:
 
 
 def recorded(subject: Subject, situation: Situation) -> Exploration:
-    """The recordings of a situation: with several ranks, one with each of them held back while it would write."""
-    place, recordings = _place(situation), []  # type: str, list[Recording]
+    """Record a situation; with several ranks, once with each of them held back when it is about to write."""
+    place = _place(situation)
+    recordings: list[Recording] = []
     if max(situation.ranks, situation.before) > 1:
         subject.needs("resharding")  # one process loads what is left; without it that fails in any case
     if situation.before:
@@ -209,7 +210,7 @@ def _place(situation: Situation) -> str:
 
 
 def make_states(found: Exploration, *, finish_only: bool = False) -> None:
-    """All states of a situation, by model."""
+    """Make all states of a situation, by model."""
     kills: list[State] = []
     power: dict[bool, list[State]] = {True: [], False: []}
     for number, item in enumerate(found.recordings):

@@ -227,7 +227,7 @@ def regions(data: bytes, known: Mapping[str, bytes]) -> list[tuple[str, int, int
 
 
 def part_of(data: bytes, known: Mapping[str, bytes], position: int) -> str:
-    """Which of PARTS lies at a position: before the first known piece, in one, between them, or behind the last."""
+    """Return which of PARTS lies at a position: before the known pieces, in one, between them, or behind them."""
     values = [(start, stop) for name, start, stop in regions(data, known) if name.startswith("value of")]
     if not values:
         return "object"

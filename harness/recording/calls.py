@@ -286,7 +286,7 @@ def _sync_map(job: Job, caller: Caller, arguments: Arguments) -> Planned | None:
 
 
 def _clone(job: Job, caller: Caller, arguments: Arguments) -> Planned | None:
-    """Most file systems cannot share blocks, so that whoever asks can also copy; and copies are seen."""
+    """Refuse to share blocks: most file systems cannot, so whoever asks can also copy, and copies are seen."""
     behind = _behind(job, caller, arguments[0])
     if behind is None:
         return None

@@ -37,7 +37,7 @@ class Mappings:
     by_file: dict[int, Mapping] = field(default_factory=dict)
 
     def add(self, caller: Caller, rank: int, number: int, found: Descriptor, file: int, path: str) -> None:
-        """A rank is about to map what is behind its descriptor `number`. Raises OSError where it cannot be read."""
+        """Take in what a rank is about to map: the file behind its descriptor `number`. OSError if unreadable."""
         if file not in self.by_file:
             # A descriptor of our own: the caller may close its own at once and go on storing through the mapping.
             descriptor = kernel.descriptor_of(caller.process, number & 0xFFFFFFFF)
@@ -55,7 +55,7 @@ class Mappings:
             mapping.known = now
 
     def follow(self, call: str, file: int, offset: int, data: bytes) -> None:
-        """A call is about to write to a mapped file, or to set its length: that is no store."""
+        """Take in a call that is about to write to a mapped file or to set its length: that is no store."""
         mapping = self.by_file.get(file)
         if mapping is not None and call == "write":
             known = mapping.known.ljust(offset, b"\0")

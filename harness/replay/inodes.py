@@ -42,7 +42,7 @@ class Node:
         return self._live
 
     def sync(self) -> None:
-        """Everything so far is on the disk."""
+        """Put everything so far on the disk."""
         self.durable = self._live = self.live
         self.pending.clear()
 

@@ -16,7 +16,7 @@ def drive_save(
     writer: Any, state: dict[str, Any], *, planner: Any = None, extra: Mapping[str, Any] = NOTHING
 ) -> Metadata:
     """Save `state` through `writer` as the only rank. extra: keyword arguments for its set-up method."""
-    # What torch's planner makes of the answers of a storage is the storage's doing, so all of it is called as its code.
+    # A planner that trips over a storage's answer is the storage's failure, so the whole drive counts as its code.
     found: Metadata = into_subject(_save, writer, state, DefaultSavePlanner() if planner is None else planner, extra)
     return found
 

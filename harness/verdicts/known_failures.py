@@ -263,7 +263,7 @@ def _unmatched(entry: KnownFailure, collected: Mapping[str, Collection[str]]) ->
 
 
 def _stale(entry: KnownFailure, outcomes: list[CaseOutcome]) -> str:
-    """An unexpected pass: something passed and nothing failed. A failed set-up is neither."""
+    """Say that an entry is stale: something passed and nothing failed. A failed set-up is neither."""
     # Of an entry for a whole clause one failing case is enough: it still has something to cover.
     passed = any(outcome.verdict is Verdict.PASS for outcome in outcomes)
     if not passed or any(outcome.verdict > Verdict.PASS for outcome in outcomes):

@@ -46,7 +46,7 @@ class Verdict(enum.IntEnum):
 
     @classmethod
     def merge(cls, verdicts: Iterable[Verdict]) -> Verdict:
-        """The one merge: the maximum. No verdict at all is UNTESTABLE, so that nothing run never reads as kept."""
+        """Merge by the maximum. No verdict at all is UNTESTABLE, so that nothing run never reads as kept."""
         return max(verdicts, default=cls.UNTESTABLE)
 
 

@@ -155,7 +155,7 @@ class Snapshot:
         return target.copy_(source, non_blocking=self.non_blocking)
 
     def _share_copy(self, group: list[tuple[int, torch.Tensor]], first: int, end: int) -> dict[int, torch.Tensor]:
-        """One copy of the bytes from ``first`` to ``end`` of a storage, with all its tensors as views of that."""
+        """Copy the bytes from ``first`` to ``end`` of a storage once, with all its tensors as views of the copy."""
         storage = group[0][1].untyped_storage()
         source = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)[first:end]
         target = self._empty(end - first).copy_(source, non_blocking=self.non_blocking)

@@ -143,7 +143,7 @@ class _WriterProcess:
     def write(
         self, writer: StorageWriter, plan: SavePlan, stream: IO[bytes], places: dict[MetadataIndex, _Place]
     ) -> tuple[list[WriteResult], dict[str, Any]]:
-        """One ``write_data``. Raises what it raised, or RuntimeError where the process died."""
+        """Run one ``write_data``. Raises what it raised, or RuntimeError where the process died."""
         request = ForkingPickler.dumps((writer, plan, places))
         with self._lock:
             connection = self._running()
