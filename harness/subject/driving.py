@@ -39,6 +39,7 @@ def drive_load(
 
 
 def _save(writer: Any, state: dict[str, Any], planner: Any, extra: Mapping[str, Any]) -> Any:
+    # In the order of the contract; the one rank is its own coordinator, hence True.
     planner.set_up_planner(state, writer.storage_meta(), True)
     writer.set_up_storage_writer(True, **extra)
     plans, metadata = planner.create_global_plan([writer.prepare_local_plan(planner.create_local_plan())])

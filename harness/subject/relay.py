@@ -110,6 +110,7 @@ class Recorder:
             self.finished.append([[name_of(item.index) for item in rank] for rank in results])
             return inner(*args, **kwargs)
         plan = args[0] if args else kwargs["plan"]
+        # Copied into plain data at once: an engine may go on changing its plan, and the notes cross to the judge.
         self.planned = [name_of(item.index) for item in plan.items]
         self.writing_began = time.monotonic()
         future = inner(*args, **kwargs)

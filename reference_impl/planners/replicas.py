@@ -39,6 +39,7 @@ def signed(plan: SavePlan, state_dict: Mapping[str, Any]) -> SavePlan:
         for item in plan.items
         if _is_replica(item, state_dict.get(item.index.fqn))
     }
+    # In the planner data, which travels with the plan anyway: no further collective is needed.
     return replace(plan, planner_data={**(plan.planner_data or {}), _DIGESTS: digests}) if digests else plan
 
 
