@@ -45,17 +45,19 @@ _MOST_LOST = 2
 
 @dataclass(frozen=True)
 class Situation:
-    """One save to be cut: by `ranks` ranks, over a checkpoint of `before` ranks (0: to a new id).
+    """One save to be cut, of some ranks, to a new id or over a checkpoint."""
 
-    options, old_options: the settings of both saves, by number among those which the backend offers; said: them in
-    words. metadata: also read the metadata of each state.
-    """
-
+    #: How many save.
     ranks: int = 1
+    #: How many ranks had saved the checkpoint that is replaced; 0 for a new id.
     before: int = 0
+    #: The settings of this save, by number among those which the backend offers.
     options: int = 0
+    #: The settings of the save before, likewise.
     old_options: int = 0
+    #: The settings in words.
     said: str = ""
+    #: Also read the metadata of each state.
     metadata: bool = False
 
     @property

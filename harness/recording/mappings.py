@@ -19,14 +19,16 @@ _BLOCK = 512
 
 @dataclass
 class Mapping:
-    """One mapped file. descriptor: of this process, for the same file; known: its content as far as it is noted."""
+    """One mapped file."""
 
     rank: int
     thread: int
     file: int
     path: str
     identity: tuple[int, int]
+    #: Of this process, for the same file.
     descriptor: int
+    #: Its content as far as it is noted.
     known: bytes
 
 

@@ -48,10 +48,12 @@ class State:
 
 @dataclass(frozen=True)
 class Window:
-    """While this rank is on its own: operations from number `start` up to `stop` of the whole recording."""
+    """While this rank is on its own."""
 
     rank: int
+    #: Number of the operation of the whole recording with which it begins.
     start: int
+    #: Number of the operation before which it ends.
     stop: int
 
     def operations(self, recording: Recording) -> list[Operation]:

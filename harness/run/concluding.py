@@ -19,10 +19,11 @@ from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class Conclusion:
-    """How the outcomes of one case become pytest's word and text. clean: takes secrets out of a text."""
+    """How the outcomes of one case become pytest's word and text."""
 
     run: Run
     known: KnownFailures
+    #: Takes secrets out of a text.
     clean: Callable[[str], str]
 
     def show(self, outcomes: Sequence[CaseOutcome]) -> None:

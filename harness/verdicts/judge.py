@@ -36,22 +36,22 @@ Body = Callable[[Subject], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """What stays the same for all cases of a run: what is under test, under which engines, where.
-
-    letters: what the backend owns. own_store: it stores by itself, where only calls of its engine are seen.
-    functions: which of save, load and async_save it exports. second: the engine for blame, None if there is none.
-    command: the words that start a reproduction line.
-    """
+    """What stays the same for all cases of a run: what is under test, under which engines, where."""
 
     backend: Part
+    #: What the backend owns.
     letters: frozenset[str]
     engine: Part
+    #: It stores by itself, where only calls of its engine are seen.
     own_store: bool = False
+    #: Which of save, load and async_save it exports.
     functions: frozenset[str] = frozenset(FUNCTIONS)
+    #: The engine for blame; None if there is none.
     second: Part | None
     scratch: str
     folder: str
     worker: str
+    #: The words that start a reproduction line.
     command: tuple[str, ...]
     patience: float = 1.0
     keep: bool = False  # what was stored is to stay

@@ -37,13 +37,15 @@ FIELDS = ("clause", "case", "reason", "expires", "defect")
 
 @dataclass(frozen=True, kw_only=True)
 class KnownFailure:
-    """One entry. `where` is its file, line and number, for messages; `expires` is its first day without effect."""
+    """One entry."""
 
     clause: str
     reason: str
     case: str | None = None
+    #: Its first day without effect.
     expires: datetime.date | None = None
     defect: str = ""
+    #: Its file, line and number, for messages.
     where: str = ""
 
     def covers(self, clause: str, case: str) -> bool:

@@ -42,16 +42,15 @@ class AsyncStager(Protocol):
 
 @dataclass
 class StagingOptions:
-    """How ``DefaultStager`` copies.
+    """How ``DefaultStager`` copies."""
 
-    ``use_async_staging`` copies in a thread, and ``stage`` returns a future. ``use_pinned_memory`` and
-    ``use_non_blocking_copy`` speed up copies from an accelerator and mean nothing without one;
-    ``use_shared_memory`` puts the copies where other processes can map them.
-    """
-
+    #: Speeds up copies from an accelerator, and means nothing without one.
     use_pinned_memory: bool = True
+    #: Puts the copies where other processes can map them.
     use_shared_memory: bool = True
+    #: Copies in a thread, and ``stage`` returns a future.
     use_async_staging: bool = True
+    #: Speeds up copies from an accelerator, and means nothing without one.
     use_non_blocking_copy: bool = True
 
 

@@ -26,13 +26,15 @@ _OWN_ORDER = sys.byteorder.encode()
 
 @dataclass(frozen=True)
 class TensorLayout:
-    """A tensor within an entry. ``start`` and ``length`` are bytes, counted from the start of the entry."""
+    """A tensor within an entry."""
 
     dtype: torch.dtype
     size: tuple[int, ...]
     stride: tuple[int, ...]
     first: int
+    #: Where its record begins: bytes, counted from the start of the entry.
     start: int
+    #: Of the record, in bytes.
     length: int
     crc: int
 

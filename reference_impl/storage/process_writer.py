@@ -46,10 +46,11 @@ _ALIGN = 64
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a value lies in the shared file. ``dtype`` None: the bytes of a serialised object."""
+    """Where a value lies in the shared file."""
 
     start: int
     length: int
+    #: None for the bytes of a serialised object.
     dtype: torch.dtype | None = None
     size: tuple[int, ...] = ()
 
