@@ -115,7 +115,7 @@ class Catalogue:
         return clause_id in self._clauses
 
     def __getitem__(self, clause_id: str) -> Clause:
-        """The clause of that id. Raises UsageError, with the nearest ids, when there is none."""
+        """Return the clause of that id. Raises UsageError, with the nearest ids, when there is none."""
         try:
             return self._clauses[clause_id]
         except KeyError:

@@ -98,7 +98,7 @@ def _line(descriptor: int, limit: float) -> bytes:
 
 
 def main(text: str) -> None:
-    """The program: start, report, wait for the control pipe to close, stop."""
+    """Run the program: start, report, wait for the control pipe to close, stop."""
     from dcp_conformance.harness.backend.resolve import resolve
 
     request: Mapping[str, Any] = json.loads(text)

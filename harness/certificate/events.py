@@ -44,15 +44,15 @@ class EventLog:
         self._append("run", facts=facts)
 
     def collected(self, cases: Mapping[str, Sequence[str]]) -> None:
-        """Every collected case with the ids of the clauses that it checks; before the first case starts."""
+        """Note every collected case with the clauses that it checks, before the first case starts."""
         self._append("collected", cases={case: list(clauses) for case, clauses in cases.items()})
 
     def started(self, case: str) -> None:
-        """A case begins. Without an outcome for each of its clauses later, it reads as a harness-error."""
+        """Note that a case begins. Without an outcome for each of its clauses, it reads as a harness-error."""
         self._append("started", case=case)
 
     def outcome(self, outcome: CaseOutcome) -> None:
-        """What a case showed about one clause."""
+        """Note what a case showed about one clause."""
         self._append("outcome", outcome=outcome.as_data())
 
     def table(self, table: Table) -> None:
@@ -60,7 +60,7 @@ class EventLog:
         self._append("table", table=table.as_data())
 
     def finished(self, *, status: int, leftovers: Sequence[str] = ()) -> None:
-        """This process ended in order, with pytest's exit status; `leftovers` says what could not be discarded."""
+        """Note that this process ended in order. `leftovers` says what could not be discarded."""
         self._append("finished", status=status, leftovers=list(leftovers))
 
     def close(self) -> None:

@@ -195,7 +195,7 @@ def _case(sighting: Sighting, most_evidence: int) -> Shown:
 
 
 def _short(text: str, most: int) -> str:
-    """The start and the end of a long text."""
+    """Keep the start and the end of a long text."""
     if len(text) <= most:
         return text
     cut = len(text) - most
@@ -203,7 +203,7 @@ def _short(text: str, most: int) -> str:
 
 
 def _rows(certificate: Mapping[str, Any]) -> Iterator[ClauseRow]:
-    """Every clause that the certificate knows of, in the order of levels and ids."""
+    """Yield every clause that the certificate knows of, in the order of levels and ids."""
     rows = [
         ClauseRow(
             id=entry["id"],

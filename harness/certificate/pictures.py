@@ -104,7 +104,7 @@ _TONES: Mapping[Verdict, Tone] = {
 
 
 def pictures(certificate: Mapping[str, Any]) -> tuple[Picture, ...]:
-    """Every picture of a certificate: injected failures, then its tables of observations."""
+    """Make every picture of a certificate: injected failures, then its tables of observations."""
     return (*_injected(certificate), *(_table(table) for table in certificate["tables"]))
 
 

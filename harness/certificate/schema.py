@@ -24,7 +24,7 @@ _VERDICTS = tuple(verdict.word for verdict in Verdict)
 
 
 def validate(certificate: object) -> list[str]:
-    """Every way in which `certificate` (JSON data) is not a certificate of this schema; empty if it is one."""
+    """Name every way in which `certificate` (JSON data) breaks this schema; empty if it does not."""
     if not isinstance(certificate, Mapping) or certificate.get("schema") != SCHEMA:
         return [_other_schema(certificate)]
     return _CERTIFICATE(certificate, "certificate")

@@ -49,7 +49,7 @@ def digests(certificate: Mapping[str, Any]) -> dict[str, str]:
 
 
 def seal_problems(certificate: Mapping[str, Any]) -> list[str]:
-    """Every seal that is broken, as a sentence."""
+    """Name every seal that is broken, in a sentence."""
     said, right = certificate["digests"], digests(certificate)
     return [f"digests.{name}: {why}" for name, why in _BROKEN_SEALS.items() if said[name] != right[name]]
 

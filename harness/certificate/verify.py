@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def verify(certificate: Mapping[str, Any]) -> list[str]:
-    """Every way in which a certificate contradicts its schema or itself, in sentences; empty if it does not."""
+    """Name every way in which a certificate contradicts its schema or itself; empty if it does not."""
     problems = validate(certificate)
     if problems:
         return problems
@@ -52,7 +52,7 @@ def verify(certificate: Mapping[str, Any]) -> list[str]:
 
 
 def catalogue_problems(certificate: Mapping[str, Any], catalogue: Catalogue) -> list[str]:
-    """Every way in which a certificate of this very suite says something else of the contract than it does."""
+    """Name every way in which a certificate of this very suite misquotes the contract."""
     entries = [*certificate["clauses"], *certificate["engine_column"]]
     placed = {entry["id"] for entry in (*entries, *certificate["not_applicable"], *certificate["excluded"])}
     strangers = sorted(clause for clause in placed if clause not in catalogue)

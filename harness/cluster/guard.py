@@ -95,14 +95,14 @@ def weigh(comparison: Callable[..., Any], finds: bool) -> None:
 
 
 def remember(look: Look) -> None:
-    """A value was found right: `look` tells, later, what it has become."""
+    """Remember a value that was found right: `look` tells, later, what it has become."""
     # Each look reads its value again, so their number is bounded; what comes after is not looked at twice.
     if len(_Here.looks) < _MOST_LOOKS:
         _Here.looks.append(look)
 
 
 def begin() -> None:
-    """A run begins."""
+    """Begin a run."""
     forget()
     _Here.hooks = _hooks()
 
@@ -112,12 +112,12 @@ def _hooks() -> tuple[Any, Any]:
 
 
 def forget() -> None:
-    """Nothing is left that could change values, or another run begins."""
+    """Forget all values: nothing is left that could change them, or another run begins."""
     _Here.looks.clear()
 
 
 def settle() -> None:
-    """The scenario is over and something is left of it: keep those values that it did not change itself."""
+    """Keep the values that a scenario, which is over and has left something, did not change itself."""
     mapped = Mapped()
     # Scenarios may lawfully use a loaded state up; what they have changed by their own end is no evidence.
     _Here.looks[:] = [look for look in _Here.looks if not look(mapped)]

@@ -235,7 +235,7 @@ class Cluster:
         return self._new_world(key)
 
     def _make_room(self, wanted: int) -> None:
-        """Waiting ranks cost memory: the worlds that were idle longest go first."""
+        """Discard waiting worlds, which cost memory: those that were idle longest go first."""
         while self._worlds and wanted + sum(size for size, _group in self._worlds) > _MOST_IDLE_RANKS:
             self._worlds.pop(next(iter(self._worlds))).discard()
 

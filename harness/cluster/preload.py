@@ -156,7 +156,7 @@ def _read_all(end: int, deadline: float) -> str | None:
 
 
 def _reap_orphans() -> None:
-    """The trial's own children have come to us, the adopter of orphans; all are killed by now."""
+    """Reap the trial's own children: they have come to us, the adopter of orphans, and are killed by now."""
     processes.kill(processes.children(os.getpid()))
     with contextlib.suppress(ChildProcessError):  # none left
         while True:

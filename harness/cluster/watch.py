@@ -39,7 +39,7 @@ class Watch:
         self._looks = self._seen_running = 0
 
     def heard(self) -> None:
-        """A rank has said something."""
+        """Note that a rank has said something."""
         self._mark(time.monotonic(), self._ticks)
 
     def out_of_time(self) -> bool:

@@ -282,7 +282,7 @@ def _has_group() -> bool:
 
 
 def _numbered_barrier(number: int, world_size: int) -> list[int]:
-    """All ranks tell all ranks which run they are at: shows a collective that one of them left behind."""
+    """Let all ranks tell all which run they are at: that shows a collective which one of them left behind."""
     import torch
     import torch.distributed as dist
 

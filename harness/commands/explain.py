@@ -72,7 +72,7 @@ def mutants_of(clause_id: str, folder: Path = MUTANTS) -> list[str]:
 
 
 def mutants(folder: Path = MUTANTS) -> dict[str, tuple[str, ...]]:
-    """Every mutant with the clauses that must catch it."""
+    """Return every mutant with the clauses that must catch it."""
     return {name: clauses for path in sorted(folder.glob("*.py")) for name, clauses in breaks(path).items()}
 
 

@@ -35,7 +35,7 @@ def old_new_or_error(state: State, loaded: Loaded) -> bool:
 
 
 def never_mixed(state: State, loaded: Loaded) -> bool:
-    """No load gives parts of both versions; of kills: nothing else either that was never saved."""
+    """Refuse parts of both versions; after kills, anything else that was never saved too."""
     # After a power cut torn bytes may load as garbage that is of neither version; that is another clause's business.
     return not loaded.mixed and (loaded.kind in ("OLD", "NEW", "ERROR") or state.lost != "nothing")
 
@@ -46,7 +46,7 @@ def old_or_new(state: State, loaded: Loaded) -> bool:
 
 
 def new_once_returned(state: State, loaded: Loaded) -> bool:
-    """What save returned for is there."""
+    """Allow only the new version once save has returned."""
     # A power cut is no excuse: durable is what the return of save means.
     return loaded.kind == "NEW" or not state.returned
 

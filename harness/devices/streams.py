@@ -73,7 +73,7 @@ class Stream(_TorchStream):  # type: ignore[misc]
         self.machine.current = device
 
     def __eq__(self, other: object) -> bool:
-        """The same queue of the same device."""
+        """Compare by device and queue."""
         return isinstance(other, _TorchStream) and _key(self) == _key(other)
 
     def __hash__(self) -> int:

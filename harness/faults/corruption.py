@@ -280,7 +280,7 @@ def _flips(name: str, data: bytes, known: Mapping[str, bytes]) -> list[Damage]:
 
 
 def _lengths(name: str, data: bytes, known: Mapping[str, bytes]) -> list[Damage]:
-    """A giant number wherever sizes may stand: all about the values, and densest at the start."""
+    """Put a giant number wherever sizes may stand: all about the values, and densest at the start."""
     size = len(GIANT)
     places = {
         (at, region)

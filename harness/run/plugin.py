@@ -91,7 +91,7 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 @pytest.fixture
 def subject() -> None:
-    """The backend under test, under its engine; the judge puts one in place for each trial."""
+    """Stand for the backend under test, under its engine; the judge puts one in place for each trial."""
 
 
 class Explaining:

@@ -70,7 +70,7 @@ class Watching:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        """Nothing of the line stays."""
+        """Take the line away."""
         self.progress.close()
 
 

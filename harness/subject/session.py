@@ -239,7 +239,7 @@ class Session:
         return self.engine_owner if name not in FUNCTIONS or name in self._own_functions else TORCH_ENGINE
 
     def _needs_of(self, call: str, state: Any, arguments: dict[str, Any]) -> None:
-        """What a call asks of the storage: a check that forgot to look at a capability is no alarm."""
+        """Look at what a call asks of the storage: a check that forgot to ask for a capability is no alarm."""
         if call == "async_save":
             self.needs("async_save")
         if arguments.get("use_collectives") is False:

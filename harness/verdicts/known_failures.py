@@ -84,7 +84,7 @@ class KnownFailures:
     today: datetime.date | None = None
 
     def expired(self, entry: KnownFailure) -> bool:
-        """True from the day that the entry names."""
+        """Tell whether the day that the entry names has come."""
         return entry.expires is not None and self.today is not None and entry.expires <= self.today
 
     def expected(self, clause: str, case: str) -> KnownFailure | None:

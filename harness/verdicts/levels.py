@@ -82,7 +82,7 @@ class LevelResult:
 def pytest_word(
     outcome: CaseOutcome, *, strength: str, column: Column = "backend", known: bool = False, strict: bool = False
 ) -> PytestWord:
-    """How pytest shows one outcome. `strength` is the clause's, `known` that a known-failure entry covers the case."""
+    """Choose pytest's word for one outcome. `strength`: the clause's; `known`: an entry covers the case."""
     if outcome.verdict is Verdict.HARNESS_ERROR:
         return "error"
     if not outcome.verdict.failing:

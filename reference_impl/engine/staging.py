@@ -202,7 +202,7 @@ def _hull(tensors: list[torch.Tensor]) -> tuple[int, int]:
 
 
 def _collect(value: Any, found: dict[int, torch.Tensor]) -> None:
-    """All plain tensors in containers, and the local ones of sharded tensors, by their id."""
+    """Collect all plain tensors in containers, and the local ones of sharded tensors, by their id."""
     stack = [value]
     while stack:
         current = stack.pop()

@@ -56,7 +56,7 @@ class LocalFiles:
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
-        """A new file for writing; flushed, synced and closed at the end, removed if anything fails.
+        """Open a new file for writing; it is flushed, synced and closed at the end, removed if anything fails.
 
         Raises FileExistsError rather than open a file that exists: nothing is ever written over.
         """

@@ -99,7 +99,7 @@ class DefaultLoadPlanner(LoadPlanner):
         return plan
 
     def create_global_plan(self, global_plan: list[LoadPlan]) -> list[LoadPlan]:
-        """Nothing is decided centrally."""
+        """Return the plans as they are: nothing is decided centrally."""
         return global_plan
 
     def finish_plan(self, central_plan: LoadPlan) -> LoadPlan:
@@ -129,7 +129,7 @@ class DefaultLoadPlanner(LoadPlanner):
         return self.transform_tensor(read_item, self.lookup_tensor(read_item.dest_index))
 
     def commit_tensor(self, read_item: ReadItem, tensor: torch.Tensor) -> None:
-        """Nothing to do: ``tensor`` is a view of the target."""
+        """Do nothing: ``tensor`` is a view of the target."""
 
     def lookup_tensor(self, index: MetadataIndex) -> torch.Tensor:
         """Return the local tensor that an index refers to; override to look elsewhere."""

@@ -72,7 +72,7 @@ class Crew:
         return cls(rank=rank, size=size, coordinator=coordinator, group=group)
 
     def alone(self) -> Crew:
-        """This rank by itself, keeping its rank: ``use_collectives=False``."""
+        """Return this rank as a crew by itself, keeping its rank: ``use_collectives=False``."""
         return Crew(rank=self.rank, size=1, coordinator=self.rank, group=self.group, independent=True)
 
     @property
@@ -253,7 +253,7 @@ class Crew:
 
     @contextlib.contextmanager
     def _talking(self, step: str) -> Iterator[None]:
-        """A collective that fails (a peer died, the group timed out) becomes a CheckpointException.
+        """Turn a collective that fails (a peer died, the group timed out) into a CheckpointException.
 
         It names the ranks that are missing, or this one where nobody knows who is.
         """

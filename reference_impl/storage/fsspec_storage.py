@@ -37,7 +37,7 @@ class RemoteFiles:
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
-        """A new file, removed again if anything fails."""
+        """Open a new file; it is removed again if anything fails."""
         try:
             with self.fs.open(self.path(name), "wb") as stream:
                 yield stream
@@ -61,7 +61,7 @@ class RemoteFiles:
             self.fs.rm_file(self.path(name))
 
     def sync_folder(self) -> None:
-        """Nothing to do: a store keeps what it has accepted."""
+        """Do nothing: a store keeps what it has accepted."""
 
     @contextlib.contextmanager
     def commit_lock(self) -> Iterator[bool]:

@@ -183,7 +183,7 @@ os.register_at_fork(after_in_child=lambda: _process.__init__())  # type: ignore[
 
 
 def _serve(connection: Connection) -> None:
-    """The other process: write what comes, until the first process is gone."""
+    """Be the other process: write what comes, until the first process is gone."""
     # It writes beside training, whose cores it should leave alone.
     torch.set_num_threads(1)
     while True:
@@ -232,7 +232,7 @@ class _Resolved(SavePlanner):
     def set_up_planner(
         self, state_dict: StateDict, storage_meta: StorageMeta | None = None, is_coordinator: bool = False
     ) -> None:
-        """Planning took place in the first process."""
+        """Do nothing: planning took place in the first process."""
 
     def create_local_plan(self) -> SavePlan:
         return SavePlan([])

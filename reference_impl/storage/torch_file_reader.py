@@ -41,7 +41,7 @@ class BroadcastingTorchSaveReader(StorageReader):
             self.checkpoint_id = checkpoint_id
 
     def read_metadata(self, *args: Any) -> Metadata:
-        """No metadata: the planner makes it from the template."""
+        """Return empty metadata: the planner makes its own from the template."""
         return Metadata(state_dict_metadata={})
 
     def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any) -> None:

@@ -80,7 +80,7 @@ class _InBackground(RoundTrip):
         into_subject(futures(begun)[1].result, LIMIT)
 
     def _next(self) -> dict[str, Any]:
-        """The same state some steps later: all its values are others."""
+        """Return the same state some steps later: all its values are others."""
         found = entries(self.row, 3, plain="objects" in self.session.storage.unsupported)
         later = [Entry(path=e.path, value=_later(e.value), law=e.law) for e in found]
         self.later = {entry.path: entry.expected() for entry in later}

@@ -54,7 +54,7 @@ def thread_and_process(session: Session) -> dict[str, list[Difference]]:
 
 @reachable()
 def after_failure_and_death(session: Session) -> dict[str, Any]:
-    """A failing save, the next one, and two after the background process was killed; how each ended, and what loads."""
+    """Let a save fail, save again, and twice after the background process was killed; report ends and loads."""
     if engine_calls.checkpointer(session, "PROCESS") is None:
         session.excuse("the engine's async_save knows no background process")
     before = set(processes.children(os.getpid()))
@@ -75,7 +75,7 @@ def after_failure_and_death(session: Session) -> dict[str, Any]:
 
 @reachable()
 def without_group(session: Session) -> tuple[Attempt, list[Difference]]:
-    """A save in a process of its own with no_dist and without a process group, and what differs after a load."""
+    """Save in a process of its own with no_dist, without a process group, and report what differs after a load."""
     if engine_calls.checkpointer(session, "PROCESS") is None:
         session.excuse("the engine's async_save knows no background process")
     checkpoint_id, wanted = session.new_id(), _state(session)

@@ -113,7 +113,7 @@ def waited_for_in_reverse(session: Session) -> list[Difference]:
 
 
 def train_meanwhile(session: Session) -> tuple[int, list[int]]:
-    """All-reduces on one group while a save goes on in another: how many, and those whose sum was wrong."""
+    """All-reduce on one group while a save goes on in another; report how many, and those whose sum was wrong."""
     training, saving = session.new_group(30.0), session.new_group(30.0)
     slow = Fault(phase="write_data", ranks=tuple(range(8)), kind="delay", seconds=0.3)
     response = session.async_save(_own(session.rank), session.new_id(), faults=(slow,), process_group=saving)

@@ -157,7 +157,7 @@ def _load_once(
 
 
 def _chosen(session: Session, row: Combination) -> dict[str, Any]:
-    """The entries of single ranks that this rank loads: each rank others, whoever had saved them."""
+    """Return the entries of single ranks that this rank loads: each rank others, whoever had saved them."""
     world = layout_of(row["saved"])[0]
     every = [item for rank in range(world) for item in _own(row, rank, world, 2).items()]
     return dict(every[session.rank :: session.world_size])

@@ -79,7 +79,7 @@ def whole(ranks: int, version: int) -> dict[str, Any]:
 
 
 def _groups(session: Session, losses: list[Loss], timeout: float) -> list[Any]:
-    """A process group for each set; every rank makes all of them, as torch wants it."""
+    """Make a process group for each set; every rank makes all of them, as torch wants it."""
     return [session.new_group(timeout, _ranks_of(each, losses)) for each in range(len(losses))]
 
 
@@ -105,7 +105,7 @@ def _call(session: Session, call: str, place: int, checkpoint_id: Any, fault: Fa
 
 
 def _wake_when_all_ended(session: Session, number: int, others: int, stopped: int) -> None:
-    """The last rank of a set whose call has ended lets the stopped one go on."""
+    """Let the stopped rank go on, on the last rank of a set whose call has ended."""
     folder = Path(session.spec.scratch)
     (folder / f"{session.spec.place}-ended{number}-{session.rank}").touch()
     if len(list(folder.glob(f"{session.spec.place}-ended{number}-*"))) == others:

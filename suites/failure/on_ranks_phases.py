@@ -80,7 +80,7 @@ def every_phase_with_coordinator(
 
 
 def failing(phase: str, coordinator: int, world: int) -> tuple[int, ...]:
-    """The ranks that fail in `phase` in the runs with a named coordinator."""
+    """Return the ranks that fail in `phase` in the runs with a named coordinator."""
     return (coordinator,) if phase in COORDINATOR_ONLY else tuple(sorted((coordinator, (coordinator + 1) % world)))
 
 

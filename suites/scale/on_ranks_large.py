@@ -80,7 +80,7 @@ def _round_trip(session: Session, name: str, checkpoint_id: str) -> tuple[Attemp
 
 
 def many_small_values(session: Session) -> tuple[float, float, list[Difference]]:
-    """A thousand tensors of 1 to 8 elements, a hundred objects: seconds to save, to load, and what differs."""
+    """Save and load a thousand tensors of 1 to 8 elements and a hundred objects; report seconds, and what differs."""
     state: dict[str, Any] = {f"layer{n}.weight": coded(n, (1 + n % 8,), version=1) for n in range(TENSORS)}
     if "objects" not in session.storage.unsupported:
         state |= {f"object{n}": {"number": n, "text": f"object {n}"} for n in range(OBJECTS)}

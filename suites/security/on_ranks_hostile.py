@@ -43,7 +43,7 @@ HOWS = ("os", "eval", "inside a tensor")
 
 
 def _saved(session: Session) -> Damaged:
-    """A saved state whose stored bytes can be changed; where they are beyond reach, the scenario ends."""
+    """Save a state whose stored bytes can be changed; where they are beyond reach, the scenario ends."""
     state, checkpoint_id = _state(), session.new_id()
     session.save(state, checkpoint_id)
     blobs = session.stored_bytes(checkpoint_id)
@@ -139,7 +139,7 @@ FORMS: dict[str, Callable[[Any], bytes]] = {
 
 
 def paths_out_of_the_checkpoint(session: Session, how: str) -> dict[str, Any]:
-    """A load whose metadata leads to a data file outside the checkpoint.
+    """Load with metadata that lead to a data file outside the checkpoint.
 
     how: by a relative path, one to a sibling whose name begins like the checkpoint's, an absolute path, or a link.
     """

@@ -24,7 +24,7 @@ class Log:
 
 
 def transform(name: str, log: Log, *, holds_back: bool = False, seekable: bool = True) -> type[Any]:
-    """A transform class by its name in TABLES; without arguments it makes an extension.
+    """Return a transform class by its name in TABLES; without arguments it makes an extension.
 
     holds_back: nothing is passed on before the stream is closed. seekable: of the stream that is read from.
     """

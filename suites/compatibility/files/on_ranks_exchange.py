@@ -54,7 +54,7 @@ def exchange(session: Session, peer: str) -> dict[str, Any] | None:
 
 
 def load_elsewhere(session: Session, release: str, peer: str) -> list[dict[str, Any]]:
-    """The cases of a release as `peer` loads them, for comparison; empty where there is no such implementation."""
+    """Load the cases of a release with `peer`, for comparison; empty where there is no such implementation."""
     try:
         other = resolve(peer, {}, session.spec.folder)
     except UsageError:

@@ -60,12 +60,12 @@ def load_release(session: Session, release: str) -> list[dict[str, Any]] | None:
 
 
 def cases_in_torch_files(release: str, mesh: Any) -> list[fixtures.Case]:
-    """The cases that a world can load: one of single ranks only where there are the ranks that wrote it."""
+    """Return the cases that a world can load: one of single ranks only where there are the ranks that wrote it."""
     return [case for case in fixtures.cases(release) if case.storage == "torch" and (case.reshards or mesh)]
 
 
 def load_single_ranks(session: Session, releases: list[str]) -> list[dict[str, Any]] | None:
-    """One process loads what two ranks saved without collectives, of which each has metadata of its own alone."""
+    """Load in one process what two ranks saved without collectives, each with metadata of its own alone."""
     found = []
     for release in releases:
         case = fixtures.case(release, "rank_local")
@@ -78,7 +78,7 @@ def load_single_ranks(session: Session, releases: list[str]) -> list[dict[str, A
 
 
 def load_huggingface(session: Session, release: str) -> list[dict[str, Any]]:
-    """The cases of a release in HuggingFace files, loaded through the subject's reader of them; as `load_release`."""
+    """Load the cases of a release in HuggingFace files through the subject's reader of them; see `load_release`."""
     found = []
     with mesh_of(session) as mesh:
         for case in fixtures.cases(release):
@@ -91,7 +91,7 @@ def load_huggingface(session: Session, release: str) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def mesh_of(session: Session) -> Iterator[Any]:
-    """A mesh of all ranks; None for one rank. Of CPU tensors: that is what old checkpoints hold, on any machine."""
+    """Make a mesh of all ranks; None for one rank. Of CPU tensors: that is what old checkpoints hold."""
     if session.world_size == 1:
         yield None
         return

@@ -48,7 +48,7 @@ def storage_entries(session: Session) -> list[dict[str, Any]] | None:
 
 
 def entries_as_streams(session: Session) -> list[Difference] | None:
-    """Each value read by hand from its byte range; a range that is no torch.save stream is a difference."""
+    """Read each value by hand from its byte range; a range that is no torch.save stream is a difference."""
     state = _state(session)
     files = _saved(session, state)
     if files is None:
@@ -93,7 +93,7 @@ def load_unknown_version(session: Session) -> tuple[Attempt, list[str]] | None:
 
 
 def views_of_a_range(session: Session, steps: list[tuple[str, int, int]]) -> list[tuple[str, str, str]]:
-    """Reads of a view and of a file that holds just that range: (where and after which step, expected, observed)."""
+    """Read a view, and a file that holds just that range: (where and after which step, expected, observed)."""
     view, text = session.tool("_ReaderView"), b"abcdefghijklmnopqrstuvwxyz"
     unlike = []
     for name, start in (("front", 0), ("middle", 7), ("back", 18)):

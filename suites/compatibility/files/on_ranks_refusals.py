@@ -68,7 +68,7 @@ def _contents() -> list[tuple[str, bytes, list[str]]]:
 
 
 def _renamed(metadata: Any, name: str, *, module: str | None = None) -> bytes:
-    """The pickle of `metadata` with one class under another name: protocol 2 names classes on lines of their own."""
+    """Pickle `metadata` with one class under another name: protocol 2 names classes on lines of their own."""
     parent = {"_StorageInfo": "filesystem"}.get(name, "metadata")
     place = f"torch.distributed.checkpoint.{parent}"
     old = f"c{place}\n{name}\n".encode()

@@ -45,7 +45,7 @@ class Making:
 
 
 def torch_files(values: Mapping[str, Any], making: Making | None = None) -> dict[str, bytes]:
-    """The files, by name, of a checkpoint of plain tensors and objects under flat keys, saved by one rank."""
+    """Return the files, by name, of a checkpoint of plain tensors and objects under flat keys, saved by one rank."""
     making = making or Making()
     content, places = making.around, {}
     for key in sorted(values, reverse=making.backwards):
@@ -66,7 +66,7 @@ def torch_files(values: Mapping[str, Any], making: Making | None = None) -> dict
 
 
 def torch_saved(value: Any) -> bytes:
-    """One value as an entry holds it."""
+    """Return one value as an entry holds it."""
     stream = io.BytesIO()
     torch.save(value, stream)
     return stream.getvalue()

@@ -34,7 +34,7 @@ NO_STORE = "abc://abc.abc"  # recognised by no store
 
 
 def small_state(version: int = 1) -> dict[str, Any]:
-    """Two tensors; no objects, so that it suits every storage."""
+    """Return two tensors; no objects, so that it suits every storage."""
     return {"t": coded(1, (4, 5), version=version), "u": coded(2, (3,), version=version)}
 
 
@@ -149,7 +149,7 @@ def id_passed_along(session: Session) -> dict[str, Any]:
 
 
 def save_ids_of_one_writer(session: Session) -> list[str | None] | None:
-    """The save ids of two saves through one writer without an id; None where that cannot be seen."""
+    """Report the save ids of two saves through one writer without an id; None where that cannot be seen."""
     if not uses_storage(session, "save") or "overwrite" in session.storage.unsupported:
         return None
     checkpoint_id = session.new_id()

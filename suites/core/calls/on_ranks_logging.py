@@ -61,7 +61,7 @@ def told_of_calls(session: Session) -> dict[str, list[str]]:
 
 
 def unnoticed_failure(session: Session) -> Attempt | None:
-    """A save fails in the background and nobody asks; None where there is no async_save."""
+    """Let a save fail in the background while nobody asks; None where there is no async_save."""
     if session.engine.async_save is None or "async_save" in session.storage.unsupported:
         return None
     fault = Fault(phase="write_data", ranks=(session.rank,), exception="OSError")
@@ -167,7 +167,7 @@ def _given(storage: Any, checkpoint_id: Any) -> Any:
 
 @contextlib.contextmanager
 def _everything_heard(level: int = logging.DEBUG) -> Iterator[list[str]]:
-    """The texts of all log records of at least `level`, whichever logger makes them and whatever its handlers do."""
+    """Collect the texts of all log records of at least `level`, whichever logger makes them."""
     heard: list[str] = []
     factory, root, before = logging.getLogRecordFactory(), logging.getLogger(), logging.getLogger().level
 

@@ -88,7 +88,7 @@ def state_of(version: int) -> dict[str, Any]:
 
 
 def used_again(session: Session) -> dict[str, list[Difference]]:
-    """One writer and one reader with several checkpoints in turn, reset between, and reset several times."""
+    """Use one writer and one reader for several checkpoints in turn, reset between, and reset several times."""
     first, second = session.new_id("first"), session.new_id("second")
     found: dict[str, list[Difference]] = {}
     writer, reader = session.writer(first), session.reader(first)
@@ -104,7 +104,7 @@ def used_again(session: Session) -> dict[str, list[Difference]]:
 
 
 def used_again_after_one_rank(session: Session) -> dict[str, list[Difference]]:
-    """One writer and one reader first with the metadata of a single rank, then with that of all, reset between."""
+    """Use one writer and reader first with the metadata of a single rank, then with that of all, reset between."""
     alone, together = session.new_id("alone"), session.new_id("together")
     writer, reader, one_rank = session.writer(alone), session.reader(alone), {"rank": 0, "use_collectives": False}
     methods = (writer.set_up_storage_writer, reader.set_up_storage_reader)
@@ -125,7 +125,7 @@ def used_again_after_one_rank(session: Session) -> dict[str, list[Difference]]:
 
 
 def seen_as_it_is(session: Session) -> dict[str, list[Difference]]:
-    """One reader twice without a reset, on an id that was saved again in between."""
+    """Use one reader twice without a reset, on an id that was saved again in between."""
     if "overwrite" in session.storage.unsupported:
         return {}
     checkpoint_id, found = session.new_id(), {}
@@ -209,7 +209,7 @@ def unknown_keywords(session: Session) -> list[Difference]:
 
 
 def writer_after_failure(session: Session, reset: bool, how: str) -> dict[str, Any] | None:
-    """A writer whose save failed (or was interrupted) in the middle saves again.
+    """Save again with a writer whose save failed (or was interrupted) in the middle.
 
     After a reset it saves to a fresh id, and without one to its own.
     """
@@ -245,7 +245,7 @@ class _Results:
 
 
 def reader_after_failure(session: Session, reset: bool, how: str) -> dict[str, Any]:
-    """A reader whose load failed, or was interrupted, in the middle loads again."""
+    """Load again with a reader whose load failed, or was interrupted, in the middle."""
     checkpoint_id, target = session.new_id(), blank(state_of(1))
     drive_save(session.writer(checkpoint_id), state_of(1))
     reader = session.reader(checkpoint_id)
@@ -285,7 +285,7 @@ def no_threads(session: Session) -> Attempt:
 
 
 def pickled_elsewhere(session: Session) -> dict[str, list[Difference]]:
-    """A pickled writer saves and a pickled reader loads in a new process; this one does the counterparts."""
+    """Save with a pickled writer and load with a pickled reader in a new process; this one does the counterparts."""
     there, here = session.new_id("saved-there"), session.new_id("saved-here")
     drive_save(session.writer(here), state_of(2))
     package = pickle.dumps(_pickled(session.writer(there), session.reader(here)))
@@ -306,7 +306,7 @@ def pickled_elsewhere(session: Session) -> dict[str, list[Difference]]:
 
 
 def in_new_process(file: str) -> None:
-    """The other side of `pickled_elsewhere`."""
+    """Be the other side of `pickled_elsewhere`."""
     writer, reader = pickle.loads(Path(file).read_bytes())
     drive_save(writer, state_of(1))
     Path(f"{file}.found").write_bytes(pickle.dumps(_loaded(reader, 2)))

@@ -65,7 +65,7 @@ def many_saves(session: Session, saves: int, reuse: bool) -> list[Look]:
 
 
 def save_as(session: Session, version: int) -> None:
-    """One save by all ranks of this world, to an id that worlds of other sizes use too."""
+    """Save once by all ranks of this world, to an id that worlds of other sizes use too."""
     session.save(own_part(session, session.world_size, version), session.new_id("shared"))
 
 
@@ -147,7 +147,7 @@ def moving_stateful(session: Session, saves: int) -> list[Look]:
 
 
 def fails_early(session: Session, when: str) -> tuple[Attempt, Look]:
-    """A save over a checkpoint that fails before anybody was asked to write, and what loads then.
+    """Let a save over a checkpoint fail before anybody was asked to write; report what loads then.
 
     It fails on the last rank, or on the coordinator in the planning for all.
     """

@@ -82,7 +82,7 @@ class KillAt:
 
 
 def save_old(session: Session, number: int) -> None:
-    """The checkpoint that will be replaced, at an id for each number."""
+    """Save the checkpoint that will be replaced, at an id for each number."""
     session.save(own_state(0, version=1), session.new_id(f"at{number}"))
 
 

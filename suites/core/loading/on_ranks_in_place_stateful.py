@@ -251,7 +251,7 @@ def load_into_no_state(session: Session) -> tuple[int, Attempt, str]:
 
 
 def entry_removed(session: Session, moment: str) -> tuple[Attempt, list[Difference]]:
-    """A Stateful takes entries out of the caller's dict when it is asked for its state, or when it is handed one."""
+    """Use a Stateful that takes entries out of the caller's dict when it is asked for its state, or handed one."""
     checkpoint_id, state = (
         session.new_id(),
         {"a_tensor": coded(1, (4,), version=1), "z_tensor": coded(2, (4,), version=1)},

@@ -72,7 +72,7 @@ def ask_for_more_of_a_list(session: Session, stored: int, asked: int) -> tuple[A
 
 
 def allow_missing(session: Session) -> list[Difference]:
-    """A partial load of two stored and two unknown keys: the stored ones arrive, the others keep their value."""
+    """Load two stored and two unknown keys partially: the stored ones arrive, the others keep their value."""
     checkpoint_id = session.new_id()
     state = {"top": coded(1, (4,), version=1), "nested": {"inner": coded(2, (3,), version=1)}}
     session.save(state, checkpoint_id)
@@ -102,7 +102,7 @@ def ask_for_some_of_each(session: Session) -> tuple[list[Difference], list[str]]
 
 
 def keep_skipped_values(session: Session) -> list[str]:
-    """A partial load over values of many types that are not stored; the ones that are not what they were."""
+    """Load partially over values of many types that are not stored; report those that are not what they were."""
     checkpoint_id = session.new_id()
     session.save({"stored": coded(1, (4,), version=1)}, checkpoint_id)
     skipped = unusual_values(meta=True)
@@ -112,7 +112,7 @@ def keep_skipped_values(session: Session) -> list[str]:
 
 
 def unusual_values(*, meta: bool = False) -> dict[str, Any]:
-    """A value of each type that a pass over a template may not know.
+    """Return a value of each type that a pass over a template may not know.
 
     meta: also a tensor without memory, at which some engines give up before they come to the others.
     """
@@ -159,7 +159,7 @@ def learn_about_keys(session: Session) -> tuple[str, bool]:
 
 
 def one_rank_asks_for_more(session: Session) -> Attempt:
-    """All ranks load a common key; the last one also asks for one that is not stored."""
+    """Load a common key on all ranks; the last one also asks for one that is not stored."""
     checkpoint_id = session.new_id()
     session.save({"common": coded(1, (4,), version=1)}, checkpoint_id)
     target = {"common": torch.zeros(4, dtype=torch.float64)}
@@ -189,7 +189,7 @@ def load_by_keys(session: Session, keys: list[str]) -> tuple[list[Difference], l
 
 @contextlib.contextmanager
 def heard(level: int = logging.INFO) -> Iterator[list[str]]:
-    """The texts of log records (of `level` and above) and warnings that were given meanwhile, on any thread."""
+    """Collect the texts of log records (of `level` and above) and warnings given meanwhile, on any thread."""
     words: list[str] = []
     root, handler = logging.getLogger(), _Listening(words)
     before = root.level

@@ -250,7 +250,7 @@ def listed(session: Session) -> dict[str, Any]:
 
 
 def logged_ids(session: Session) -> dict[str, Any] | None:
-    """The ids that planners are given: by the writer at a save, in the metadata at a load; None without any."""
+    """Report the ids that planners are given: by the writer at a save, in the metadata at a load; None without any."""
     checkpoint_id, seen = session.new_id(), dict[str, Any]()
 
     class Saving(DefaultSavePlanner):

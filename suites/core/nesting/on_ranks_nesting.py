@@ -209,7 +209,7 @@ def _own_part(whole: torch.Tensor, rank: int, outer: int, inner: int) -> tuple[t
 
 @contextlib.contextmanager
 def _groups(outer: int, inner: int) -> Iterator[dict[tuple[int, ...], Any]]:
-    """The ranks that hold the columns of one row, and those that hold the rows of one column, as process groups."""
+    """Make process groups of the ranks with the columns of one row, and of those with the rows of one column."""
     rows = [tuple(row + outer * place for place in range(inner)) for row in range(outer)]
     columns = [tuple(place + outer * column for place in range(outer)) for column in range(inner)]
     groups = {members: torch.distributed.new_group(list(members)) for members in dict.fromkeys(rows + columns)}

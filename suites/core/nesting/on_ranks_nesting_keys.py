@@ -11,7 +11,7 @@ from dcp_conformance.harness.subject.session import Session, into_subject
 
 
 def integer_keys(session: Session, place: str, leaf: str) -> list[Difference]:
-    """Values under integer keys at top level or nested."""
+    """Save values under integer keys at top level or nested."""
     if leaf == "objects" and "objects" in session.storage.unsupported:
         session.excuse("the storage takes no objects")
     keys = (0, 1, 10, -1, -12, 2**40)

@@ -65,7 +65,7 @@ def described(item: Any) -> dict[str, Any]:
 
 
 def own_key_of_each_rank(session: Session) -> list[Difference]:
-    """Each rank saves an object and a tensor that only it has, and loads them back."""
+    """Save on each rank an object and a tensor that only it has, and load them back."""
     rank = session.rank
     state: dict[str, Any] = {f"t{rank}": coded(rank, (3,), version=1)}
     if "objects" not in session.storage.unsupported:
@@ -260,7 +260,7 @@ def empty_shards(session: Session) -> dict[str, Any]:
 
 
 def load_empty_shards(session: Session) -> list[Difference]:
-    """The whole tensors of `empty_shards`, loaded by one process."""
+    """Load the whole tensors of `empty_shards` by one process."""
     wanted = {f"rows{rows}": coded(rows, (rows, 2), version=1) for rows in EMPTY_SIZES}
     target = {key: torch.full_like(value, -1) for key, value in wanted.items()}
     session.load(target, session.new_id())

@@ -140,7 +140,7 @@ OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
 
 
 def optimizer_round_trip(session: Session, name: str) -> tuple[list[Difference], list[Difference]]:
-    """Two steps, a save, a load into a fresh trainer: what differs then, and after one more step of both."""
+    """Make two steps, save, load into a fresh trainer; report what differs then, and after one more step of both."""
     dtype = torch.bfloat16 if name.startswith("bfloat16") else torch.float32
     trained, fresh = _trainer(name, dtype, 1.0), _trainer(name, dtype, -0.5)
     for _ in range(2):

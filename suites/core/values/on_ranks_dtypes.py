@@ -53,7 +53,7 @@ KIND_MISMATCHES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
 
 
 def kind_mismatch(session: Session, case: str) -> tuple[Attempt, list[str], str]:
-    """A load whose template asks for another kind of value than is stored.
+    """Load with a template that asks for another kind of value than is stored.
 
     How it ended, warnings that a plain load does not give, and what stands there then.
     """
@@ -172,7 +172,7 @@ GRADIENTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 def gradient_round_trip(session: Session, kind: str) -> tuple[list[str], list[Difference]]:
-    """A tensor with an autograd history as source and target: what changed in it, what a load gives otherwise.
+    """Save and load a tensor with an autograd history; report what changed in it, what a load gives otherwise.
 
     A small tensor, and one that readers treat as large.
     """
@@ -212,7 +212,7 @@ def _history(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 
 def _gradient(source: torch.Tensor) -> list[str]:
-    """The source's own history must still work: its gradient is one everywhere."""
+    """Run the source's own history, which must still work: its gradient is one everywhere."""
     leaf = source.grad_fn.next_functions[0][0].variable  # type: ignore[union-attr]
     source.sum().backward()  # type: ignore[no-untyped-call]
     return [] if bool((leaf.grad == 1.0).all()) else [f"its gradient is {leaf.grad[:6].tolist()} ... instead of ones"]

@@ -28,7 +28,7 @@ class Unserialisable:
 
 
 def values() -> dict[str, Any]:
-    """One value of each kind that training states hold beside tensors."""
+    """Return one value of each kind that training states hold beside tensors."""
     return {
         "huge": 3**400, "negative": -1, "nan": float("nan"), "infinity": float("-inf"), "minus_zero": -0.0,
         "none": None, "true": True,

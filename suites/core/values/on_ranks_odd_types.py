@@ -105,7 +105,7 @@ def _anything_stored(session: Session, checkpoint_id: Any, recorder: Recorder) -
 
 
 def quantized_round_trip(session: Session) -> tuple[Attempt, Attempt | None, list[float]]:
-    """A quantized tensor into a target of another scale: how save and load ended, and the real values of the target."""
+    """Load a quantized tensor into a target of another scale; report both ends, and the real values of the target."""
     checkpoint_id, target = session.new_id(), {"q": _quantized(0.0, 0.5, 3)}
     session.save({"q": torch.zeros(2)}, session.new_id("ordinary"))
     save = session.attempt(session.save, {"q": _quantized(1.0, 0.1, 0)}, checkpoint_id)
@@ -139,7 +139,7 @@ def _unlike(expected: dict[str, Any], observed: dict[str, Any]) -> list[str]:
 
 
 def _plain(value: Any) -> str:
-    """A tensor of an unusual type in words that are equal for equal values."""
+    """Describe a tensor of an unusual type in words that are equal for equal values."""
     if value.is_nested:
         return str([part.tolist() for part in value.unbind()])
     if value.layout is not torch.strided:

@@ -25,7 +25,7 @@ FIRST_DAY, DAYS, STRIDE = 7305, 14600, 6007
 
 
 def save_own(session: Session) -> None:
-    """Each rank saves tensors of its own, and all of them one in common."""
+    """Save on each rank tensors of its own, and on all of them one in common."""
     session.save(_state(session.rank), session.new_id())
 
 
@@ -42,7 +42,7 @@ def load_copy_in_disorder(session: Session, ranks: int) -> list[Difference]:
 
 
 def load_of_others(session: Session) -> list[Difference]:
-    """Each rank loads from the copy what the next rank saved."""
+    """Load from the copy, on each rank, what the next rank saved."""
     wanted = _state((session.rank + 1) % session.world_size)
     target = blank(wanted)
     session.load(target, session.new_id("copy"))

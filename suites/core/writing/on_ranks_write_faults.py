@@ -162,7 +162,7 @@ def half_written_objects(session: Session) -> list[str]:
 
 
 def failed_read(session: Session) -> tuple[Attempt, list[str], list[Difference]]:
-    """A load that fails half way: how it ended, which objects it removed, and what a second load gives otherwise."""
+    """Let a load fail half way; report how it ended, which objects it removed, what a second load gives otherwise."""
     checkpoint_id, count = session.new_id("read"), itertools.count()
     session.save(_state(), checkpoint_id)
     blobs = session.blobs(checkpoint_id)
