@@ -17,7 +17,7 @@ _GIT_LIMIT = 10
 
 
 def files_of(location: str, parts: Iterable[Any]) -> list[Path]:
-    """The files of code of a backend: the packages, or the single modules, in which its record and its parts lie."""
+    """Return the files of a backend's code: the packages or modules in which its record and its parts lie."""
     places = [Path(location), *(Path(file) for part in parts if (file := _source(part)))]
     roots = {place.parent if (place.parent / "__init__.py").is_file() else place for place in places}
     found = {file.resolve() for root in roots for file in ([root] if root.is_file() else root.rglob("*"))}

@@ -134,7 +134,7 @@ class Cause:
 
 
 def causes_of(certificate: Mapping[str, Any], groups: Collection[str] = ("broken",)) -> tuple[Cause, ...]:
-    """The causes behind the owned clauses that the levels name in `groups` (`broken`, `advice`, ...), worst first."""
+    """Return the causes behind the owned clauses that the levels name in `groups` (`broken`, ...), worst first."""
     wanted = {clause for level in certificate["levels"] for group in groups for clause in level[group]}
     sightings = [
         Sighting(entry=entry, outcome=outcome)

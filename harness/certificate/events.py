@@ -81,25 +81,25 @@ class EventLog:
 
 @dataclass(frozen=True, kw_only=True)
 class RunEvents:
-    """The event files of one run, merged. Workers are named as in the file names; order is deterministic.
-
-    `outcomes` includes a harness-error for every case that started and did not report on one of its clauses.
-    `unfinished` names the workers that wrote no `finished`, `errors` are sentences about the files themselves,
-    `foreign` those of them that say that somebody else wrote there, `notes` what was tolerated (a torn last line).
-    `digest` is that of the files themselves.
-    """
+    """The event files of one run, merged. Workers are named as in the file names; order is deterministic."""
 
     facts: Mapping[str, Mapping[str, Any]]
     collected: Mapping[str, tuple[str, ...]]
     started: tuple[str, ...]
+    #: With a harness-error for every case that started and did not report on one of its clauses.
     outcomes: tuple[CaseOutcome, ...]
     statuses: Mapping[str, int]
+    #: The workers that wrote no `finished`.
     unfinished: tuple[str, ...]
     leftovers: tuple[str, ...]
     tables: tuple[Table, ...] = ()
+    #: Sentences about the files themselves.
     errors: tuple[str, ...] = ()
+    #: Those of the errors that say that somebody else wrote there.
     foreign: tuple[str, ...] = ()
+    #: What was tolerated (a torn last line).
     notes: tuple[str, ...] = ()
+    #: Of the files themselves.
     digest: str = ""
 
     @property

@@ -122,7 +122,7 @@ def page(certificate: Mapping[str, Any]) -> str:
 
 
 def environment() -> jinja2.Environment:
-    """The template engine as every page of ours is made with it: escaping, strict about names, texts made plain."""
+    """Return the template engine of all our pages: it escapes, is strict about names, and makes texts plain."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,

@@ -56,7 +56,7 @@ def labelled(label: str, text: str, width: int) -> list[str]:
 
 
 def command_lines(command: str, width: int, *, first: str = "") -> list[str]:
-    """A command line for a shell, broken with backslashes where it is too long, so that it can be copied as it is."""
+    """Return a command line for a shell, broken with backslashes where it is too long: it can be copied as it is."""
     words = _SHELL_WORD.findall(plain(command).replace("\n", " "))
     lines, rest = [first.rstrip("\n")], " " * (len(first) + 2)
     for word in words:

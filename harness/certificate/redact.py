@@ -92,7 +92,7 @@ def redact(text: str, *, secrets: Iterable[str] = ()) -> str:
 
 
 def given_values(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The values that a backend's start() gave, for `secrets=`: whatever their names are, they are nobody's business.
+    """Return the values that a backend's start() gave, for `secrets=`: whatever they are called, they are private.
 
     Numbers, truth values and very short texts stay readable: they would take the sense out of every sentence.
     """

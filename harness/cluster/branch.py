@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 class Branch:
-    """The process of a branch, which is no child of this one; held by a descriptor, so its number cannot be reused."""
+    """A branch's process. It is not our child, so we hold a pidfd: its number cannot be reused under us."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid

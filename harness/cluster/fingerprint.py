@@ -78,7 +78,7 @@ class Fingerprint:
         return not newcomers or not newcomers <= set(lasting)
 
     def newcomers(self) -> set[str]:
-        """Kinds of threads, children and open files that were not there before: their names without numbers."""
+        """Return the kinds of threads, children and open files that are new: their names without numbers."""
         before = {
             name: set(self.facts[name].items() if name == "open files" else self.facts[name]) for name in _TRANSIENT
         }

@@ -49,7 +49,7 @@ class World:
     def __init__(
         self, server: ForkServer, number: int, *, size: int, group: bool, config: ClusterConfig, lasting: Counter[str]
     ) -> None:
-        """lasting: how often what kind of thing was seen to stay after a run; the world counts what it sees itself."""
+        """lasting: counts, by kind, of what stayed behind after earlier runs. The world adds what it sees."""
         self.size = size
         self._lasting = lasting
         self.folder = config.folder.absolute() / f"world-{os.getpid()}-{number}"

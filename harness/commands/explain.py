@@ -67,7 +67,7 @@ def _marks(text: str) -> Iterator[tuple[str, str, int]]:
 
 
 def mutants_of(clause_id: str, folder: Path = MUTANTS) -> list[str]:
-    """Names of the mutants that the clause must catch, read from each module's BREAKS without importing it."""
+    """Return the names of the mutants that the clause must catch, read from BREAKS without importing it."""
     return [name for name, clauses in mutants(folder).items() if clause_id in clauses]
 
 

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def known_file(certificate: Mapping[str, Any]) -> str:
-    """The file as text: an entry for the whole clause where all its cases failed, else one for each failing case."""
+    """Return the file as text: one entry for a clause whose cases all failed, else one for each failing case."""
     name = one_line(certificate["backend"]["name"], 60)
     lines = [
         f"# {name} with {certificate['engine']}, {certificate['run']['ended']}.",

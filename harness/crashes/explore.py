@@ -45,17 +45,19 @@ _MOST_LOST = 2
 
 @dataclass(frozen=True)
 class Situation:
-    """One save to be cut: by `ranks` ranks, over a checkpoint of `before` ranks (0: to a new id).
+    """One save to be cut, of some ranks, to a new id or over a checkpoint."""
 
-    options, old_options: the settings of both saves, by number among those which the backend offers; said: them in
-    words. metadata: also read the metadata of each state.
-    """
-
+    #: How many save.
     ranks: int = 1
+    #: How many ranks had saved the checkpoint that is replaced; 0 for a new id.
     before: int = 0
+    #: The settings of this save, by number among those which the backend offers.
     options: int = 0
+    #: The settings of the save before, likewise.
     old_options: int = 0
+    #: The settings in words.
     said: str = ""
+    #: Also read the metadata of each state.
     metadata: bool = False
 
     @property
@@ -158,7 +160,7 @@ def from_its_files(subject: Subject, found: Exploration) -> None:
 
 
 def confirm(subject: Subject, situation: Situation, state: State) -> Loaded:
-    """What a load of one state gives on a rank that never loaded anything: nothing that is kept there can mislead."""
+    """Load one state on a rank that never loaded anything, so that nothing kept in memory can mislead."""
     [found] = _loads(subject, situation, {0: state}, seconds=MOST_SECONDS, fresh=True).values()
     return found
 
@@ -186,8 +188,9 @@ def needs(subject: Subject, *capabilities: str) -> None:
 
 
 def recorded(subject: Subject, situation: Situation) -> Exploration:
-    """The recordings of a situation: with several ranks, one with each of them held back while it would write."""
-    place, recordings = _place(situation), []  # type: str, list[Recording]
+    """Record a situation; with several ranks, once with each of them held back when it is about to write."""
+    place = _place(situation)
+    recordings: list[Recording] = []
     if max(situation.ranks, situation.before) > 1:
         subject.needs("resharding")  # one process loads what is left; without it that fails in any case
     if situation.before:
@@ -209,7 +212,7 @@ def _place(situation: Situation) -> str:
 
 
 def make_states(found: Exploration, *, finish_only: bool = False) -> None:
-    """All states of a situation, by model."""
+    """Make all states of a situation, by model."""
     kills: list[State] = []
     power: dict[bool, list[State]] = {True: [], False: []}
     for number, item in enumerate(found.recordings):

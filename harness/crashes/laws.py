@@ -98,7 +98,8 @@ def _listing(found: Exploration, state: State) -> str:
             left[operation.rank] -= 1
             made.append(operation.describe())
     hidden = len(made) - _SHOWN
-    return "\n".join([f"({hidden} before these)"] * (hidden > 0) + made[-_SHOWN:])
+    before = [f"({hidden} before these)"] if hidden > 0 else []
+    return "\n".join(before + made[-_SHOWN:])
 
 
 def _kept(found: Exploration, state: State) -> str:

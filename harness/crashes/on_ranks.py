@@ -53,7 +53,7 @@ def option_sets(session: Session) -> list[str]:
 
 
 def save_old(session: Session, place: str, options: int) -> None:
-    """The checkpoint that will be replaced."""
+    """Save the checkpoint that will be replaced."""
     inner = apart(session, place)
     inner.save(_own(session, OLD), inner.new_id(), **_writing(inner, options))
 

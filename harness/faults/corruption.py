@@ -61,21 +61,24 @@ _STUMBLES = frozenset({
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """One change of the stored bytes of a checkpoint.
+    """One change of the stored bytes of a checkpoint."""
 
-    kind: one of KINDS. name: the object. position: first byte that changes (flip, zero, length), or the length that is
-    left (truncate). size: number of bytes (zero). bit: 0 to 7 (flip). other: the object that it changes places with
-    (swap: of equal size, exchange: of another), or whose bytes it gets from a donor checkpoint (substitute). region:
-    what lies there, in words. part: the kind of place, one of PARTS.
-    """
-
+    #: One of KINDS.
     kind: str
+    #: The object.
     name: str
+    #: The first byte that changes (flip, zero, length), or the length that is left (truncate).
     position: int = 0
+    #: Number of bytes (zero).
     size: int = 0
+    #: 0 to 7 (flip).
     bit: int = 0
+    #: The object that it changes places with (swap: of equal size, exchange: of another), or whose bytes it gets from
+    #: a donor checkpoint (substitute).
     other: str = ""
+    #: What lies there, in words.
     region: str = ""
+    #: The kind of place, one of PARTS.
     part: str = "object"
 
     def sentence(self) -> str:
@@ -227,7 +230,7 @@ def regions(data: bytes, known: Mapping[str, bytes]) -> list[tuple[str, int, int
 
 
 def part_of(data: bytes, known: Mapping[str, bytes], position: int) -> str:
-    """Which of PARTS lies at a position: before the first known piece, in one, between them, or behind the last."""
+    """Return which of PARTS lies at a position: before the known pieces, in one, between them, or behind them."""
     values = [(start, stop) for name, start, stop in regions(data, known) if name.startswith("value of")]
     if not values:
         return "object"

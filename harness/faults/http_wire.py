@@ -51,7 +51,7 @@ class Stream:
 def body_of(stream: Stream, head: bytes, *, until_closed: bool = False) -> bytes:
     """Return the body that a head announces, as it is on the wire.
 
-    Without a word about it, none or all until the close.
+    A head that says nothing of it has none, or all that comes until the close.
     """
     # Asked first: where both are given, chunks decide (RFC 9112, 6.3).
     if re.search(rb"\r\ntransfer-encoding:\s*chunked", head, re.IGNORECASE):

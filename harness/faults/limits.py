@@ -126,7 +126,7 @@ def _without_overrides() -> Iterator[None]:
 def peak_memory(*, reset: bool = True) -> int:
     """Return the most memory that the process has held, in bytes.
 
-    Since now, where the system lets it be counted anew.
+    It is counted from now on, where the system allows that.
     """
     if reset:
         try:

@@ -226,7 +226,7 @@ def _made_up(method: bytes, status: int, code: str) -> bytes:
 
 
 def _general(target: str) -> str:
-    """A path with no folder of this run in it: what stands before the last name goes, of a query only the keys stay."""
+    """Return a path without what belongs to this run: of folders nothing stays, of a query only the keys."""
     path, _, query = target.partition("?")
     keys = "&".join(sorted(re.sub(r"=.*", "", part) for part in query.split("&"))) if query else ""
     # Ids of saves and uploads, which no two runs share.

@@ -25,6 +25,7 @@ class Note:
 
     def argument(self, place: int, name: str) -> Any:
         """Return the argument `name`, which stands at `place` where it was given by position."""
+        # Engines may give any argument either way, and torch's own has changed over releases.
         return self.kwargs[name] if name in self.kwargs else self.args[place]
 
 

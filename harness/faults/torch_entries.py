@@ -32,6 +32,7 @@ def edited(blobs: Blobs, key: str, change: Callable[[Any], None]) -> bytes:
     metadata = read_metadata(blobs)
     for index, info in metadata.storage_data.items():
         if index.fqn == key:
+            # A copy: entries may share one object, and the edit is about one of them.
             metadata.storage_data[index] = entry = plain(info)
             change(entry)
     return pickle.dumps(metadata)

@@ -57,16 +57,15 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Difference:
-    """One way in which a value is not the promised one: where it is, what was promised and what was found.
+    """One way in which a value is not the promised one: where it is, what was promised and what was found."""
 
-    key: path in the state, joined by dots; index: position in the tensor, or () for a whole value; cause: what the
-    value as a whole is instead ("is zero in every element"), where that is known.
-    """
-
+    #: Path in the state, joined by dots.
     key: str
+    #: Position in the tensor, or () for a whole value.
     index: tuple[int, ...]
     expected: str
     observed: str
+    #: What the value as a whole is instead ("is zero in every element"), where that is known.
     cause: str = ""
 
     def sentence(self) -> str:

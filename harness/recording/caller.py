@@ -20,8 +20,9 @@ _LINES = re.compile(r"^(Umask|Tgid|Uid|Gid|CapEff):\s*(.*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Descriptor:
-    """What a descriptor of the caller refers to. path: by which it is known now, or was until it was removed."""
+    """What a descriptor of the caller refers to."""
 
+    #: By which it is known now, or was until it was removed.
     path: str
     position: int
     flags: int
@@ -36,10 +37,11 @@ class Descriptor:
 
 @dataclass(frozen=True)
 class Mapped:
-    """The file behind an address of the caller. offset: of the address in the file."""
+    """The file behind an address of the caller."""
 
     path: str
     inode: int
+    #: Of the address in the file.
     offset: int
 
 

@@ -29,16 +29,15 @@ _MS_SYNC = 4
 
 @dataclass
 class Planned:
-    """One operation before it is done.
-
-    act: does it in place of the kernel and gives the details that it found, with "descriptor" for an opened file;
-    None: the kernel does it. then: operations that happen with it.
-    """
+    """One operation before it is done."""
 
     call: str
     path: str
     details: dict[str, Any] = field(default_factory=dict)
+    #: Does it in place of the kernel and gives the details that it found, with "descriptor" for an opened file; None:
+    #: the kernel does it.
     act: Callable[[], dict[str, Any]] | None = None
+    #: Operations that happen with it.
     then: tuple[str, ...] = ()
 
 
@@ -286,7 +285,7 @@ def _sync_map(job: Job, caller: Caller, arguments: Arguments) -> Planned | None:
 
 
 def _clone(job: Job, caller: Caller, arguments: Arguments) -> Planned | None:
-    """Most file systems cannot share blocks, so that whoever asks can also copy; and copies are seen."""
+    """Refuse to share blocks: most file systems cannot, so whoever asks can also copy, and copies are seen."""
     behind = _behind(job, caller, arguments[0])
     if behind is None:
         return None

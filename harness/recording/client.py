@@ -51,7 +51,7 @@ class Watching:
         self.mark(f"returned on rank {self._link.rank}")
 
     def faults(self, *rules: Rule) -> None:
-        """From now on these rules hold, with new counts, in place of any others; none: no faults."""
+        """Set these rules, with new counts, in place of any others; none: no faults."""
         self._link.ask("policy", rules=encoded(rules))
 
     def reached(self) -> dict[int, int]:

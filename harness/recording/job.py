@@ -38,11 +38,11 @@ class Job:
     # -- who is who ------------------------------------------------------------------------------------------------
 
     def begin_rank(self, rank: int, thread: int) -> None:
-        """The thread of a rank that began is its number 0."""
+        """Make the thread of a rank that began its number 0."""
         self._threads[rank] = {thread: 0}
 
     def count_threads_anew(self) -> None:
-        """From now on the threads of earlier calls are nobody, but the one that began: rules name those to come."""
+        """Forget the threads of earlier calls, but the one that began: rules name those to come."""
         for rank, known in self._threads.items():
             # Thread pools of an earlier call are gone or idle; rules speak of the threads of the call that is to come.
             self._threads[rank] = {thread: number for thread, number in known.items() if number == 0}
@@ -61,7 +61,7 @@ class Job:
         return self._files[identity]
 
     def opened_as(self, file: int, path: str) -> None:
-        """A file was opened by this path."""
+        """Note by which path a file was opened."""
         self._names[file] = path
 
     def name(self, file: int, path: str) -> str:

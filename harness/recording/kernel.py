@@ -30,9 +30,10 @@ _AT_ONCE = 1 << 20  # bytes of another process read in one go
 
 @dataclass(frozen=True)
 class Notification:
-    """One call that waits for an answer. thread: its id in the supervisor's eyes."""
+    """One call that waits for an answer."""
 
     id: int
+    #: Its id in the supervisor's eyes.
     thread: int
     number: int
     arguments: tuple[int, ...]

@@ -25,10 +25,13 @@ _MEMORY = {"shmget": "shared memory (shmget)", "mq_open": "a message queue", "io
 
 @dataclass
 class Reads:
-    """since: seconds since the epoch; lawful: folders whose files may be read; elsewhere: what else was, once each."""
+    """What one process reads while it is watched."""
 
+    #: Seconds since the epoch; what is older is of no interest.
     since: float
+    #: Folders whose files may be read.
     lawful: tuple[str, ...]
+    #: What else was read, once each.
     elsewhere: dict[str, None] = field(default_factory=dict)
 
     def note(self, name: str, caller: Caller, arguments: tuple[int, ...]) -> None:

@@ -58,7 +58,7 @@ class Disk:
         return operation.call == "write" and (opened or operation.synchronous)
 
     def settle(self, operation: Operation) -> None:
-        """A synchronous write has reached the disk: its file, and what an fsync of it would take along."""
+        """Bring a synchronous write to the disk: its file, and what an fsync of it would take along."""
         self._fsync(operation)
 
     def pending_names(self) -> list[NameChange]:
@@ -218,7 +218,11 @@ class Disk:
         if operation.file >= 0:
             self._files[operation.file] = number
             opened = (operation.rank, operation.file)
-            (self._synchronous.add if operation.synchronous else self._synchronous.discard)(opened)
+            # Each open decides anew: the same file may be opened synchronously once and not the next time.
+            if operation.synchronous:
+                self._synchronous.add(opened)
+            else:
+                self._synchronous.discard(opened)
         # Emptying is a change of data like any other: before an fsync a power cut may bring the old bytes back.
         if operation.truncated and self.nodes[number].live:
             self.nodes[number].change(Change(0, None))
@@ -295,7 +299,7 @@ class Disk:
             self._change_names(operation, (where,), ())
 
     def _close(self, operation: Operation) -> None:
-        """Closing a file makes nothing durable."""
+        """Do nothing: closing a file makes nothing durable."""
 
 
 _PLAYERS: Mapping[str, Callable[[Disk, Operation], None]] = {

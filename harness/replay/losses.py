@@ -50,7 +50,7 @@ def losses(disk: Disk) -> Iterator[Loss]:
 def name_losses(disk: Disk) -> Iterator[tuple[tuple[NameChange, ...], str]]:
     """Yield the sets of name changes that may be lost together. In order, for a journal.
 
-    Each alone and all but each, if not.
+    Without a journal: each alone, and all but each.
     """
     pending = disk.pending_names()
     yield (), ""
@@ -130,7 +130,7 @@ def _written(node: Node) -> tuple[int, int]:
 def _bare(node: Node) -> bytes:
     """Return what lies under the new bytes: synced ones that were never cut off since, and zeros.
 
-    As long as the file is.
+    The result is as long as the file.
     """
     # What was cut off is gone, whatever was written there since: under new bytes lie zeros then, and not the old ones.
     kept = min([len(node.durable), *(change.offset for change in node.pending if change.data is None)])

@@ -34,7 +34,9 @@ def why_not_notified() -> str:
         except subprocess.TimeoutExpired:
             return f"a trial did not end within {_LIMIT:.0f} s"
     lines = done.stderr.strip().splitlines()
-    return "" if done.returncode == 0 else (lines[-1] if lines else f"a trial ended with {done.returncode}")
+    if done.returncode == 0:
+        return ""
+    return lines[-1] if lines else f"a trial ended with {done.returncode}"
 
 
 def trial(folder: str) -> None:

@@ -48,10 +48,12 @@ class State:
 
 @dataclass(frozen=True)
 class Window:
-    """While this rank is on its own: operations from number `start` up to `stop` of the whole recording."""
+    """While this rank is on its own."""
 
     rank: int
+    #: Number of the operation of the whole recording with which it begins.
     start: int
+    #: Number of the operation before which it ends.
     stop: int
 
     def operations(self, recording: Recording) -> list[Operation]:
@@ -145,7 +147,7 @@ def _moments(recording: Recording, *, journal: bool) -> Iterator[tuple[Disk, int
 
 
 def _worthwhile(recording: Recording, returned: int | None) -> set[int]:
-    """Numbers of operations after which the power is cut: each state holds contents of its own, so not all of many."""
+    """Return after how many operations the power is cut. States hold whole contents, so of many not all are chosen."""
     places = range(len(recording.operations) + 1)
     others = [place for place in places if not place or recording.operations[place - 1].call != "write"]
     writes = [place for place in places if place and recording.operations[place - 1].call == "write"]
@@ -191,7 +193,7 @@ def _touched(operations: Sequence[Operation]) -> set[int | str]:
 
 
 def _needed(own: Sequence[Operation], others: Sequence[Operation]) -> int:
-    """How many of its operations a rank must have made before the other's were possible: it made a folder for them."""
+    """Return how many operations a rank must have made before the other's were possible: it made their folder."""
     used = [path for item in others for path in (item.path, item.target) if path]
     needed = 0
     for number, operation in enumerate(own, start=1):

@@ -138,7 +138,7 @@ def _second_place(target: Path) -> Path:
 
 
 def secrets(options: Options) -> tuple[str, ...]:
-    """Values that no text may show: those of options and environment variables that are named like secrets."""
+    """Return the values of options and environment variables named like secrets: no text may show them."""
     # Redacting the working directory would blacken half of every path in the report.
     surroundings = {name: value for name, value in os.environ.items() if name not in _FOLDERS}
     return secret_values({**surroundings, **dict(options.backend_options)})

@@ -25,7 +25,7 @@ class Folders:
 
     @classmethod
     def make(cls, options: Options) -> Folders:
-        """New ones, for the controlling process. Raises UsageError."""
+        """Make new ones, for the controlling process. Raises UsageError."""
         scratch = choose_scratch(options.scratch, keep=options.keep_scratch)
         # Apart from scratch, whose path every rank knows: code under test that finds the event files could add passes
         # to them.

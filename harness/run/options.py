@@ -18,12 +18,14 @@ MOST_RANKS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the person asked for. ranks: world sizes; levels: those named, () for the default; seed: of random data."""
+    """What the person asked for."""
 
     backend: str
     # Never part of a repr: tracebacks show reprs, and options may be credentials.
     backend_options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    #: Those named; () for the default.
     levels: tuple[str, ...] = ()
+    #: World sizes.
     ranks: tuple[int, ...] = DEFAULT_RANKS
     device: str = "cpu"
     scratch: str | None = None
@@ -36,6 +38,7 @@ class Options:
     second_engine: str = "reference_impl"
     fresh_ranks: bool = False
     keep_scratch: bool = False
+    #: Of random data.
     seed: int = 0
 
     @property

@@ -40,7 +40,7 @@ class Progress:
         self._broken: dict[str, int] = {}
 
     def expect(self, cases: Iterable[str]) -> None:
-        """These cases are going to run; those that were told before count once."""
+        """Expect these cases to run; those that were told before count once."""
         for case in cases:
             # Every worker of xdist collects all cases and tells of all of them.
             if case not in self._left:
@@ -48,7 +48,7 @@ class Progress:
                 self._expected += 1
 
     def done(self, case: str, level: str, broken: Mapping[str, int]) -> None:
-        """A case ended. broken: clauses that it broke, with the rank of the harm (0 is the worst)."""
+        """Count a case that ended. broken: clauses that it broke, with the rank of the harm (0 is the worst)."""
         self._done += 1
         # Counted in seconds of the earlier run, not in cases: these differ widely in what they cost.
         self._work += self._left.pop(case, 0.0)

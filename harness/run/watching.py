@@ -42,22 +42,22 @@ class Watching:
         self.progress = Progress(sys.stdout, live=sys.stdout.isatty(), width=columns - 1, earlier=_seconds(earlier))
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """No names of files beside the line."""
+        """Keep names of files off the line."""
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter.showfspath = False
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """The cases of a run without workers."""
+        """Expect the cases of a run without workers."""
         self.progress.expect(_case(item.nodeid) for item in session.items)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
-        """The cases of a run with workers; every worker collects them all."""
+        """Expect the cases of a run with workers; every worker collects them all."""
         self.progress.expect(map(_case, ids))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """A case ended."""
+        """Count a case that ended."""
         if report.when == "call":
             data = json.loads(str(dict(report.user_properties).get(_PROPERTY, "{}")))
             self.progress.done(_case(report.nodeid), data.get("level", ""), data.get("broken", {}))

@@ -27,7 +27,7 @@ _LOOKED_AT_AGAIN = 1 << 20  # bytes: larger tensors are not kept beyond their sc
 def differences(expected: Any, observed: Any, *, key: str = "", limit: int = 3) -> list[Difference]:
     """Return the first `limit` differences between two states of nested mappings, lists and leaves.
 
-    [] when they are equal.
+    Returns [] when they are equal.
     """
     found = list(itertools.islice(_walk(expected, observed, key, expected), limit))
     if not found and not key:

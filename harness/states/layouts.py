@@ -28,7 +28,9 @@ class Layout:
     @property
     def kind(self) -> str:
         """plain, dtensor or shards."""
-        return "dtensor" if self.placements else "shards" if self.shards else "plain"
+        if self.placements:
+            return "dtensor"
+        return "shards" if self.shards else "plain"
 
     @property
     def replicated(self) -> bool:

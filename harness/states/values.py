@@ -17,7 +17,7 @@ POSITIONS_PER_KEY = 1 << 24
 
 
 def pattern(name: str, shape: tuple[int, ...], dtype: torch.dtype, *, version: int = 0) -> torch.Tensor:
-    """A contiguous CPU tensor of `shape` and `dtype` whose bits are a fixed function of name, version and position."""
+    """Make a contiguous CPU tensor whose bits are a fixed function of name, version and position."""
     seed = zlib.crc32(f"{name}/{version}".encode())
     count = math.prod(shape) * dtype.itemsize
     # Two multiplicative rounds on the byte's position: neighbours are unrelated, and no generator state is touched.
@@ -51,12 +51,12 @@ def decode(number: float) -> str:
 
 
 def resolved(tensor: torch.Tensor) -> torch.Tensor:
-    """The elements of a tensor of any layout, conjugated or negated lazily or not, in memory of their own, in order."""
+    """Return the elements of a tensor, whatever its layout or lazy bits, in order and in memory of their own."""
     return tensor.resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
 
 
 def blank(value: Any) -> Any:
-    """A template like `value` whose tensors hold other bits in memory of their own and whose other leaves are None.
+    """Make a template like `value`: its tensors hold other bits in memory of their own, its other leaves are None.
 
     Tensors keep dtype, shape and device; mappings and lists keep their structure.
     """

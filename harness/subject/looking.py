@@ -102,7 +102,7 @@ def warned_by(call: Callable[..., Any], *args: Any, **kwargs: Any) -> set[str]:
 
 @contextlib.contextmanager
 def noticed() -> Iterator[list[str]]:
-    """The texts of all warnings, and of all log records of level WARNING and above, while it lasts."""
+    """Collect the texts of all warnings and of all log records from WARNING on, while it lasts."""
     texts: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
@@ -166,7 +166,9 @@ class NewWriter(OldWriter):
     """A writer that takes whatever else an engine gives, and notes what that was."""
 
     def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
-        self.given += [f"argument {len(args)}"] * bool(args) + list(kwargs)
+        if args:
+            self.given.append(f"argument {len(args)}")
+        self.given += kwargs
         self.inner.set_up_storage_writer(is_coordinator)
 
 
@@ -213,9 +215,12 @@ class NewReader(OldReader):
     """A reader that takes whatever else an engine gives, and notes what that was."""
 
     def set_up_storage_reader(self, metadata: Any, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
-        self.given += [f"argument {len(args)}"] * bool(args) + list(kwargs)
+        if args:
+            self.given.append(f"argument {len(args)}")
+        self.given += kwargs
         self.inner.set_up_storage_reader(metadata, is_coordinator)
 
 
 def _told(rank: int | None, use_collectives: bool | None) -> list[str]:
-    return ["rank"] * (rank is not None) + ["use_collectives"] * (use_collectives is not None)
+    given = {"rank": rank, "use_collectives": use_collectives}
+    return [name for name, value in given.items() if value is not None]

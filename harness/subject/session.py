@@ -235,7 +235,7 @@ class Session:
         return self.spec.owner(self.spec.engine)
 
     def function_owner(self, name: str) -> str:
-        """How events name who supplies save, load or async_save: who exports only one of them has torch's others."""
+        """Say how events name the supplier of save, load or async_save: those not exported are torch's."""
         return self.engine_owner if name not in FUNCTIONS or name in self._own_functions else TORCH_ENGINE
 
     def _needs_of(self, call: str, state: Any, arguments: dict[str, Any]) -> None:

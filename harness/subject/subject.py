@@ -185,7 +185,7 @@ class Subject:
 
     @contextlib.contextmanager
     def promise(self, clause: str) -> Iterator[None]:
-        """What is judged inside is about `clause` alone; a finding is kept and the test goes on to its next promise."""
+        """Judge `clause` alone inside: a finding is kept, and the test goes on to its next promise."""
         if clause not in self._clauses:
             raise HarnessFault(f"the test judges {clause}, which its marker does not name")
         try:

@@ -16,7 +16,7 @@ from dcp_conformance.harness.subject.session import Session
 
 
 def apart(session: Session, name: str = "apart") -> Session:
-    """The session, but for its ids: they are made in a folder of their own, which other runs find by the same name."""
+    """Return the session, but with ids in a folder of their own, which other runs find by the same name."""
     folder = folder_of(session, name)
     folder.mkdir(exist_ok=True)
     return Session(dataclasses.replace(session.spec, scratch=str(folder)))

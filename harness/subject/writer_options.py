@@ -13,7 +13,7 @@ DOCUMENTED: Mapping[str, tuple[Any, ...]] = {"thread_count": (2, 4), "single_fil
 
 
 def option_sets(session: Session) -> list[dict[str, Any]]:
-    """The settings to try, the plain one first: those of the record, else the documented ones that the writer takes."""
+    """Return the settings to try, the plain one first: the record's, else the documented ones that the writer takes."""
     declared = [dict(item) for item in session.storage.option_sets]
     # A record that lists settings has chosen what it wants to be tried with.
     if session.storage.writer is None or len(declared) > 1:

@@ -48,7 +48,7 @@ class Budget:
         return f"not run: the case has hung before it, and has taken {seconds:.0f} s"
 
     def charge_hang(self, levels: Iterable[str], world_sizes: Collection[int], seconds: float) -> None:
-        """A case of these levels lost so much time to a hang in worlds of these sizes (none known: of any size)."""
+        """Charge these levels for time lost to a hang in worlds of these sizes (none known: of any size)."""
         for level in levels:
             # A hang whose world is not known is charged to both, or a backend could hang for ever outside of all
             # accounts.
@@ -56,5 +56,5 @@ class Budget:
                 self._hung[level, several] += seconds
 
     def charge(self, seconds: float) -> None:
-        """A case took so much time and came to no pass."""
+        """Charge the run for a case that took so much time and came to no pass."""
         self._in_vain += seconds

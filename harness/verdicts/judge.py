@@ -36,22 +36,22 @@ Body = Callable[[Subject], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """What stays the same for all cases of a run: what is under test, under which engines, where.
-
-    letters: what the backend owns. own_store: it stores by itself, where only calls of its engine are seen.
-    functions: which of save, load and async_save it exports. second: the engine for blame, None if there is none.
-    command: the words that start a reproduction line.
-    """
+    """What stays the same for all cases of a run: what is under test, under which engines, where."""
 
     backend: Part
+    #: What the backend owns.
     letters: frozenset[str]
     engine: Part
+    #: It stores by itself, where only calls of its engine are seen.
     own_store: bool = False
+    #: Which of save, load and async_save it exports.
     functions: frozenset[str] = frozenset(FUNCTIONS)
+    #: The engine for blame; None if there is none.
     second: Part | None
     scratch: str
     folder: str
     worker: str
+    #: The words that start a reproduction line.
     command: tuple[str, ...]
     patience: float = 1.0
     keep: bool = False  # what was stored is to stay
@@ -302,7 +302,7 @@ class Judge:
         return "E" in self.bench.letters and {"save", "load"} <= self.bench.functions
 
     def _engines(self, failed: CaseOutcome, trial: Trial, ids: tuple[str, ...], body: Body) -> CaseOutcome:
-        """A clause of the engine under the backend: torch's name stands on it only where torch alone can break it.
+        """Settle a clause of the engine under the backend: it is torch's only where torch alone can break it.
 
         Wrong values that the backend's own storage gives under two engines, and the control pair under none, are the
         storage's, whoever owns the clause.
@@ -321,7 +321,7 @@ class Judge:
         return replace(failed, verdict=Verdict.UNTESTABLE, blame=None, reason=STORAGE_IN_THE_WAY)
 
     def _blamed(self, failed: CaseOutcome, trial: Trial, ids: tuple[str, ...], body: Body) -> CaseOutcome:
-        """The further runs of docs/blame.md: the control pair, the backend under a second engine, the first pair again.
+        """Make the further runs of docs/blame.md: control pair, backend under a second engine, first pair again.
 
         Where functions of the backend's own took part, torch's in their place come before: what these do not break
         is theirs.
@@ -342,7 +342,7 @@ class Judge:
     def _again(
         self, ids: tuple[str, ...], body: Body, *, storage: Part | None = None, engine: Part | None = None
     ) -> Trial:
-        """The same case with another storage or engine; made once for all clauses of the case."""
+        """Run the same case with another storage or engine, once for all clauses of the case."""
         key = (storage, engine, body)
         if key not in self._further:
             self._further[key] = self._trial(ids, body, self.spec(storage=storage, engine=engine))
@@ -360,7 +360,7 @@ class Judge:
     def _delegated(
         self, failed: CaseOutcome, clause: Clause, trial: Trial, ids: tuple[str, ...], found: Broken, body: Body
     ) -> CaseOutcome:
-        """An engine that enters torch's is not blamed for what torch's does alike with the plain control pair."""
+        """Settle a failure of an engine that enters torch's: what torch's does alike with control is torch's."""
         control = self._again(ids, body, storage=CONTROL, engine=TORCH)
         same = control.findings.get(failed.clause)
         # Of the same kind: a hang under the backend is not excused by a wrong value under torch.

@@ -37,13 +37,15 @@ FIELDS = ("clause", "case", "reason", "expires", "defect")
 
 @dataclass(frozen=True, kw_only=True)
 class KnownFailure:
-    """One entry. `where` is its file, line and number, for messages; `expires` is its first day without effect."""
+    """One entry."""
 
     clause: str
     reason: str
     case: str | None = None
+    #: Its first day without effect.
     expires: datetime.date | None = None
     defect: str = ""
+    #: Its file, line and number, for messages.
     where: str = ""
 
     def covers(self, clause: str, case: str) -> bool:
@@ -263,7 +265,7 @@ def _unmatched(entry: KnownFailure, collected: Mapping[str, Collection[str]]) ->
 
 
 def _stale(entry: KnownFailure, outcomes: list[CaseOutcome]) -> str:
-    """An unexpected pass: something passed and nothing failed. A failed set-up is neither."""
+    """Say that an entry is stale: something passed and nothing failed. A failed set-up is neither."""
     # Of an entry for a whole clause one failing case is enough: it still has something to cover.
     passed = any(outcome.verdict is Verdict.PASS for outcome in outcomes)
     if not passed or any(outcome.verdict > Verdict.PASS for outcome in outcomes):

@@ -28,26 +28,31 @@ _PYTEST_STOPPED = (2, 3, 4)
 class LevelResult:
     """One level of one run. Every tuple holds ids of owned clauses, in order; nothing else is counted.
 
-    `owned` counts the owned MUST and SHOULD clauses that applied; each of them is kept, or in exactly one tuple:
-    `broken` (cost the level: a MUST that failed, any hang), `known` (the same, covered by known failures), `advice`
-    and `known_advice` (a SHOULD that failed), `engine` (shown to be the engine's), `untestable`, `not_exercised` or
-    `harness_errors`. `executed` counts the cases that ran, in any column; `reason` says why the level is not held.
+    Each owned clause that applied is kept, or in exactly one of the tuples.
     """
 
     level: str
     state: State
     kept: int = 0
+    #: How many MUST and SHOULD clauses are owned and applied.
     owned: int = 0
+    #: What cost the level: a MUST that failed, any hang.
     broken: tuple[str, ...] = ()
+    #: The same, covered by known failures.
     known: tuple[str, ...] = ()
+    #: A SHOULD that failed.
     advice: tuple[str, ...] = ()
+    #: The same, covered by known failures.
     known_advice: tuple[str, ...] = ()
+    #: Shown to be the engine's.
     engine: tuple[str, ...] = ()
     untestable: tuple[str, ...] = ()
     not_exercised: tuple[str, ...] = ()
     harness_errors: tuple[str, ...] = ()
     not_applicable: int = 0
+    #: How many cases ran, in any column.
     executed: int = 0
+    #: Why the level is not held.
     reason: str = ""
 
     @property

@@ -42,16 +42,15 @@ class AsyncStager(Protocol):
 
 @dataclass
 class StagingOptions:
-    """How ``DefaultStager`` copies.
+    """How ``DefaultStager`` copies."""
 
-    ``use_async_staging`` copies in a thread, and ``stage`` returns a future. ``use_pinned_memory`` and
-    ``use_non_blocking_copy`` speed up copies from an accelerator and mean nothing without one;
-    ``use_shared_memory`` puts the copies where other processes can map them.
-    """
-
+    #: Speeds up copies from an accelerator, and means nothing without one.
     use_pinned_memory: bool = True
+    #: Puts the copies where other processes can map them.
     use_shared_memory: bool = True
+    #: Copies in a thread, and ``stage`` returns a future.
     use_async_staging: bool = True
+    #: Speeds up copies from an accelerator, and means nothing without one.
     use_non_blocking_copy: bool = True
 
 
@@ -155,7 +154,7 @@ class Snapshot:
         return target.copy_(source, non_blocking=self.non_blocking)
 
     def _share_copy(self, group: list[tuple[int, torch.Tensor]], first: int, end: int) -> dict[int, torch.Tensor]:
-        """One copy of the bytes from ``first`` to ``end`` of a storage, with all its tensors as views of that."""
+        """Copy the bytes from ``first`` to ``end`` of a storage once, with all its tensors as views of the copy."""
         storage = group[0][1].untyped_storage()
         source = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)[first:end]
         target = self._empty(end - first).copy_(source, non_blocking=self.non_blocking)

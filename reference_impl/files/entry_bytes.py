@@ -22,11 +22,12 @@ _END = 1 << 12
 
 @dataclass(frozen=True)
 class EntryBytes:
-    """One entry in an open file. ``verify`` False skips all checksums."""
+    """One entry in an open file."""
 
     blob: LocalBlob
     index: MetadataIndex
     info: StorageInfo
+    #: False skips all checksums.
     verify: bool
 
     def __post_init__(self) -> None:

@@ -107,7 +107,7 @@ class _Tee(io.RawIOBase):
 def _described(data: Any, length: int) -> int | None:
     """Return the CRC in a zip data descriptor, if that describes a record of this length.
 
-    Torch may write 0 for none.
+    torch may write 0 for none.
     """
     width = {16: 4, 24: 8}.get(len(data))
     if width is None or bytes(data[:4]) != _DESCRIPTOR:

@@ -84,7 +84,7 @@ def _chunk(value: Any, name: str) -> ChunkStorageMetadata:
 def _properties(value: Any, name: str) -> TensorProperties:
     """Return the properties of an entry: torch 1.13 to 2.14 store five fields, 2.15 six.
 
-    Further ones would be ignored.
+    Any further ones are ignored.
     """
     if not (isinstance(value, Record) and value.kind == "TensorProperties" and isinstance(value.state, tuple)):
         raise CorruptCheckpointError(f"the properties of {name!r} are not valid")

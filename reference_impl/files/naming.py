@@ -33,6 +33,7 @@ def data_name(prefix: str, number: int, token: str) -> str:
 
 def token_of(save_id: str) -> str:
     """Return the part of a save id that file names carry: 12 hexadecimal digits."""
+    # 48 bits of a random id: enough to tell the saves of one folder apart, and short in a listing.
     return save_id.replace("-", "")[:12]
 
 

@@ -162,6 +162,7 @@ class DefaultLoadPlanner(LoadPlanner):
 
     def _put_legacy(self, name: str, value: Any) -> None:
         target = self.state_dict[name]
+        # Nothing has checked this before: of a legacy object the metadata does not say what is in it.
         if is_tensor(target) != is_tensor(value):
             raise ValueError(f"{name!r} is {_kind(value)} in the checkpoint and {_kind(target)} in the template")
         if is_tensor(target):
@@ -200,6 +201,7 @@ class DefaultLoadPlanner(LoadPlanner):
     def _warn_about_empty(self, flat: Flat, metadata: Metadata | None) -> None:
         """Say that a template without state of its own yet (a fresh optimizer) takes nothing."""
         for name in flat.empty if metadata is not None else ():
+            # With the dot, or `model` would stand for `model2` as well.
             below = [key for key in metadata.state_dict_metadata if key.startswith(f"{name}.")]  # type: ignore[union-attr]
             if below:
                 logger.warning("%r is empty in the template: %d stored values below it are left", name, len(below))

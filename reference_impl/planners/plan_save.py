@@ -80,7 +80,7 @@ class DefaultSavePlanner(SavePlanner):
         return plan
 
     def create_global_plan(self, all_plans: list[SavePlan]) -> tuple[list[SavePlan], Metadata]:
-        """One owner for each value, and the metadata. Raises ValueError where the plans do not fit together."""
+        """Choose one owner for each value, and make the metadata. ValueError where the plans do not fit."""
         # First: the digests stand in the planner data, which what follows merges into the metadata.
         differ, all_plans = replicas.compared(all_plans)
         raise_if(agreement_errors(all_plans))

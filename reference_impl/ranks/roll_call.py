@@ -32,6 +32,7 @@ class RollCall:
         One round trip to the store.
         """
         with contextlib.suppress(Exception):  # a group without a store, or a store whose host is gone
+            # `add` and no `set`: one round trip, and the count says how far this rank has come.
             return self._store().add(self._key(self.rank), 1)
         return 0
 

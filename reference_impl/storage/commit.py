@@ -40,9 +40,10 @@ def look(files: Any, names: Iterable[str] | None = None) -> Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Commit:
-    """One commit. ``rank`` is that of a rank which saves alone, None for a save of all ranks."""
+    """One commit."""
 
     files: Any
+    #: That of a rank which saves alone; None for a save of all ranks.
     rank: int | None
     #: What the save saw before it wrote data; None where it did not look (a storage driven by hand).
     before: Look | None

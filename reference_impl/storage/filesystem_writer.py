@@ -139,6 +139,7 @@ class FileSystemWriter(StorageWriter):
         self._spent = True
         prefix = plan.storage_data if isinstance(plan.storage_data, str) else naming.data_prefix(self.rank or 0)
         token = naming.token_of(self.save_id)
+        # As many files as threads: two threads cannot write one file without waiting for each other.
         groups = split(plan.items, self.thread_count) if self.single_file_per_rank else [[i] for i in plan.items]
         jobs = [FileJob(naming.data_name(prefix, number, token), items) for number, items in enumerate(groups)]
         # Noted before they are made: a write that fails half way has files to take back too.

@@ -15,7 +15,7 @@ Holders = dict[MetadataIndex, dict[int, WriteItem]]
 def written_bytes(item: WriteItem) -> int:
     """Return the bytes that this item will write (its chunk, not the whole tensor).
 
-    1 for an object, whose size is not known.
+    Returns 1 for an object, whose size is not known.
     """
     if item.tensor_data is None:
         return 1

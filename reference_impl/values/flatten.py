@@ -130,7 +130,7 @@ def refuse_read_only(state_dict: Mapping[Any, Any]) -> None:
 
 
 def child_key(container: Any, part: Hashable) -> Any:
-    """The key under which ``container`` holds what a path calls ``part`` (a stored path knows string keys only)."""
+    """Return the key in ``container`` of what a path calls ``part`` (a stored path knows string keys only)."""
     if isinstance(container, list):
         return int(part)  # type: ignore[call-overload]
     if part in container:

@@ -74,7 +74,7 @@ def _behind(data: bytes | bytearray | memoryview, place: int, code: int) -> int:
 
 
 def bounded(kind: Callable[..., Any]) -> Callable[..., Any]:
-    """A constructor of a container that takes its elements from a container, and from no range of a billion numbers."""
+    """Make a constructor of containers that takes elements from a container, not from a range of a billion numbers."""
 
     def construct(*args: Any) -> Any:
         if args and type(args[0]) not in (list, tuple, set, frozenset, dict, str, bytes):

@@ -151,7 +151,7 @@ def stager_reused(session: Session) -> list[Difference]:
 
 
 def callers_stager(session: Session, fails: bool) -> tuple[list[str], list[str], list[str]]:
-    """What was called of the caller's stager: before the call returned, by the end of the upload, after a further."""
+    """Report the calls of the caller's stager: before the call returned, until the upload ended, after another."""
     if not session.takes("async_save", "async_stager"):
         session.excuse("the engine's async_save takes no stager")
     stager = PromptStager(synchronize=True)
@@ -193,7 +193,7 @@ class _Values:
 
 
 def staged_copy_after_upload(session: Session, fails: bool) -> tuple[int, int]:
-    """How many pieces of staged memory the writer was given, and how many of them are still there after the upload.
+    """Report how many pieces of staged memory the writer got, and how many are left after the upload.
 
     The state that was saved stays alive; the future does not. Nothing counts that is the state's own memory.
     """

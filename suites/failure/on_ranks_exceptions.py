@@ -22,7 +22,7 @@ def save_with_fault(session: Session, fault: Fault) -> Attempt:
 
 
 def raised_by_storage(session: Session) -> list[tuple[str, str, str]]:
-    """What the storage raised in awkward places: (where, the exception, what pickling made of it, "" for nothing)."""
+    """Report what the storage raised in awkward places: (where, the exception, what pickling made of it or "")."""
     found = []
     for where, error in _provoked(session):
         for inner in _innermost(error):

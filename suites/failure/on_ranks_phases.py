@@ -16,13 +16,13 @@ COORDINATOR_ONLY = ("prepare_global_plan", "finish")
 
 
 def save_with_fault(session: Session, fault: Fault) -> tuple[Attempt, Attempt]:
-    """What a save with the fault gave, then what gave a save and load of another id on the same group without it."""
+    """Save with the fault, then save and load another id on the same group without it; report both."""
     call = session.attempt(session.save, _state(session), session.new_id("faulted"), faults=(fault,))
     return call, session.attempt(_save_and_load, session)
 
 
 def load_with_fault(session: Session, fault: Fault) -> tuple[Attempt, Attempt]:
-    """What a load of a sound checkpoint gave with the fault, then a save and load of another id on the same group."""
+    """Load a sound checkpoint with the fault, then save and load another id on the same group; report both."""
     checkpoint_id = session.new_id("sound")
     session.save(_state(session), checkpoint_id)
     call = session.attempt(session.load, blank(_state(session)), checkpoint_id, faults=(fault,))
@@ -35,7 +35,7 @@ def load_faulted(session: Session) -> Attempt:
 
 
 def every_phase_of_one_process(session: Session, call: str) -> tuple[bool, dict[str, Attempt]]:
-    """Whether there is a process group, and how a save or load (`call`) ended for a fault in each phase in turn."""
+    """Put a fault into each phase in turn. Reports whether there is a process group, and how each `call` ended."""
     has_group = torch.distributed.is_available() and torch.distributed.is_initialized()
     sound, ended = session.new_id("sound"), {}
     session.save(_state(session), sound)

@@ -93,7 +93,7 @@ def stored_objects_that_run_code(session: Session) -> dict[str, Any]:
 
 
 def objects_that_run_code(session: Session) -> dict[str, list[str]]:
-    """How planners that were told in each possible way to be careful take an object that runs code: who ran it."""
+    """Give an object that runs code to planners told to be careful in each possible way, and report who ran it."""
     kind = session.tool("DefaultLoadPlanner")
     ran: dict[str, list[str]] = {}
     for options in [{}, *_careful(kind)]:

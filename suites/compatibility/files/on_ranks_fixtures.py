@@ -30,7 +30,7 @@ UNFLATTENED = {"flatten_state_dict": False, "flatten_sharded_tensors": False}
 
 
 def facts(session: Session) -> dict[str, Any]:
-    """What decides which checkpoints this subject must load: its name, versions, what its storage refuses or offers."""
+    """Report what decides which checkpoints this subject must load: name, versions, refusals, offers."""
     return {
         "subject": session.spec.under_test,
         "torch": str(torch.__version__),

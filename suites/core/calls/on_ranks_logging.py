@@ -26,7 +26,7 @@ PATIENCE = 20.0  # seconds until an asynchronous save must be over
 
 
 def of_collectives(session: Session) -> dict[str, Any]:
-    """The handlers of the logger of collectives after a save and a load, and what they told of the checkpoint there."""
+    """Report the handlers of collectives' logger after a save and a load, and what they told of the checkpoint."""
     heard: list[str] = []
     listener = _Listener(heard)
     handlers = len(_c10d_logger.handlers)

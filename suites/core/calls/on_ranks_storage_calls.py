@@ -137,7 +137,7 @@ def seen_as_it_is(session: Session) -> dict[str, list[Difference]]:
 
 
 def asked_about_ids(session: Session) -> dict[str, Any]:
-    """What validate_checkpoint_id answers, asked of the classes, and what appeared in the folder where it was asked."""
+    """Ask the classes' validate_checkpoint_id. Reports the answers, and what appeared in the folder meanwhile."""
     checkpoint_id = session.new_id()
     kinds = {"writer": type_of(session.writer(checkpoint_id)), "reader": type_of(session.reader(checkpoint_id))}
     answers, raised = {}, {}

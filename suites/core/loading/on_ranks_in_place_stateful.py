@@ -119,7 +119,7 @@ def _plain_values(session: Session, *, version: int) -> dict[str, Any]:
 
 
 def protocol_calls(session: Session) -> tuple[list[str], list[str], list[Difference]]:
-    """The calls of a Stateful during a save, during a load, and what had not arrived when it was handed its state."""
+    """Report the calls of a Stateful during a save and a load, and what was missing when it was handed its state."""
     saved: list[str] = []
     loaded: list[str] = []
     other = {

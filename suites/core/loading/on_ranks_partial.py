@@ -41,14 +41,14 @@ class _ReadKeys:
 
 
 def ask_for_missing(session: Session, template: dict[str, Any]) -> Attempt:
-    """How a load ends that asks for `template`, a nested dict of tensor sizes, where {"stored": ...} is stored."""
+    """Ask for `template`, a nested dict of tensor sizes, where {"stored": ...} is stored, and report how that ends."""
     checkpoint_id = session.new_id()
     session.save({"stored": coded(1, (4,), version=1)}, checkpoint_id)
     return session.attempt(session.load, _asked(template), checkpoint_id)
 
 
 def ask_for_lookalikes(session: Session) -> list[tuple[str, Attempt]]:
-    """How loads end that ask for one flat key each, which begins, ends or goes on like a stored one, or is above it."""
+    """Ask for flat keys that begin, end or go on like a stored one, or are above it, and report how the loads end."""
     checkpoint_id, tensor = session.new_id(), coded(1, (4,), version=1)
     session.save({"layer10": tensor, "outer": {"weight_ema": tensor, "inner": {"bias": tensor}}}, checkpoint_id)
     templates: dict[str, dict[str, Any]] = {
@@ -169,7 +169,7 @@ def one_rank_asks_for_more(session: Session) -> Attempt:
 
 
 def load_by_keys(session: Session, keys: list[str]) -> tuple[list[Difference], list[Difference]]:
-    """What loading `model` and what loading the prefix `optimizer.state` gives, against what was stored there."""
+    """Load `model`, and the prefix `optimizer.state`, and compare both with what was stored there."""
     checkpoint_id = session.new_id()
     stored: dict[str, Any] = {
         "model": {"weight": coded(1, (4,), version=1), "bias": coded(2, (2,), version=1)},

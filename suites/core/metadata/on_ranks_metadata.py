@@ -233,7 +233,7 @@ def planner_data(session: Session) -> dict[str, Any] | None:
 
 
 def listed(session: Session) -> dict[str, Any]:
-    """What can be listed of a checkpoint by a reader that cannot read data, and when the data is not there any more."""
+    """List a checkpoint with a reader that cannot read data, and again when the data is gone."""
     state = {"a": coded(1, (4, 5), version=1), "b": coded(2, (3,), version=1, dtype=torch.float32)}
     checkpoint_id = session.new_id()
     drive_save(session.writer(checkpoint_id), state)

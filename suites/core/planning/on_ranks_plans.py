@@ -202,7 +202,7 @@ def load_partial_sums(session: Session) -> Attempt:
 
 
 def prepared_plan(session: Session) -> dict[str, Any]:
-    """A plan of items of all kinds before and after prepare_local_plan, as plain data, and what a round trip gives."""
+    """Report a plan of items of all kinds before and after prepare_local_plan, and what a round trip gives."""
     mesh = init_device_mesh("cpu", (1,))
     state: dict[str, Any] = {
         "matrix": coded(1, (4, 5), version=1), "scalar": coded(2, (), version=1), "empty": coded(3, (0, 3), version=1),

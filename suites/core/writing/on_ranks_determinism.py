@@ -108,7 +108,7 @@ def _load_all(session: Session, checkpoint_id: Any, ranks: int) -> list[Differen
 
 
 def _stored(checkpoint_id: str) -> list[Path]:
-    """The folder or file of that name, and those beside it whose names only add an ending, as some formats do."""
+    """Return the folder or file of that name, and those beside it whose names only add an ending."""
     path = Path(checkpoint_id)
     return sorted(
         found for found in path.parent.iterdir() if re.fullmatch(rf"{re.escape(path.name)}([.-].*)?", found.name)

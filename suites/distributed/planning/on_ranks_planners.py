@@ -21,7 +21,7 @@ from dcp_conformance.suites.distributed.planning.on_ranks_global_plans import Wr
 
 
 def _caching(session: Session, name: str) -> Any:
-    """A class of default planners that cache plans, of a name of its own, so that no other case shares its cache.
+    """Make a class of caching default planners under a name of its own, so that no other case shares its cache.
 
     None where the planner has no such option.
     """

@@ -17,7 +17,7 @@ from dcp_conformance.harness.subject.session import Session, into_subject
 
 
 def load_divided(session: Session, other: str, apart: int) -> tuple[Attempt, Attempt]:
-    """How a load ended while all ranks saw one checkpoint, and then while rank `apart` saw another one, or nothing.
+    """Load while all ranks see one checkpoint, then while rank `apart` sees another or none; report how both ended.
 
     other: what that rank sees: "save", a later save of the same keys and sizes; "keys", one with a key more; "nothing".
     """

@@ -81,7 +81,7 @@ def metadata_is_whole(session: Session) -> list[bool]:
 
 
 def read_cut_metadata(session: Session) -> dict[str, Any]:
-    """Which cuts of the objects that hold the metadata were read as if they were whole, but gave other metadata."""
+    """Report which cuts of the metadata's objects were read as if they were whole, but gave other metadata."""
     session.needs("stored_bytes")
     checkpoint_id, state = session.new_id(), _state(session, 0)
     session.save(state, checkpoint_id)

@@ -33,7 +33,7 @@ def interrupted_save(session: Session, fault: Fault) -> Attempt:
 
 
 def what_loads(session: Session, ranks: int, versions: tuple[int, ...]) -> dict[str, Any]:
-    """What a load of everything gives: how it ended, and for each version a first way in which it is not that one."""
+    """Load everything. Reports how that ended, and for each version the first way in which it is not that one."""
     states = {version: _whole(ranks, version) for version in versions}
     target = blank(states[versions[0]])
     attempt = session.attempt(session.load, target, session.new_id())
