@@ -57,6 +57,7 @@ class Cases:
             _require_scenarios(item)
             found[case] = clauses
             kept.append(item)
+        # A reproduction line that finds nothing has a mistake in it, and must not end as a run without findings.
         if not kept and self._options.case is not None:
             raise UsageError(self._no_such_case(items))
         self.clauses = found

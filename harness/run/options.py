@@ -191,6 +191,7 @@ def _ranks(text: str) -> tuple[int, ...]:
     sizes = sorted({_whole("--ranks", word) for word in _split([text])})
     if not sizes or sizes[0] < 1 or sizes[-1] > MOST_RANKS:
         raise UsageError(f"--ranks={text}: give world sizes between 1 and {MOST_RANKS}, for example --ranks=1,2,4.")
+    # Each once, in order, since the largest decides what is left out.
     return tuple(sizes)
 
 

@@ -222,6 +222,7 @@ class Conformance:
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
         """Judge a case: run its body once, and again under other storage or engines where blame must be settled."""
+        # pytest's own call is replaced: the body runs once for each trial, and its fixtures are only data.
         function, case = pyfuncitem.obj, case_name(pyfuncitem)
         given = {name: pyfuncitem.funcargs[name] for name in inspect.signature(function).parameters}
 

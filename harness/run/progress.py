@@ -84,5 +84,6 @@ class Progress:
 
     def _write(self, line: str) -> None:
         self._written = self._clock()
+        # A log keeps every line, so there it is a new one; a terminal would scroll.
         self._stream.write(f"\r\x1b[K{line}" if self._live else f"{line}\n")
         self._stream.flush()

@@ -27,6 +27,7 @@ def told(clauses: Sequence[Clause], outcomes: Sequence[CaseOutcome]) -> tuple[st
     broken = {}
     for outcome in outcomes:
         clause = by_id[outcome.clause]
+        # A broken SHOULD is advice, and the line has room for a few ids only.
         if outcome.broken and clause.strength.name == "MUST":
             entry = {"id": clause.id, "level": clause.level, "strength": clause.strength.name}
             broken[clause.id] = int(Sighting(entry=entry, outcome=outcome).harm)

@@ -58,4 +58,4 @@ class HandLoadPlanner(LoadPlanner):
         return central_plan
 
     def load_bytes(self, read_item: ReadItem, value: Any) -> None:
-        """Refuse: no object is asked for."""
+        """Do nothing: no object is asked for."""

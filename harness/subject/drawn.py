@@ -74,6 +74,7 @@ class Drawing:
 
     def fitted(self, subject: Subject) -> Model:
         """Return the model as far as the backend's capabilities go, with its option sets."""
+        # Asked of a rank: this process has not imported the backend.
         opted_out = subject.alone(_settings.opted_out_of)
         said = options(subject.alone(_settings.said_options))
         return replace(self.model, factors=(*self.model.factors, said)).within(opted_out)
@@ -81,6 +82,7 @@ class Drawing:
     def _settle(self, subject: Subject, model: Model, findings: Sequence[Found]) -> None:
         for clause in dict.fromkeys(clause for clauses in self.clauses.values() for clause in clauses):
             own = [found for found in findings if any(clause in self.clauses[law] for law in found.laws)]
+            # Settled with or without a finding: a clause that met only combinations which kept it has passed.
             with subject.promise(clause):
                 if own:
                     raise self._with_witnesses(model, own)

@@ -43,6 +43,7 @@ class RoundTrip:
 
     def __init__(self, session: Session, row: Combination, name: str) -> None:
         self.session, self.row, self.name = session, {**ALONE.plain(), **row}, name
+        # Both on every rank and in every combination: ids must be the same whichever way a row goes.
         self.id, self.elsewhere = session.new_id(name), session.new_id(f"{name}-elsewhere")
         self.given = row
         self.options = option_set(session, row["options"])

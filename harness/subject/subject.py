@@ -159,6 +159,7 @@ class Subject:
         its own, for a scenario that makes device meshes: torch keeps the names of their groups in caches, and their
         threads, so such ranks serve no other scenario. quiet: seconds that it may rightly wait without a sign of life.
         """
+        # Untestable, and no failure: that time is up says nothing about this clause.
         if refusal := self.refusal(world_size):
             raise Untestable(refusal)
         alone: dict[str, Any] = {**({"fresh": True} if fresh else {}), **({"quiet": quiet} if quiet else {})}
@@ -187,6 +188,7 @@ class Subject:
     def promise(self, clause: str) -> Iterator[None]:
         """Judge `clause` alone inside: a finding is kept, and the test goes on to its next promise."""
         if clause not in self._clauses:
+            # A verdict for a clause that the run did not select would be counted nowhere.
             raise HarnessFault(f"the test judges {clause}, which its marker does not name")
         try:
             yield

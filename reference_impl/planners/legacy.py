@@ -26,6 +26,7 @@ def legacy_sources(missing: Iterable[str], paths: Mapping[str, Path], metadata: 
         for length in range(len(path) - 1, 0, -1):
             prefix = ".".join(map(str, path[:length]))
             if isinstance(metadata.state_dict_metadata.get(prefix), BytesStorageMetadata):
+                # Gathered by object, which is then read once for all keys that it holds.
                 sources.setdefault(prefix, []).append(name)
                 break
     return sources

@@ -122,6 +122,7 @@ class DefaultLoadPlanner(LoadPlanner):
             for key, item in self._taken_out(loaded, name).items():
                 self._put_legacy(key, item)
         else:
+            # Replaced and not filled: an object has no memory that others could share.
             self._put(name, loaded)
 
     def resolve_tensor(self, read_item: ReadItem) -> torch.Tensor:
@@ -230,6 +231,7 @@ def local_load_plan(
 
 
 def _read_items(name: str, entry: Any, value: Any, strict_dtypes: bool) -> list[ReadItem]:
+    # Kinds first: a tensor never stands in for an object, nor the other way round, whatever its size is.
     if isinstance(entry, BytesStorageMetadata):
         if is_tensor(value):
             raise ValueError(f"{name!r} is an object in the checkpoint and a tensor in the template")

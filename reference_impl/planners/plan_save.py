@@ -122,6 +122,7 @@ class DefaultSavePlanner(SavePlanner):
         if write_item.type != WriteItemType.BYTE_IO:
             return object  # type: ignore[no-any-return]
         buffer = io.BytesIO()
+        # Here and not in the storage: bytes are all that a storage sees of an object.
         torch.save(object, buffer)
         return buffer
 
@@ -130,6 +131,7 @@ def local_save_plan(state_dict: StateDict) -> SavePlan:
     """Return the items for all that this rank holds. Raises TypeError naming a tensor that cannot be stored."""
     items: list[WriteItem] = []
     for name, value in state_dict.items():
+        # Before anything is written, on this rank, and by name.
         refuse_unstorable(name, value)
         items.extend(write_items(name, value))
     return SavePlan(items)
