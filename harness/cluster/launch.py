@@ -62,10 +62,10 @@ class ForkServer:
 
     def __init__(self, config: ClusterConfig, *, refused: dict[str, str], late: Sequence[str]) -> None:
         self.log = config.folder.absolute() / f"server-{os.getpid()}.log"
+        #: Process id of a rank that ended -> (by its own exit, exit code or signal number).
         self.endings: dict[int, tuple[bool, int]] = {}
-        """Process id of a rank that ended -> (by its own exit, exit code or signal number)."""
+        #: In the environment of everything that is started here, so that it can be found without a living parent.
         self._mark = uuid.uuid4().hex
-        """In the environment of everything that is started here, so that it can be found without a living parent."""
         self._forked: dict[int, list[int]] = {}
         self._discarded: set[int] = set()
         self._started: tuple[Any, ...] | None = None
@@ -169,7 +169,7 @@ class ForkServer:
             raise self.lost()
 
     def orphans(self, known: set[int]) -> list[int]:
-        """Processes that the server adopted: started by a rank, and no longer below it."""
+        """Return the processes that the server adopted: started by a rank, and no longer below it."""
         return [pid for pid in processes.children(self.pid) if pid not in known and processes.state(pid) not in "Z"]
 
     def close(self) -> None:
@@ -184,7 +184,7 @@ class ForkServer:
         self.channel.close()
 
     def lost(self, what: str = "") -> ServerLost:
-        """The error for a server that is gone, or that did something for which it must go now."""
+        """Return the error for a server that is gone, or that did something for which it must go now."""
         self.channel.close()
         code = self._kill()
         ending = processes.signal_name(-code) if code < 0 else f"exit code {code}"

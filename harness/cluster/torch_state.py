@@ -33,7 +33,7 @@ def _current_device() -> int | None:
 
 
 def _device_module() -> Any:
-    """The module of the accelerator that this process uses; None while it has touched none."""
+    """Return the module of the accelerator that this process uses; None while it has touched none."""
     kind = torch.accelerator.current_accelerator()
     module: Any = None if kind is None else torch.get_device_module(kind)
     # Asking an untouched device for its state would initialise it, and that would be the first difference of the run.
@@ -62,6 +62,7 @@ def _cudnn() -> tuple[bool, ...]:
     return (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32)
 
 
+#: Name -> (how to read it, whether only the change is told because the value means nothing to a reader).
 TORCH_FACTS: Mapping[str, tuple[Callable[[], Any], bool]] = {
     "torch's default dtype": (lambda: str(torch.get_default_dtype()), False),
     "torch's default device": (lambda: str(torch.get_default_device()), False),
@@ -81,4 +82,3 @@ TORCH_FACTS: Mapping[str, tuple[Callable[[], Any], bool]] = {
     "The random state of torch on the device": (_device_random, True),
     "The random state of numpy": (_numpy_random, True),
 }
-"""Name -> (how to read it, whether only the change is told because the value means nothing to a reader)."""

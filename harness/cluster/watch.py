@@ -14,8 +14,8 @@ from dcp_conformance.harness.cluster.worker import STACK_SIGNAL
 _STOPPED_LIMIT = 1.0
 _DUMP_LIMIT = 1.0
 _CLOCK = os.sysconf("SC_CLK_TCK")
+#: Share of one processor from which ranks count as working: four that wait in gloo use 0.013 of one, by its polling.
 _WORKING = 0.05
-"""Share of one processor from which ranks count as working: four that wait in gloo use 0.013 of one, by its polling."""
 
 
 class Watch:
@@ -28,8 +28,8 @@ class Watch:
 
     def __init__(self, pids: Sequence[int], *, quiet: float, total: float) -> None:
         self.started = time.monotonic()
+        #: How long to wait for answers before asking `is_hung` again.
         self.pause = min(0.25, quiet / 8, total / 8)
-        """How long to wait for answers before asking `is_hung` again."""
         self._pids = pids
         self._quiet = quiet
         self._total = total
@@ -39,11 +39,11 @@ class Watch:
         self._looks = self._seen_running = 0
 
     def heard(self) -> None:
-        """A rank has said something."""
+        """Note that a rank has said something."""
         self._mark(time.monotonic(), self._ticks)
 
     def out_of_time(self) -> bool:
-        """Whether the total limit has passed."""
+        """Tell whether the total limit has passed."""
         return time.monotonic() - self.started >= self._total
 
     def is_hung(self, silent: Sequence[int]) -> bool:

@@ -14,8 +14,8 @@ _HEADER = struct.Struct("<Q")
 _CHUNK = 1 << 18
 _MOST_CHUNKS = 64
 _MOST_FDS = 250  # SCM_MAX_FD is 253
+#: Bytes. No scenario sends so much; who claims to is not waited for.
 LARGEST_FRAME = 64 << 20
-"""Bytes. No scenario sends so much; who claims to is not waited for."""
 
 
 class Channel:
@@ -86,7 +86,7 @@ class Channel:
         return messages
 
     def take_fds(self, count: int) -> list[int]:
-        """The next open files that came with messages."""
+        """Return the next open files that came with messages."""
         taken, self._fds = self._fds[:count], self._fds[count:]
         return taken
 

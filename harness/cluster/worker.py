@@ -25,9 +25,9 @@ from dcp_conformance.harness.cluster.exceptions import record
 from dcp_conformance.harness.cluster.functions import FunctionName, resolve
 from dcp_conformance.harness.cluster.wire import Channel
 
+#: Makes a rank write the stacks of its threads. A real-time signal, because backends use SIGUSR1 and SIGUSR2; by its
+#: number (SIGRTMAX - 3), because other systems, where this module is only imported, lack the name.
 STACK_SIGNAL = 61
-"""Makes a rank write the stacks of its threads. A real-time signal, because backends use SIGUSR1 and SIGUSR2; by its
-number (SIGRTMAX - 3), because other systems, where this module is only imported, lack the name."""
 
 _CRASHED = 70
 _LOOKING = 4  # times the settle limit, for what may change loaded values
@@ -47,17 +47,17 @@ class RankSpec:
 
 
 def log_path(folder: str | Path, number: int) -> Path:
-    """Where stdout and stderr of a rank go."""
+    """Return where stdout and stderr of a rank go."""
     return Path(folder, f"rank-{number}.log")
 
 
 def stack_path(folder: str | Path, number: int) -> Path:
-    """Where a rank writes its stacks on STACK_SIGNAL."""
+    """Return where a rank writes its stacks on STACK_SIGNAL."""
     return Path(folder, f"rank-{number}.stack")
 
 
 def events_path(folder: str | Path, number: int) -> Path:
-    """Where children of a rank write their events."""
+    """Return where children of a rank write their events."""
     return Path(folder, f"rank-{number}.events")
 
 
@@ -114,8 +114,8 @@ class _Rank:
         self._channel = channel
         self._spec = spec
         self._pid = os.getpid()
+        #: The fingerprint was right when the last run ended.
         self._clean = False
-        """The fingerprint was right when the last run ended."""
         try:
             self._info = self._set_up(late_imports)
         except BaseException as error:
@@ -209,7 +209,7 @@ class _Rank:
         return self._baseline.differences()
 
     def _changes_still(self, lasting: Collection[str]) -> bool:
-        """Whether waiting may show more: something is going away, or is left that may yet change loaded values."""
+        """Tell whether waiting may show more: something is going away, or is left that may yet change loaded values."""
         return self._baseline.unsettled(lasting) or (guard.is_watching() and self._baseline.acts_by_itself())
 
 
@@ -282,7 +282,7 @@ def _has_group() -> bool:
 
 
 def _numbered_barrier(number: int, world_size: int) -> list[int]:
-    """All ranks tell all ranks which run they are at: shows a collective that one of them left behind."""
+    """Let all ranks tell all which run they are at: that shows a collective which one of them left behind."""
     import torch
     import torch.distributed as dist
 

@@ -83,7 +83,7 @@ class Run:
         unfinished.rename(self.folders.survey)
 
     def is_called_off(self) -> bool:
-        """Whether the process that controls this one found the backend unusable; waits until it knows."""
+        """Tell whether the process that controls this one found the backend unusable; waits until it knows."""
         return not _told(self.folders.survey)
 
     @property
@@ -100,7 +100,7 @@ class Run:
         return self._judge
 
     def applicability(self, clause: Clause) -> Applicability:
-        """Whether a clause binds this backend, on this hardware."""
+        """Tell whether a clause binds this backend, on this hardware."""
         return applicability(clause, self.surveyed.description, devices=self.surveyed.devices)
 
     def restart(self, environment: Mapping[str, str]) -> None:
@@ -149,7 +149,7 @@ def _known_of_torch() -> KnownFailures:
 
 
 def _told(place: Path) -> str:
-    """What the controlling process writes here as soon as it knows it; it ends its workers if it never will."""
+    """Return what the controlling process writes here as soon as it knows it; it ends its workers if it never will."""
     deadline = time.monotonic() + _SURVEY_LIMIT
     while not place.exists():
         if time.monotonic() > deadline:
@@ -159,7 +159,7 @@ def _told(place: Path) -> str:
 
 
 def bench(options: Options, surveyed: Surveyed, folder: Path, cwd: str, *, worker: str) -> Bench:
-    """What stays the same for all cases of a run of this backend."""
+    """Return what stays the same for all cases of a run of this backend."""
     letters = owned_letters(surveyed.description)
     own = Part(reference=options.backend, options=options.backend_options, lacks=surveyed.lacks)
     return Bench(
@@ -197,7 +197,7 @@ def survey(cluster: Cluster, options: Options, cwd: str) -> Surveyed:
 
 
 def probed(cluster: Cluster, options: Options, cwd: str, surveyed: Surveyed) -> Surveyed:
-    """The survey, without capabilities that one save shows a plain module not to have; a note says each."""
+    """Return the survey, without capabilities that one save shows a plain module not to have; a note says each."""
     outcome = cluster.call(
         "dcp_conformance.harness.backend.probe:contradicted", options.backend, options.backend_options, cwd
     )
@@ -222,7 +222,7 @@ def _unusable(name: str, outcome: Outcome) -> str:
 
 
 def _modules(cwd: str, *references: str) -> tuple[str, ...]:
-    """Modules worth importing once, before ranks are forked; what cannot be found is left to the ranks."""
+    """Return the modules worth importing once, before ranks are forked; what cannot be found is left to the ranks."""
     names = []
     for reference in references:
         with contextlib.suppress(UsageError):
@@ -238,7 +238,7 @@ def _made(folder: Path) -> Path:
 
 
 def _coverage_is_on() -> bool:
-    """Whether this process is measured by coverage.py: then its ranks are too."""
+    """Tell whether this process is measured by coverage.py: then its ranks are too."""
     measuring = sys.modules.get("coverage")
     return measuring is not None and measuring.Coverage.current() is not None
 

@@ -60,17 +60,17 @@ def decide(
 
 
 def below_storage() -> Blame:
-    """A fault below the storage API (system call, stored byte, network) is never blamed on an engine."""
+    """Blame the backend: a fault below the storage API (system call, stored byte, network) is no engine's."""
     return _backend("the fault was below the storage API, where no engine takes part: the failure is the backend's.")
 
 
 def own_functions(functions: Sequence[str]) -> Blame:
-    """A failure that goes away as soon as torch's functions stand where the backend exports its own."""
+    """Blame the backend's own functions: the failure goes away as soon as torch's stand in their place."""
     return _backend(f"with torch's own functions in place of the backend's {_joined(functions)} the promise is kept.")
 
 
 def once_only() -> Blame:
-    """A failure that does not come again with the same pair: no engine is blamed for what hangs on history."""
+    """Blame the backend for a failure that the same pair does not repeat: what hangs on history is no engine's."""
     return _backend(
         "the failure did not repeat when the same pair ran the same case again: it depends on what went before, "
         "which was the backend's own code."

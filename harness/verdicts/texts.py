@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Finding
 
+#: Characters of one text; stacks of 64 ranks are shorter, and a certificate of 900 cases stays readable.
 LONGEST = 50_000
-"""Characters of one text; stacks of 64 ranks are shorter, and a certificate of 900 cases stays readable."""
 
 
 def speakable(text: str) -> str:
@@ -23,7 +23,7 @@ def speakable(text: str) -> str:
 
 
 def speakable_outcome(outcome: CaseOutcome) -> CaseOutcome:
-    """The outcome with all its texts made speakable."""
+    """Return the outcome with all its texts made speakable."""
     finding = outcome.finding
     return replace(
         outcome,
