@@ -68,7 +68,7 @@ class ServerProcess:
 
 
 def _program(name: str) -> str:
-    """The path of a program that pip or npm put into this environment, or that is on the PATH."""
+    """Return the path of a program that pip or npm put into this environment, or that is on the PATH."""
     places = [str(Path(sys.executable).parent), str(Path(sys.prefix, "node_modules", ".bin")), os.environ["PATH"]]
     found = shutil.which(name, path=os.pathsep.join(places))
     if found is None:
@@ -102,7 +102,7 @@ def _is_free(port: int) -> bool:
 
 
 def answers(url: str) -> bool:
-    """Whether a server gives any answer at an address that is no error of its own."""
+    """Tell whether a server gives any answer at an address that is no error of its own."""
     try:
         with urllib.request.urlopen(url, timeout=2):
             return True

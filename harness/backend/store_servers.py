@@ -63,7 +63,7 @@ class S3Server:
         self._server.start()
 
     def alive(self) -> bool:
-        """Whether it takes an object: a store that is full answers too, and fails what is no fault of a backend."""
+        """Tell whether it takes an object: a full store answers too, and fails where the backend has no fault."""
         try:
             self._client.put_object(Bucket=BUCKET, Key="alive", Body=b"alive")
         except Exception:  # whatever boto3 raises, the store did not take it
@@ -178,7 +178,7 @@ class Azurite:
 
 
 def s3_environment(address: str) -> dict[str, str]:
-    """The variables by which S3 clients find the store at an address, and what lets them in."""
+    """Return the variables by which S3 clients find the store at an address, and what lets them in."""
     return {
         ADDRESS: address,
         "AWS_ENDPOINT_URL": f"http://{address}",

@@ -25,7 +25,7 @@ Ending = tuple[bool, int]
 def outcome_of(
     seat: Seat, *, name: FunctionName, started: float, waited: float, silence: Silence | None = None
 ) -> Outcome:
-    """What a rank did in a run that began at `started` (monotonic clock) and was over `waited` seconds later."""
+    """Return what a rank did in a run that began at `started` (monotonic clock) and was over `waited` seconds later."""
     base = Outcome(rank=seat.rank, events=seat.events(started), output=seat.output(), seconds=waited)
     # Whatever answered there is not our main program, which knows what it was asked.
     if seat.reply is not None and seat.reply[0] != "answer":
@@ -46,7 +46,7 @@ def outcome_of(
 
 
 def tell_ending(ending: Ending | None) -> str:
-    """How a process ended, in words."""
+    """Say how a process ended, in words."""
     if ending is None:
         return "not yet"
     by_exit, status = ending
@@ -54,7 +54,7 @@ def tell_ending(ending: Ending | None) -> str:
 
 
 def exception_in(payload: bytes) -> ExceptionRecord:
-    """The exception that a rank wrote down."""
+    """Return the exception that a rank wrote down."""
     try:
         found = loads(payload)
     except NotPlainData as error:

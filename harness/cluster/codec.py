@@ -95,7 +95,7 @@ def _unpacked(data: bytes, depth: int) -> Any:
 
 
 def _extended(value: Any, depth: int) -> Any:
-    """What MessagePack is to write in place of a value that it does not know."""
+    """Return what MessagePack is to write in place of a value that it does not know."""
     if depth > _DEEPEST:
         raise NotPlainData(f"it is nested deeper than {_DEEPEST} levels")
     # By exact type: a subclass may have overridden anything, and its way back would be its base's.
@@ -111,7 +111,7 @@ def _extended(value: Any, depth: int) -> Any:
 
 
 def _simpler(value: Any) -> Any:
-    """A value of a derived class as its base: an enumeration as its number, a named tuple as a tuple."""
+    """Return a value of a derived class as its base: an enumeration as its number, a named tuple as a tuple."""
     if isinstance(value, enum.Enum) and isinstance(value, int | str):
         return value.value
     bases: tuple[Callable[[Any], Any], ...] = (bool, int, float, str, bytes, tuple, list, dict, set, frozenset)
@@ -154,7 +154,7 @@ def _record(content: Any) -> Any:
 
 
 def _known(name: str) -> Any:
-    """The frozen dataclass of ours that a name means, where its module has been imported; None for all else."""
+    """Return the frozen dataclass of ours that a name means, where its module has been imported; None for all else."""
     module, _, word = name.rpartition(".")
     if not name.startswith(OURS) or module not in sys.modules:
         return None

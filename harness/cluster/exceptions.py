@@ -16,7 +16,7 @@ _MOST_FRAMES = 200
 
 
 def record(error: BaseException) -> ExceptionRecord:
-    """Everything about an exception that can be told without its class being importable.
+    """Return everything about an exception that can be told without its class being importable.
 
     Chains of causes and nested failures are followed at most 8 deep, never round a cycle, 512 exceptions in all.
     """

@@ -41,11 +41,11 @@ class Fingerprint:
 
     @classmethod
     def take(cls) -> Fingerprint:
-        """The facts of this process now."""
+        """Return the facts of this process now."""
         return cls({name: probe() for name, (probe, _tell) in _PROBES.items()})
 
     def differences(self) -> list[str]:
-        """One sentence for everything that is not as it was when this fingerprint was taken."""
+        """Return one sentence for everything that is not as it was when this fingerprint was taken."""
         sentences: list[str] = []
         for name, (probe, tell) in _PROBES.items():
             # Read once: a second reading for the sentence might already tell another story.
@@ -55,19 +55,19 @@ class Fingerprint:
         return sentences
 
     def holds(self) -> bool:
-        """Whether nothing differs now."""
+        """Tell whether nothing differs now."""
         return all(probe() == self.facts[name] for name, (probe, _tell) in _PROBES.items())
 
     def may_settle(self) -> bool:
-        """Whether nothing differs but what may still be going away."""
+        """Tell whether nothing differs but what may still be going away."""
         return all(probe() == self.facts[name] for name, (probe, _tell) in _PROBES.items() if name not in _TRANSIENT)
 
     def acts_by_itself(self) -> bool:
-        """Whether a timer, a hook of the interpreter or a handler is left that was not there before."""
+        """Tell whether a timer, a hook of the interpreter or a handler is left that was not there before."""
         return any(_PROBES[name][0]() != self.facts[name] for name in ("interpreter", "handlers"))
 
     def unsettled(self, lasting: Collection[str] = ()) -> bool:
-        """Whether threads, children or open files differ: what may still be going away after a run.
+        """Tell whether threads, children or open files differ: what may still be going away after a run.
 
         lasting: what is known to stay, as `newcomers` calls it.
         """
@@ -78,7 +78,7 @@ class Fingerprint:
         return not newcomers or not newcomers <= set(lasting)
 
     def newcomers(self) -> set[str]:
-        """Kinds of threads, children and open files that were not there before: their names without numbers."""
+        """Return the kinds of threads, children and open files that are new: their names without numbers."""
         before = {
             name: set(self.facts[name].items() if name == "open files" else self.facts[name]) for name in _TRANSIENT
         }

@@ -147,7 +147,7 @@ class _Server:
                 self._branches.add(pid)
 
     def _become_branch(self, channel: Channel) -> NoReturn:
-        """A server like this one, with nothing of it but its modules, for the driving process behind `channel`."""
+        """Become a server like this one, with nothing of it but its modules, for the process behind `channel`."""
         parent = self._pid
         self._pid = os.getpid()  # from here on `end` ends this process, and not what its parent answers for
         try:
@@ -271,7 +271,7 @@ def _log_to(path: str) -> None:
 
 
 def _import_rank_modules(result: Preloaded) -> None:
-    """What ranks import from here once torch is there (14 ms a rank otherwise)."""
+    """Import what ranks need from here once torch is there (14 ms a rank otherwise)."""
     if "torch" in result.modules:
         for name in ("cluster.devices", "cluster.fingerprint", "states.compare", "subject.session"):
             importlib.import_module(f"dcp_conformance.harness.{name}")

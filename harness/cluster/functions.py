@@ -30,7 +30,7 @@ class FunctionName:
 
 
 def name_of(function: Callable[..., Any] | str) -> FunctionName:
-    """The name under which ranks will find the function.
+    """Return the name under which ranks will find the function.
 
     Raises:
         UsageError: it is not a module-level function, or not spelled `module:qualname`.

@@ -76,7 +76,7 @@ def seal() -> None:
 
 
 def replaced() -> tuple[str, ...]:
-    """Names of sealed functions that are not what they were, some of them if they are many."""
+    """Return the names of sealed functions that are not what they were, some of them if they are many."""
     found = [*sorted(_Here.false), *(sealed.told() for sealed in _Here.sealed if not sealed.holds())]
     _Here.false.clear()
     return tuple(found[:_FULL])
@@ -95,14 +95,14 @@ def weigh(comparison: Callable[..., Any], finds: bool) -> None:
 
 
 def remember(look: Look) -> None:
-    """A value was found right: `look` tells, later, what it has become."""
+    """Remember a value that was found right: `look` tells, later, what it has become."""
     # Each look reads its value again, so their number is bounded; what comes after is not looked at twice.
     if len(_Here.looks) < _MOST_LOOKS:
         _Here.looks.append(look)
 
 
 def begin() -> None:
-    """A run begins."""
+    """Begin a run."""
     forget()
     _Here.hooks = _hooks()
 
@@ -112,24 +112,24 @@ def _hooks() -> tuple[Any, Any]:
 
 
 def forget() -> None:
-    """Nothing is left that could change values, or another run begins."""
+    """Forget all values: nothing is left that could change them, or another run begins."""
     _Here.looks.clear()
 
 
 def settle() -> None:
-    """The scenario is over and something is left of it: keep those values that it did not change itself."""
+    """Keep the values that a scenario, which is over and has left something, did not change itself."""
     mapped = Mapped()
     # Scenarios may lawfully use a loaded state up; what they have changed by their own end is no evidence.
     _Here.looks[:] = [look for look in _Here.looks if not look(mapped)]
 
 
 def is_watching() -> bool:
-    """Whether there are values to be looked at again."""
+    """Tell whether there are values to be looked at again."""
     return bool(_Here.looks)
 
 
 def changed() -> tuple[str, ...]:
-    """What became of values that were right when the scenario was over, as half sentences."""
+    """Return what became of values that were right when the scenario was over, as half sentences."""
     mapped = Mapped()
     found = [said for look in _Here.looks if (said := look(mapped))]
     forget()
@@ -151,7 +151,7 @@ class Mapped:
         return found
 
     def holds(self, address: int) -> bool:
-        """Whether the byte at this address comes from a file."""
+        """Tell whether the byte at this address comes from a file."""
         return any(start <= address < end for start, end in self._ranges)
 
 

@@ -169,7 +169,7 @@ class ForkServer:
             raise self.lost()
 
     def orphans(self, known: set[int]) -> list[int]:
-        """Processes that the server adopted: started by a rank, and no longer below it."""
+        """Return the processes that the server adopted: started by a rank, and no longer below it."""
         return [pid for pid in processes.children(self.pid) if pid not in known and processes.state(pid) not in "Z"]
 
     def close(self) -> None:
@@ -184,7 +184,7 @@ class ForkServer:
         self.channel.close()
 
     def lost(self, what: str = "") -> ServerLost:
-        """The error for a server that is gone, or that did something for which it must go now."""
+        """Return the error for a server that is gone, or that did something for which it must go now."""
         self.channel.close()
         code = self._kill()
         ending = processes.signal_name(-code) if code < 0 else f"exit code {code}"

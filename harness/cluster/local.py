@@ -154,19 +154,19 @@ class Cluster:
         return outcomes[0]
 
     def pids(self) -> dict[tuple[int, bool], list[int]]:
-        """Process ids of the waiting worlds, by (size, group)."""
+        """Return the process ids of the waiting worlds, by (size, group)."""
         return {key: world.pids for key, world in self._worlds.items()}
 
     def server_pid(self) -> int | None:
-        """Process id of the fork server, if it runs."""
+        """Return the process id of the fork server, if it runs."""
         return None if self._server is None else self._server.pid
 
     def preloaded(self) -> tuple[str, ...]:
-        """Modules that are imported in the fork server."""
+        """Return the modules that are imported in the fork server."""
         return self._preloaded
 
     def refused(self) -> dict[str, str]:
-        """Modules that the fork server did not import, with the reason."""
+        """Return the modules that the fork server did not import, with the reason."""
         return dict(self._refused)
 
     def _new_server(self, refused: dict[str, str]) -> ForkServer:
@@ -221,7 +221,7 @@ class Cluster:
             raise
 
     def _take_world(self, key: tuple[int, bool]) -> World:
-        """A proven world, taken out of the waiting ones: only a clean end of its next run puts it back."""
+        """Return a proven world, taken out of the waiting ones: only a clean end of its next run puts it back."""
         world = self._worlds.pop(key, None)
         if world is not None:
             try:
@@ -235,7 +235,7 @@ class Cluster:
         return self._new_world(key)
 
     def _make_room(self, wanted: int) -> None:
-        """Waiting ranks cost memory: the worlds that were idle longest go first."""
+        """Discard waiting worlds, which cost memory: those that were idle longest go first."""
         while self._worlds and wanted + sum(size for size, _group in self._worlds) > _MOST_IDLE_RANKS:
             self._worlds.pop(next(iter(self._worlds))).discard()
 

@@ -50,7 +50,7 @@ class ExceptionRecord:
     picklable: bool = True
 
     def is_a(self, class_name: str) -> bool:
-        """Whether the class or a base of it has this name, qualified or not."""
+        """Tell whether the class or a base of it has this name, qualified or not."""
         return any(name == class_name or name.rpartition(".")[2] == class_name for name in self.mro)
 
 

@@ -86,7 +86,7 @@ def freeze() -> None:
 
 
 def why_unfit() -> str:
-    """Why this process must not fork any more; empty while it may."""
+    """Say why this process must not fork any more; empty while it may."""
     # Counted by the kernel: threads of native code are unknown to `threading`.
     if len(os.listdir("/proc/self/task")) > 1:
         return "starts a thread"
@@ -99,7 +99,7 @@ def why_unfit() -> str:
 
 
 def _device_in_use(torch: Any) -> str:
-    """The kind of accelerator that this process has touched; asking which there is touches none."""
+    """Return the kind of accelerator that this process has touched; asking which there is touches none."""
     known = torch.accelerator.current_accelerator() if hasattr(torch, "accelerator") else torch.device("cuda")
     module = None if known is None else getattr(torch, known.type, None)
     is_initialized = getattr(module, "is_initialized", None)
@@ -156,7 +156,7 @@ def _read_all(end: int, deadline: float) -> str | None:
 
 
 def _reap_orphans() -> None:
-    """The trial's own children have come to us, the adopter of orphans; all are killed by now."""
+    """Reap the trial's own children: they have come to us, the adopter of orphans, and are killed by now."""
     processes.kill(processes.children(os.getpid()))
     with contextlib.suppress(ChildProcessError):  # none left
         while True:

@@ -44,7 +44,7 @@ class _Here:
 
 
 def current() -> RankInfo:
-    """The rank this code runs on.
+    """Return the rank this code runs on.
 
     Raises:
         RuntimeError: it does not run on a rank.

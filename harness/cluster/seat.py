@@ -98,13 +98,13 @@ class Seat:
             raise NotPlainData(f"a message that no rank sends: {str(message)[:80]}")
 
     def events(self, started: float) -> tuple[Event, ...]:
-        """Events of this run, of the rank and of its children, by time; `started` on the monotonic clock."""
+        """Return the events of this run, of the rank and of its children, by time; `started` on the monotonic clock."""
         # By the monotonic clock, which all processes of a machine share.
         found = sorted([*self._events, *self._events_of_children()], key=lambda event: event[2])
         return tuple(Event(kind, _data(data), at - started) for kind, data, at in found)
 
     def output(self) -> str:
-        """Tail of what the rank and its children wrote to stdout and stderr in this run."""
+        """Return the tail of what the rank and its children wrote to stdout and stderr in this run."""
         size = os.fstat(self._log).st_size
         start = max(0, size - _TAIL)
         return os.pread(self._log, size - start, start).decode(errors="replace") if size else ""
@@ -138,7 +138,7 @@ def _event(parts: Any) -> tuple[str, bytes, float]:
 
 
 def _read_regular(path: Path) -> bytes:
-    """The beginning of a file that may be anything by now: a FIFO, a link, endless. It is removed."""
+    """Return the beginning of a file that may be anything by now: a FIFO, a link, endless. It is removed."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:

@@ -33,7 +33,7 @@ def _current_device() -> int | None:
 
 
 def _device_module() -> Any:
-    """The module of the accelerator that this process uses; None while it has touched none."""
+    """Return the module of the accelerator that this process uses; None while it has touched none."""
     kind = torch.accelerator.current_accelerator()
     module: Any = None if kind is None else torch.get_device_module(kind)
     # Asking an untouched device for its state would initialise it, and that would be the first difference of the run.

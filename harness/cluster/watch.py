@@ -39,11 +39,11 @@ class Watch:
         self._looks = self._seen_running = 0
 
     def heard(self) -> None:
-        """A rank has said something."""
+        """Note that a rank has said something."""
         self._mark(time.monotonic(), self._ticks)
 
     def out_of_time(self) -> bool:
-        """Whether the total limit has passed."""
+        """Tell whether the total limit has passed."""
         return time.monotonic() - self.started >= self._total
 
     def is_hung(self, silent: Sequence[int]) -> bool:

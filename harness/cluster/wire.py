@@ -86,7 +86,7 @@ class Channel:
         return messages
 
     def take_fds(self, count: int) -> list[int]:
-        """The next open files that came with messages."""
+        """Return the next open files that came with messages."""
         taken, self._fds = self._fds[:count], self._fds[count:]
         return taken
 

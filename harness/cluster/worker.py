@@ -47,17 +47,17 @@ class RankSpec:
 
 
 def log_path(folder: str | Path, number: int) -> Path:
-    """Where stdout and stderr of a rank go."""
+    """Return where stdout and stderr of a rank go."""
     return Path(folder, f"rank-{number}.log")
 
 
 def stack_path(folder: str | Path, number: int) -> Path:
-    """Where a rank writes its stacks on STACK_SIGNAL."""
+    """Return where a rank writes its stacks on STACK_SIGNAL."""
     return Path(folder, f"rank-{number}.stack")
 
 
 def events_path(folder: str | Path, number: int) -> Path:
-    """Where children of a rank write their events."""
+    """Return where children of a rank write their events."""
     return Path(folder, f"rank-{number}.events")
 
 
@@ -209,7 +209,7 @@ class _Rank:
         return self._baseline.differences()
 
     def _changes_still(self, lasting: Collection[str]) -> bool:
-        """Whether waiting may show more: something is going away, or is left that may yet change loaded values."""
+        """Tell whether waiting may show more: something is going away, or is left that may yet change loaded values."""
         return self._baseline.unsettled(lasting) or (guard.is_watching() and self._baseline.acts_by_itself())
 
 
@@ -282,7 +282,7 @@ def _has_group() -> bool:
 
 
 def _numbered_barrier(number: int, world_size: int) -> list[int]:
-    """All ranks tell all ranks which run they are at: shows a collective that one of them left behind."""
+    """Let all ranks tell all which run they are at: that shows a collective which one of them left behind."""
     import torch
     import torch.distributed as dist
 

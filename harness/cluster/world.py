@@ -49,7 +49,7 @@ class World:
     def __init__(
         self, server: ForkServer, number: int, *, size: int, group: bool, config: ClusterConfig, lasting: Counter[str]
     ) -> None:
-        """lasting: how often what kind of thing was seen to stay after a run; the world counts what it sees itself."""
+        """lasting: counts, by kind, of what stayed behind after earlier runs. The world adds what it sees."""
         self.size = size
         self._lasting = lasting
         self.folder = config.folder.absolute() / f"world-{os.getpid()}-{number}"
@@ -74,7 +74,7 @@ class World:
         return [seat.pid for seat in self._seats]
 
     def is_alive(self) -> bool:
-        """Whether no rank has ended since its last run."""
+        """Tell whether no rank has ended since its last run."""
         self._server.pump()
         return not any(seat.pid in self._server.endings for seat in self._seats)
 
@@ -205,7 +205,7 @@ class World:
                 seat.ending = self._server.endings[seat.pid]
 
     def _leftovers(self, known_pids: set[int]) -> list[list[str]]:
-        """What each rank left behind, in sentences; nothing at all is the proof that the world is as it was."""
+        """Return what each rank left behind, in sentences; nothing at all is the proof that the world is as it was."""
         # Also where every rank said that it is clean: the code under test may have said so in a rank's place.
         leftovers = self._prove()
         leftovers[0].extend(
@@ -215,7 +215,7 @@ class World:
         return leftovers
 
     def _doubts(self, rank: int) -> tuple[Doubt, ...]:
-        """What came to light about a rank's evidence after it had answered."""
+        """Return what came to light about a rank's evidence after it had answered."""
         seat = self._seats[rank]
         if seat.garbage:
             return (Doubt("garbled", seat.garbage),)

@@ -45,17 +45,19 @@ _MOST_LOST = 2
 
 @dataclass(frozen=True)
 class Situation:
-    """One save to be cut: by `ranks` ranks, over a checkpoint of `before` ranks (0: to a new id).
+    """One save to be cut, of some ranks, to a new id or over a checkpoint."""
 
-    options, old_options: the settings of both saves, by number among those which the backend offers; said: them in
-    words. metadata: also read the metadata of each state.
-    """
-
+    #: How many save.
     ranks: int = 1
+    #: How many ranks had saved the checkpoint that is replaced; 0 for a new id.
     before: int = 0
+    #: The settings of this save, by number among those which the backend offers.
     options: int = 0
+    #: The settings of the save before, likewise.
     old_options: int = 0
+    #: The settings in words.
     said: str = ""
+    #: Also read the metadata of each state.
     metadata: bool = False
 
     @property
@@ -91,7 +93,7 @@ class Exploration:
     results: dict[Any, Loaded] = field(default_factory=dict)
 
     def judged(self, *models: str) -> Iterable[tuple[State, Loaded]]:
-        """The states that were loaded, of these models, those with the fewest operations first."""
+        """Return the states that were loaded, of these models, those with the fewest operations first."""
         found = [
             (state, self.results[key(state)])
             for model in models
@@ -103,7 +105,7 @@ class Exploration:
         )
 
     def rows(self) -> list[tuple[str | int, ...]]:
-        """One row for each model, under COLUMNS."""
+        """Return one row for each model, under COLUMNS."""
         return [self._row(model) for model in MODELS]
 
     def _row(self, model: str) -> tuple[str | int, ...]:
@@ -121,7 +123,7 @@ class Exploration:
 
 
 def key(state: State) -> Any:
-    """What two states have in common that a load cannot tell apart."""
+    """Return what two states have in common that a load cannot tell apart."""
     # Only the tree: which operations led to it, and what was lost, no load can see.
     return frozenset(state.tree.items())
 
@@ -158,7 +160,7 @@ def from_its_files(subject: Subject, found: Exploration) -> None:
 
 
 def confirm(subject: Subject, situation: Situation, state: State) -> Loaded:
-    """What a load of one state gives on a rank that never loaded anything: nothing that is kept there can mislead."""
+    """Load one state on a rank that never loaded anything, so that nothing kept in memory can mislead."""
     [found] = _loads(subject, situation, {0: state}, seconds=MOST_SECONDS, fresh=True).values()
     return found
 
@@ -186,8 +188,9 @@ def needs(subject: Subject, *capabilities: str) -> None:
 
 
 def recorded(subject: Subject, situation: Situation) -> Exploration:
-    """The recordings of a situation: with several ranks, one with each of them held back while it would write."""
-    place, recordings = _place(situation), []  # type: str, list[Recording]
+    """Record a situation; with several ranks, once with each of them held back when it is about to write."""
+    place = _place(situation)
+    recordings: list[Recording] = []
     if max(situation.ranks, situation.before) > 1:
         subject.needs("resharding")  # one process loads what is left; without it that fails in any case
     if situation.before:
@@ -209,7 +212,7 @@ def _place(situation: Situation) -> str:
 
 
 def make_states(found: Exploration, *, finish_only: bool = False) -> None:
-    """All states of a situation, by model."""
+    """Make all states of a situation, by model."""
     kills: list[State] = []
     power: dict[bool, list[State]] = {True: [], False: []}
     for number, item in enumerate(found.recordings):
@@ -272,7 +275,7 @@ def load_all(subject: Subject, found: Exploration, *, most: int = MOST_TREES, se
 
 
 def _chosen(candidates: Iterable[State], most: int) -> list[State]:
-    """One state for each tree, in the order in which they are loaded, `most` of them; see MOST_TREES."""
+    """Return one state for each tree, in the order in which they are loaded, `most` of them; see MOST_TREES."""
     first: dict[Any, State] = {}
     # Sorted first: of several states with one tree the one that must be right stands for it.
     for state in sorted(candidates, key=_importance):

@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def replayed(cluster: Cluster, backend: str, kept: Recording) -> str:
-    """What a load of a kept state gives, as a sentence."""
+    """Return what a load of a kept state gives, as a sentence."""
     watched = Path(kept.watched)
     watched.mkdir(parents=True, exist_ok=True)
     place, name = watched.name.removesuffix(_FOLDER).split("-crash-", 1)

@@ -74,7 +74,10 @@ class Memory:
             self._free = _joined(sorted([*self._free, (start, room)]))
 
     def seen_by_device(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A CPU tensor on the same elements, through the mapping that may be read; for the device's work only."""
+        """Return a CPU tensor on the same elements, through the mapping that may be read.
+
+        For the device's work only.
+        """
         storage = tensor.untyped_storage()
         start, width = storage.data_ptr() - self.base, tensor.element_size()
         raw = self.bytes[start : start + storage.nbytes() // width * width]
@@ -95,7 +98,7 @@ def _joined(holes: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _forbidden_mapping(file: int, size: int) -> int:
-    """The address of a mapping that nobody may read or write; Python's mmap always makes readable ones."""
+    """Return the address of a mapping that nobody may read or write; Python's mmap always makes readable ones."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]

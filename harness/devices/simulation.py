@@ -35,12 +35,12 @@ class _Started:
 
 
 def available() -> bool:
-    """Whether this torch can carry the simulation (2.13 can; older ones may lack the doors for Python)."""
+    """Tell whether this torch can carry the simulation (2.13 can; older ones may lack the doors for Python)."""
     return hasattr(torch._C, "_acc") and hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
 
 
 def running() -> Machine | None:
-    """The simulated machine of this process, if it was started."""
+    """Return the simulated machine of this process, if it was started."""
     return _Started.machine
 
 

@@ -22,7 +22,7 @@ class HoldsLock(Exception):
 
 
 def make(name: str, phase: str) -> BaseException:
-    """An exception of the class `name`, from here or from builtins, whose text names the phase that raised it."""
+    """Make an exception of the class `name`, from here or from builtins; its text names the phase that raised it."""
     text = f"injected by dcp-conformance in {phase}"
     if name == "TwoArguments":
         return TwoArguments(503, text)

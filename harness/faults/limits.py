@@ -21,7 +21,7 @@ _CAPABILITY_VERSION = 0x20080522
 
 @contextlib.contextmanager
 def file_size_limit(size: int, *, lifted_after: float | None = None) -> Iterator[None]:
-    """No file of this process, its threads and new children may grow beyond `size` bytes.
+    """Let no file of this process, its threads and new children grow beyond `size` bytes.
 
     A write across the limit is short, and the next one fails with EFBIG: a full disk, without filling one.
     lifted_after: seconds after which the limit goes away by itself, for a fault that passes.
@@ -50,7 +50,7 @@ def file_size_limit(size: int, *, lifted_after: float | None = None) -> Iterator
 
 @contextlib.contextmanager
 def address_space_limit(extra: int) -> Iterator[None]:
-    """This process may map at most `extra` bytes more than it has mapped now; beyond that, memory is refused to it."""
+    """Let this process map at most `extra` bytes more than now; beyond that, memory is refused to it."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     most = pages * resource.getpagesize() + extra
@@ -64,7 +64,7 @@ def address_space_limit(extra: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def read_only(folder: str | os.PathLike[str]) -> Iterator[bool]:
-    """Everything at `folder` and below can be read and not changed by this thread and those that it starts.
+    """Make everything at `folder` and below readable, not changeable, for this thread and those that it starts.
 
     Gives whether that was achieved, found out by trying. Where the process is privileged, its thread gives up the
     privileges that override file modes, and takes them back afterwards.
@@ -124,7 +124,10 @@ def _without_overrides() -> Iterator[None]:
 
 
 def peak_memory(*, reset: bool = True) -> int:
-    """The most memory that the process has held, in bytes; since now, where the system lets it be counted anew."""
+    """Return the most memory that the process has held, in bytes.
+
+    It is counted from now on, where the system allows that.
+    """
     if reset:
         try:
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

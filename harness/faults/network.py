@@ -64,7 +64,7 @@ class NetworkFault:
     number: int
 
     def hits(self, number: int) -> bool:
-        """Whether it acts on the `number`-th request."""
+        """Tell whether it acts on the `number`-th request."""
         last = self.number + (_ANSWERS[self.kind][2] - 1 if self.kind in ("busy", "limited") else 0)
         return self.number <= number and (self.kind in _LASTING or number <= last)
 
@@ -226,7 +226,7 @@ def _made_up(method: bytes, status: int, code: str) -> bytes:
 
 
 def _general(target: str) -> str:
-    """A path with no folder of this run in it: what stands before the last name goes, of a query only the keys stay."""
+    """Return a path without what belongs to this run: of folders nothing stays, of a query only the keys."""
     path, _, query = target.partition("?")
     keys = "&".join(sorted(re.sub(r"=.*", "", part) for part in query.split("&"))) if query else ""
     # Ids of saves and uploads, which no two runs share.

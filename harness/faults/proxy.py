@@ -35,7 +35,7 @@ _OWN = frozenset({
 
 
 def interpose(inner: object, methods: tuple[str, ...], tap: Tap) -> Any:
-    """A proxy of `inner` whose `methods` go through `tap`; everything else is forwarded untouched."""
+    """Return a proxy of `inner` whose `methods` go through `tap`; everything else is forwarded untouched."""
     kind: Any = type(inner)
     return _proxy_class(kind, methods)(inner, methods, tap)
 

@@ -43,6 +43,7 @@ class StorageTap:
         phase = self.phases[method]
         # Counted before the fault, so that a call which fails has been a call.
         count = self.counts[method] = self.counts.get(method, 0) + 1
+        # Before the call: one that hangs or kills the process has been reached too.
         announce("call", owner=self.owner, part="S", name=method)
         self._act(phase, count, after=False)
         result = inner(*args, **kwargs)
@@ -52,6 +53,7 @@ class StorageTap:
     def _act(self, phase: str, count: int, *, after: bool) -> None:
         for fault in self.faults:
             if fault.acts_on(phase, self.rank, count, after=after):
+                # Before it acts: after a kill nobody could say that the fault was reached.
                 announce("fault", phase=phase, what=fault.kind)
                 act(fault)
 
@@ -89,7 +91,10 @@ def act(fault: Fault) -> None:
 
 
 def _faulty_future(fault: Fault, inner: Any) -> Any:
-    """A future that fails, is late, or never completes; the real work is done first, so that only the report fails."""
+    """Return a future that fails, is late, or never completes.
+
+    The real work is done first, so that only the report fails.
+    """
     outer: Any = torch.futures.Future()
 
     def complete() -> None:

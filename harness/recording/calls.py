@@ -29,16 +29,15 @@ _MS_SYNC = 4
 
 @dataclass
 class Planned:
-    """One operation before it is done.
-
-    act: does it in place of the kernel and gives the details that it found, with "descriptor" for an opened file;
-    None: the kernel does it. then: operations that happen with it.
-    """
+    """One operation before it is done."""
 
     call: str
     path: str
     details: dict[str, Any] = field(default_factory=dict)
+    #: Does it in place of the kernel and gives the details that it found, with "descriptor" for an opened file; None:
+    #: the kernel does it.
     act: Callable[[], dict[str, Any]] | None = None
+    #: Operations that happen with it.
     then: tuple[str, ...] = ()
 
 
@@ -47,7 +46,7 @@ Decoder = Callable[[Job, Caller, Arguments], Planned | None]
 
 
 def planned(name: str, job: Job, caller: Caller, arguments: Arguments) -> Planned | None:
-    """What a system call is going to do to the watched folder; None where it is nothing."""
+    """Return what a system call is going to do to the watched folder; None where it is nothing."""
     return _DECODERS[name](job, caller, arguments)
 
 
@@ -193,7 +192,7 @@ def _open_with_struct(job: Job, caller: Caller, arguments: Arguments) -> Planned
 
 
 def _behind(job: Job, caller: Caller, number: int) -> tuple[Descriptor, dict[str, Any], str] | None:
-    """What a descriptor of the caller is, with its file's number and path; None for one outside."""
+    """Return what a descriptor of the caller is, with its file's number and path; None for one outside."""
     if job.inside(caller.link(number)) is None:
         return None  # most calls: sockets, pipes, logs
     found = caller.descriptor(number)
@@ -286,7 +285,7 @@ def _sync_map(job: Job, caller: Caller, arguments: Arguments) -> Planned | None:
 
 
 def _clone(job: Job, caller: Caller, arguments: Arguments) -> Planned | None:
-    """Most file systems cannot share blocks, so that whoever asks can also copy; and copies are seen."""
+    """Refuse to share blocks: most file systems cannot, so whoever asks can also copy, and copies are seen."""
     behind = _behind(job, caller, arguments[0])
     if behind is None:
         return None

@@ -51,11 +51,14 @@ class Watching:
         self.mark(f"returned on rank {self._link.rank}")
 
     def faults(self, *rules: Rule) -> None:
-        """From now on these rules hold, with new counts, in place of any others; none: no faults."""
+        """Set these rules, with new counts, in place of any others; none: no faults."""
         self._link.ask("policy", rules=encoded(rules))
 
     def reached(self) -> dict[int, int]:
-        """How often each rule has acted, by its place among those given; rules that never acted are not in it."""
+        """Return how often each rule has acted, by its place among those given.
+
+        Rules that never acted are not in it.
+        """
         answer = self._link.ask("reached")["reached"]
         return {int(place): count for place, count in answer.items()}
 

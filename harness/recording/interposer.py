@@ -87,7 +87,7 @@ class Interposer:
         return count
 
     def inside(self, path: Any, *, follow: bool = False) -> str | None:
-        """A path relative to the watched folder; None for one outside, and for what is no path."""
+        """Return a path relative to the watched folder; None for one outside, and for what is no path."""
         if isinstance(path, int):
             return self._paths.get(path)
         text = os.path.abspath(os.fsdecode(path))
@@ -103,7 +103,7 @@ class Interposer:
         self._paths[number] = path
 
     def opened(self, number: int, existed: bool, size: int, flags: int) -> dict[str, Any]:
-        """What an open did."""
+        """Return what an open did."""
         return {
             **self._identity(number, new=not existed), "created": not existed,
             "truncated": bool(flags & os.O_TRUNC and size), "synchronous": bool(flags & _DIRECT),

@@ -30,16 +30,17 @@ _AT_ONCE = 1 << 20  # bytes of another process read in one go
 
 @dataclass(frozen=True)
 class Notification:
-    """One call that waits for an answer. thread: its id in the supervisor's eyes."""
+    """One call that waits for an answer."""
 
     id: int
+    #: Its id in the supervisor's eyes.
     thread: int
     number: int
     arguments: tuple[int, ...]
 
 
 def is_new_enough() -> bool:
-    """Whether the kernel can answer a call with a descriptor in one step, as it can since Linux 5.14."""
+    """Tell whether the kernel can answer a call with a descriptor in one step, as it can since Linux 5.14."""
     found = re.match(r"(\d+)\.(\d+)", os.uname().release)
     return found is not None and (int(found[1]), int(found[2])) >= (5, 14)
 
@@ -75,7 +76,7 @@ def wake_up_at_once(listener: int) -> None:
 
 
 def receive(listener: int) -> Notification | None:
-    """The next call that waits; None where it went away in the meantime."""
+    """Return the next call that waits; None where it went away in the meantime."""
     buffer = bytearray(_NOTIFICATION.size)
     try:
         fcntl.ioctl(listener, _RECEIVE, buffer)
@@ -113,7 +114,10 @@ def replace_descriptor(listener: int, call: Notification, number: int, descripto
 
 
 def read_memory(process: int, address: int, length: int) -> bytes:
-    """Bytes of another process; fewer where its memory ends before. PermissionError where it may not be read."""
+    """Return the bytes of another process.
+
+    Fewer where its memory ends before. PermissionError where it may not be read.
+    """
     with open(f"/proc/{process}/mem", "rb", buffering=0) as memory:
         parts, left = [], length
         while left:
@@ -129,7 +133,7 @@ def read_memory(process: int, address: int, length: int) -> bytes:
 
 
 def read_string(process: int, address: int) -> bytes:
-    """A string of another process, without its zero byte: at most a path's 4096 bytes."""
+    """Return a string of another process, without its zero byte: at most a path's 4096 bytes."""
     found, most = b"", 4096
     while b"\0" not in found and len(found) < most:
         here = address + len(found)
@@ -142,7 +146,7 @@ def read_string(process: int, address: int) -> bytes:
 
 
 def descriptor_of(process: int, number: int) -> int:
-    """A descriptor of this process for the same open file, position included, as one of another process."""
+    """Return a descriptor of this process for the same open file, position included, as one of another process."""
     known = syscalls.numbers()
     # By pidfd and not by opening /proc/PID/fd: that would make another open file, with a position of its own.
     handle = _called("pidfd_open", _libc.syscall(known["pidfd_open"], process, 0))

@@ -25,10 +25,13 @@ _MEMORY = {"shmget": "shared memory (shmget)", "mq_open": "a message queue", "io
 
 @dataclass
 class Reads:
-    """since: seconds since the epoch; lawful: folders whose files may be read; elsewhere: what else was, once each."""
+    """What one process reads while it is watched."""
 
+    #: Seconds since the epoch; what is older is of no interest.
     since: float
+    #: Folders whose files may be read.
     lawful: tuple[str, ...]
+    #: What else was read, once each.
     elsewhere: dict[str, None] = field(default_factory=dict)
 
     def note(self, name: str, caller: Caller, arguments: tuple[int, ...]) -> None:
@@ -94,7 +97,7 @@ class Reads:
 
 
 def _is_compiled(path: str) -> bool:
-    """Whether Python wrote a file when it imported a module, in this run for the first time."""
+    """Tell whether Python wrote a file when it imported a module, in this run for the first time."""
     if os.path.basename(os.path.dirname(path)) != "__pycache__" or not path.endswith(".pyc"):
         return False
     with open(path, "rb") as file:

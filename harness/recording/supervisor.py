@@ -144,7 +144,7 @@ class Supervisor:
         self, rank: _Rank, *, watched: str, world: int, thread: int, keep: bool, means: str, since: float = 0.0,
         own: str = "",
     ) -> None:  # fmt: skip
-        """All ranks wait here for each other: what one of them does before is none of the job's operations."""
+        """Hold each rank until all have come: what one of them does before is none of the job's operations."""
         rank.begun, rank.ended = True, False
         if self._job is None:
             try:
@@ -176,7 +176,7 @@ class Supervisor:
         return {"reached": {} if self._job is None else dict(self._job.policy.reached)}
 
     def _do_fault(self, rank: _Rank, *, call: str, path: str, thread: int) -> dict[str, Any]:
-        """What a call that Python saw is to meet; a rank is killed from here."""
+        """Answer what a call that Python saw is to meet; a rank is killed from here."""
         if self._job is None:
             return {"action": ""}
         found = self._job.policy.fault(call, rank.rank, self._job.thread(rank.rank, thread), path)
@@ -185,7 +185,7 @@ class Supervisor:
         return {"action": ""} if found is None else policy.encoded([found])[0]
 
     def _do_note(self, rank: _Rank, *, call: str, path: str, thread: int, details: dict[str, Any]) -> dict[str, Any]:
-        """A call that Python saw, after it was made."""
+        """Take in a call that Python saw, after it was made."""
         if self._job is not None:
             self._job.add_told(rank=rank.rank, thread=thread, call=call, path=path, details=details)
         return {"ok": self._job is not None}

@@ -51,12 +51,12 @@ _NR, _ARCH, _ARGUMENTS = 0, 4, 16
 
 
 def numbers() -> Mapping[str, int]:
-    """The numbers on this machine; empty where they are not known."""
+    """Return the numbers on this machine; empty where they are not known."""
     return NUMBERS.get(platform.machine(), {})
 
 
 def program() -> bytes:
-    """The filter as an array of `struct sock_filter`: what changes files goes to the supervisor, all else runs.
+    """Return the filter as an array of `struct sock_filter`: what changes files goes to the supervisor, all else runs.
 
     Opening for reading only is left alone, and so are mappings that no other process or file could see.
     """

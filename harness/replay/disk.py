@@ -53,12 +53,12 @@ class Disk:
         player(self, operation)
 
     def is_synchronous(self, operation: Operation) -> bool:
-        """Whether a write is on the disk when it returns."""
+        """Tell whether a write is on the disk when it returns."""
         opened = (operation.rank, operation.file) in self._synchronous
         return operation.call == "write" and (opened or operation.synchronous)
 
     def settle(self, operation: Operation) -> None:
-        """A synchronous write has reached the disk: its file, and what an fsync of it would take along."""
+        """Bring a synchronous write to the disk: its file, and what an fsync of it would take along."""
         self._fsync(operation)
 
     def pending_names(self) -> list[NameChange]:
@@ -66,13 +66,16 @@ class Disk:
         return [change for change in self.changes if not change.durable]
 
     def dirty(self) -> list[int]:
-        """Files with data that a power cut may undo."""
+        """Return the files with data that a power cut may undo."""
         return [number for number, node in enumerate(self.nodes) if node.pending]
 
     def tree(
         self, *, lost: Iterable[NameChange] = (), contents: Mapping[int, bytes] | None = None
     ) -> dict[str, Content]:
-        """The folder as a reader finds it; `lost`: name changes that did not happen; contents: of files, by node."""
+        """Return the folder as a reader finds it.
+
+        `lost`: name changes that did not happen; contents: of files, by node.
+        """
         folders, gone = self._live, {id(change) for change in lost}
         if gone:
             # From the base on, in order: what a lost change would have made is then not there for the later ones to
@@ -86,19 +89,19 @@ class Disk:
         return found
 
     def node_of(self, operation: Operation) -> int | None:
-        """The node that an operation is about: its inode's if it names one, else what is at its path now."""
+        """Return the node that an operation is about: its inode's if it names one, else what is at its path now."""
         # By inode first: a file that was renamed or unlinked while it was open is still the one that is written to.
         known = self._files.get(operation.file)
         return self._resolve(operation.path) if known is None else known
 
     def has_name(self, number: int) -> bool:
-        """Whether a path leads to a file as things are now."""
+        """Tell whether a path leads to a file as things are now."""
         names: dict[int, str] = {}
         self._names(ROOT, "", names)
         return number in names
 
     def path_of(self, number: int) -> str:
-        """A name of a file as things are now, or words for one that has none."""
+        """Return a name of a file as things are now, or words for one that has none."""
         names: dict[int, str] = {}
         self._names(ROOT, "", names)
         return names.get(number, "a file without a name")
@@ -143,7 +146,10 @@ class Disk:
         return len(self.nodes) - 1
 
     def _resolve(self, path: str, *, follow: bool = True, depth: int = 0) -> int | None:
-        """The node that a path leads to now; links in its parents are always followed, a last one if `follow`."""
+        """Return the node that a path leads to now.
+
+        Links in its parents are always followed, a last one if `follow`.
+        """
         here, walked = ROOT, ""
         parts = [part for part in path.split("/") if part not in ("", ".")]
         for place, part in enumerate(parts):
@@ -162,7 +168,7 @@ class Disk:
         return here
 
     def _where(self, path: str) -> tuple[int, str] | None:
-        """The folder that holds a name, and the name; None where there is no such folder."""
+        """Return the folder that holds a name, and the name; None where there is no such folder."""
         parent, name = posixpath.split(posixpath.normpath(path))
         folder = self._resolve(parent)
         if folder is None or not name or name == "." or self.nodes[folder].kind != "folder":
@@ -212,7 +218,11 @@ class Disk:
         if operation.file >= 0:
             self._files[operation.file] = number
             opened = (operation.rank, operation.file)
-            (self._synchronous.add if operation.synchronous else self._synchronous.discard)(opened)
+            # Each open decides anew: the same file may be opened synchronously once and not the next time.
+            if operation.synchronous:
+                self._synchronous.add(opened)
+            else:
+                self._synchronous.discard(opened)
         # Emptying is a change of data like any other: before an fsync a power cut may bring the old bytes back.
         if operation.truncated and self.nodes[number].live:
             self.nodes[number].change(Change(0, None))
@@ -289,7 +299,7 @@ class Disk:
             self._change_names(operation, (where,), ())
 
     def _close(self, operation: Operation) -> None:
-        """Closing a file makes nothing durable."""
+        """Do nothing: closing a file makes nothing durable."""
 
 
 _PLAYERS: Mapping[str, Callable[[Disk, Operation], None]] = {
@@ -315,7 +325,7 @@ def everything(recording: Recording) -> str:
 
 
 def difference(replayed: Mapping[str, Content], real: Mapping[str, Content]) -> str:
-    """The first way in which a replayed tree is not the real one, as a sentence; "" where it is."""
+    """Return the first way in which a replayed tree is not the real one, as a sentence; "" where it is."""
     for path in sorted({*replayed, *real}):
         if path not in real:
             return f"replaying gives {path}, which is not on the disk"

@@ -23,7 +23,7 @@ trial(sys.argv[1])
 
 @functools.lru_cache(maxsize=1)
 def why_not_notified() -> str:
-    """Why calls cannot be seen by seccomp user notification here; "" where they can. Costs a process, once."""
+    """Say why calls cannot be seen by seccomp user notification here; "" where they can. Costs a process, once."""
     if platform.system() != "Linux" or not syscalls.numbers():
         return f"system calls are not known for {platform.system()} on {platform.machine()}"
     with tempfile.TemporaryDirectory() as folder:
@@ -34,7 +34,9 @@ def why_not_notified() -> str:
         except subprocess.TimeoutExpired:
             return f"a trial did not end within {_LIMIT:.0f} s"
     lines = done.stderr.strip().splitlines()
-    return "" if done.returncode == 0 else (lines[-1] if lines else f"a trial ended with {done.returncode}")
+    if done.returncode == 0:
+        return ""
+    return lines[-1] if lines else f"a trial ended with {done.returncode}"
 
 
 def trial(folder: str) -> None:

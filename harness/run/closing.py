@@ -50,7 +50,7 @@ class Finish:
             files.check_target(target)
 
     def certificate(self, *, status: int, partial: Sequence[str]) -> dict[str, Any]:
-        """The certificate, written on first use. status: pytest's own; partial: why the run was narrowed."""
+        """Return the certificate, written on first use. status: pytest's own; partial: why the run was narrowed."""
         if self._certificate is None:
             run, options = self._run, self._run.options
             self._certificate = build(
@@ -85,7 +85,10 @@ class Finish:
     def summary(
         self, *, status: int, partial: Sequence[str], width: int, height: int, details: bool = False
     ) -> list[str]:
-        """The lines for the terminal; `details` puts everything that the certificate says in short before them."""
+        """Return the lines for the terminal.
+
+        `details` puts everything that the certificate says in short before them.
+        """
         certificate = self.certificate(status=status, partial=partial)
         before = [*detail_lines(certificate, width), ""] if details else []
         page = str(_shown(self._target.with_name(PAGE)))
@@ -93,7 +96,7 @@ class Finish:
         return before + terminal.summary_lines(certificate, width, height=height, path=page) + after
 
     def exit_code(self, *, status: int, partial: Sequence[str]) -> int:
-        """What the process exits with; never 0 where the report is not where it was to be."""
+        """Return what the process exits with; never 0 where the report is not where it was to be."""
         decided = int(self.certificate(status=status, partial=partial)["run"]["exit_status"])
         # A CI job looks for the report where it asked for it: an older one there must not pass for this run's.
         return decided or int(bool(self._displaced))
@@ -130,12 +133,12 @@ class Finish:
 
 
 def _second_place(target: Path) -> Path:
-    """A new folder that nobody has heard of before, for the same reports."""
+    """Return a new folder that nobody has heard of before, for the same reports."""
     return Path(tempfile.gettempdir(), f"dcp-report-{secret_words.token_hex(4)}", target.name)
 
 
 def secrets(options: Options) -> tuple[str, ...]:
-    """Values that no text may show: those of options and environment variables that are named like secrets."""
+    """Return the values of options and environment variables named like secrets: no text may show them."""
     # Redacting the working directory would blacken half of every path in the report.
     surroundings = {name: value for name, value in os.environ.items() if name not in _FOLDERS}
     return secret_values({**surroundings, **dict(options.backend_options)})

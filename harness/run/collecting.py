@@ -57,6 +57,7 @@ class Cases:
             _require_scenarios(item)
             found[case] = clauses
             kept.append(item)
+        # A reproduction line that finds nothing has a mistake in it, and must not end as a run without findings.
         if not kept and self._options.case is not None:
             raise UsageError(self._no_such_case(items))
         self.clauses = found
@@ -88,7 +89,10 @@ class Cases:
 
 
 def case_name(item: pytest.Item) -> str:
-    """The identity of a case: the test's name without `test_`, and its parameters. No path, so that files may move."""
+    """Return the identity of a case: the test's name without `test_`, and its parameters.
+
+    No path, so that files may move.
+    """
     return item.name.removeprefix("test_")
 
 
@@ -115,7 +119,7 @@ def _scenarios(function: FunctionType) -> Iterator[tuple[str, str]]:
 
 @functools.cache
 def _defined(module: str) -> frozenset[str]:
-    """What a module of scenarios defines, read and not imported: it needs torch, and this process has none."""
+    """Return what a module of scenarios defines, read and not imported: it needs torch, and this process has none."""
     spec = importlib.util.find_spec(module)
     assert spec is not None and spec.origin is not None, f"{module} is named by a test and does not exist"
     source = Path(spec.origin).read_text(encoding="utf-8")

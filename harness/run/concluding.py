@@ -19,10 +19,11 @@ from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class Conclusion:
-    """How the outcomes of one case become pytest's word and text. clean: takes secrets out of a text."""
+    """How the outcomes of one case become pytest's word and text."""
 
     run: Run
     known: KnownFailures
+    #: Takes secrets out of a text.
     clean: Callable[[str], str]
 
     def show(self, outcomes: Sequence[CaseOutcome]) -> None:
@@ -32,13 +33,16 @@ class Conclusion:
         words = {outcome.clause: self._word(outcome) for outcome in outcomes}
         word = levels.worst_word(words.values())
         chosen = [outcome for outcome in outcomes if words[outcome.clause] == word]
+        # Raised, so that pytest counts it apart: a fault of ours is no failure of the backend.
         if word == "error":
             raise HarnessFault(said(chosen[0].reason))
         if word == "failed":
+            # Without the traceback, which would show our test and none of the author's code.
             pytest.fail("\n\n".join(map(self._text, chosen)), pytrace=False)
         if word == "xfailed":
             pytest.xfail("\n".join(map(self._text, chosen)))
         if word == "skipped":
+            # Each reason once: the clauses of a case are often skipped for the same one.
             pytest.skip(said("; ".join(dict.fromkeys(f"{item.verdict.word}: {item.reason}" for item in chosen))))
 
     def _word(self, outcome: CaseOutcome) -> levels.PytestWord:
@@ -56,5 +60,5 @@ class Conclusion:
 
 
 def said(text: str) -> str:
-    """A text that may hold words of the backend, for a terminal."""
+    """Return a text that may hold words of the backend, for a terminal."""
     return "\n".join(encodable(plain(text).split("\n"), sys.stdout.encoding))

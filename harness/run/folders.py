@@ -25,7 +25,7 @@ class Folders:
 
     @classmethod
     def make(cls, options: Options) -> Folders:
-        """New ones, for the controlling process. Raises UsageError."""
+        """Make new ones, for the controlling process. Raises UsageError."""
         scratch = choose_scratch(options.scratch, keep=options.keep_scratch)
         # Apart from scratch, whose path every rank knows: code under test that finds the event files could add passes
         # to them.
@@ -33,13 +33,13 @@ class Folders:
 
     @classmethod
     def told(cls, data: Mapping[str, Any]) -> Folders:
-        """Those of a worker, from what `as_data` gave."""
+        """Return those of a worker, from what `as_data` gave."""
         return cls(
             scratch=Path(data["dcp_scratch"]), records=Path(data["dcp_records"]), key=bytes.fromhex(data["dcp_key"])
         )
 
     def as_data(self) -> dict[str, str]:
-        """What a worker is told."""
+        """Return what a worker is told."""
         return {"dcp_scratch": str(self.scratch), "dcp_records": str(self.records), "dcp_key": self.key.hex()}
 
     @property

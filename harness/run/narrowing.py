@@ -16,7 +16,7 @@ SUITES = (HOME / "suites").resolve()
 
 
 def partial_reasons(session: pytest.Session, options: Options, unread: Iterable[str] = ()) -> tuple[str, ...]:
-    """Why a run was narrowed or its devices are none, in sentences; such a run holds no level.
+    """Return why a run was narrowed or its devices are none, in sentences; such a run holds no level.
 
     unread: what could not be collected.
     """
@@ -28,10 +28,12 @@ def partial_reasons(session: pytest.Session, options: Options, unread: Iterable[
         reasons.append("--clause or --case chose what to run")
     if option.keyword or option.markexpr:
         reasons.append("-k or -m chose what to run")
+    # By getattr: the plugin that has these options may be switched off (-p no:cacheprovider).
     if getattr(option, "lf", False) or getattr(option, "failedfirst", False) or getattr(option, "stepwise", False):
         reasons.append("an earlier run chose what to run")
     if option.deselect or option.ignore or getattr(option, "ignore_glob", None):
         reasons.append("--deselect or --ignore left something out")
+    # By resolved path: `suites`, `./suites` and an absolute path all mean the whole.
     if any("::" in word or Path(word).resolve() != SUITES for word in session.config.args if word != PACKAGE):
         reasons.append("a path or node id chose what to run")
     if session.shouldstop or session.shouldfail:

@@ -21,12 +21,14 @@ SHIPPED = {"torch.distributed.checkpoint": HOME / "suites" / "known_failures" / 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the person asked for. ranks: world sizes; levels: those named, () for the default; seed: of random data."""
+    """What the person asked for."""
 
     backend: str
     # Never part of a repr: tracebacks show reprs, and options may be credentials.
     backend_options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    #: Those named; () for the default.
     levels: tuple[str, ...] = ()
+    #: World sizes.
     ranks: tuple[int, ...] = DEFAULT_RANKS
     device: str = "cpu"
     scratch: str | None = None
@@ -39,6 +41,7 @@ class Options:
     second_engine: str = "reference_impl"
     fresh_ranks: bool = False
     keep_scratch: bool = False
+    #: Of random data.
     seed: int = 0
 
     @property
@@ -65,7 +68,7 @@ class Options:
         )
 
     def as_words(self) -> str:
-        """The command line in one string, for the certificate (redacted there)."""
+        """Return the command line in one string, for the certificate (redacted there)."""
         return shlex.join(self.command)
 
 
@@ -149,7 +152,7 @@ def add_options(group: Any) -> None:
 
 
 def parse(get: Any, folder: Path) -> Options:
-    """The record from `get(name)`, which answers with the raw value of an option.
+    """Return the record from `get(name)`, which answers with the raw value of an option.
 
     folder: what relative paths refer to. Raises UsageError, a sentence that names the option, for anything unusable.
     """
@@ -207,6 +210,7 @@ def _ranks(text: str) -> tuple[int, ...]:
     sizes = sorted({_whole("--ranks", word) for word in _split([text])})
     if not sizes or sizes[0] < 1 or sizes[-1] > MOST_RANKS:
         raise UsageError(f"--ranks={text}: give world sizes between 1 and {MOST_RANKS}, for example --ranks=1,2,4.")
+    # Each once, in order, since the largest decides what is left out.
     return tuple(sizes)
 
 

@@ -84,14 +84,14 @@ def _leave_findings_to_the_summary(option: Any) -> None:
 
 
 def pytest_collectreport(report: pytest.CollectReport) -> None:
-    """What stops the collection is in no certificate: pytest shows it."""
+    """Show what stops the collection, as it is in no certificate."""
     if report.failed:
         sys.stderr.write(f"{report.longreprtext}\n")
 
 
 @pytest.fixture
 def subject() -> None:
-    """The backend under test, under its engine; the judge puts one in place for each trial."""
+    """Stand for the backend under test, under its engine; the judge puts one in place for each trial."""
 
 
 class Explaining:
@@ -154,12 +154,12 @@ class Conformance:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """A worker that ended in order said how its event file ends."""
+        """Keep what a worker that ended in order said about the end of its event file."""
         refused = self.side.hear(getattr(node, "workeroutput", {}), node.gateway.id)
         self.refused = self.refused or refused
 
     def pytest_report_header(self) -> list[str]:
-        """What is certified, and where it writes; an xdist run says it once it knows."""
+        """Say what is certified, and where the run writes. An xdist run says it once it knows."""
         return self._header() if self.side.surveys_at_start else []
 
     def _header(self) -> list[str]:
@@ -174,7 +174,7 @@ class Conformance:
         return [said(redact(line)) for line in (*lines, *options.expectation, *found.notes, *surveyed.notes)]
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """One case for each world size that a test is marked with."""
+        """Make one case for each world size that a test is marked with."""
         # By marker and not by a fixture: the sizes belong to the case's name, by which known failures find it.
         marker = metafunc.definition.get_closest_marker("worlds")
         if marker is not None:
@@ -194,7 +194,7 @@ class Conformance:
             items[:] = kept
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A module that could not be imported takes its cases with it; pytest-xdist runs all others."""
+        """Note a module that could not be imported: its cases are missing, and pytest-xdist runs all others."""
         if report.failed:
             self.unread.append(report.nodeid)
 
@@ -222,6 +222,7 @@ class Conformance:
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
         """Judge a case: run its body once, and again under other storage or engines where blame must be settled."""
+        # pytest's own call is replaced: the body runs once for each trial, and its fixtures are only data.
         function, case = pyfuncitem.obj, case_name(pyfuncitem)
         given = {name: pyfuncitem.funcargs[name] for name in inspect.signature(function).parameters}
 
@@ -249,7 +250,7 @@ class Conformance:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-        """A fault of the harness is an error, not a failure of the backend."""
+        """Report a fault of the harness as an error, not as a failure of the backend."""
         report = yield
         if call.excinfo is not None and call.excinfo.errisinstance(HarnessFault):
             report.harness_fault = True
@@ -264,7 +265,7 @@ class Conformance:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, Any, Any]:
-        """The exit code is the certificate's: levels decide it, not counts of tests."""
+        """Take the exit code from the certificate: levels decide it, not counts of tests."""
         if not self.is_over:
             self.run.cluster.close()  # nobody is left who could change what is written from here on
             self.run.log.finished(status=int(exitstatus), leftovers=self._clean.all(self.left))
@@ -279,7 +280,7 @@ class Conformance:
         return result
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
-        """The levels, each broken promise as four sentences, and where the certificate lies."""
+        """Print the levels, each broken promise as four sentences, and where the certificate lies."""
         if self.refused:
             terminalreporter.write_line(said(f"ERROR: {self.refused}"))
         elif self._certifies:
@@ -299,7 +300,7 @@ class Conformance:
             terminalreporter.write_line(line)
 
     def pytest_keyboard_interrupt(self) -> None:
-        """A run that is stopped does not wait for its workers."""
+        """End the workers of a run that is stopped, without waiting for them."""
         self.side.interrupt()
 
     def pytest_unconfigure(self) -> None:

@@ -22,7 +22,7 @@ from dcp_conformance.harness.contract import LEVELS, Catalogue, Clause
 from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.laws.verbs import described
 from dcp_conformance.harness.run.folders import Folders
-from dcp_conformance.harness.run.options import Options
+from dcp_conformance.harness.run.options import SHIPPED, Options
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part
 from dcp_conformance.harness.verdicts import known_failures
 from dcp_conformance.harness.verdicts.judge import Bench, Judge
@@ -81,7 +81,7 @@ class Run:
         unfinished.rename(self.folders.survey)
 
     def is_called_off(self) -> bool:
-        """Whether the process that controls this one found the backend unusable; waits until it knows."""
+        """Tell whether the process that controls this one found the backend unusable; waits until it knows."""
         return not _told(self.folders.survey)
 
     @property
@@ -93,11 +93,12 @@ class Run:
                 bench(self.options, self.surveyed, self.folder, self.cwd, worker=self.worker),
                 self.cluster,
                 known=KnownFailures() if place is None else known_failures.load(place),
+                torchs=_known_of_torch(),
             )
         return self._judge
 
     def applicability(self, clause: Clause) -> Applicability:
-        """Whether a clause binds this backend, on this hardware."""
+        """Tell whether a clause binds this backend, on this hardware."""
         return applicability(clause, self.surveyed.description, devices=self.surveyed.devices)
 
     def restart(self, environment: Mapping[str, str]) -> None:
@@ -138,8 +139,13 @@ class Run:
         )
 
 
+def _known_of_torch() -> KnownFailures:
+    """What the torch that is installed here is known to break."""
+    return known_failures.load(SHIPPED[TORCH_ENGINE])
+
+
 def _told(place: Path) -> str:
-    """What the controlling process writes here as soon as it knows it; it ends its workers if it never will."""
+    """Return what the controlling process writes here as soon as it knows it; it ends its workers if it never will."""
     deadline = time.monotonic() + _SURVEY_LIMIT
     while not place.exists():
         if time.monotonic() > deadline:
@@ -149,7 +155,7 @@ def _told(place: Path) -> str:
 
 
 def bench(options: Options, surveyed: Surveyed, folder: Path, cwd: str, *, worker: str) -> Bench:
-    """What stays the same for all cases of a run of this backend."""
+    """Return what stays the same for all cases of a run of this backend."""
     letters = owned_letters(surveyed.description)
     own = Part(reference=options.backend, options=options.backend_options, lacks=surveyed.lacks)
     return Bench(
@@ -187,7 +193,7 @@ def survey(cluster: Cluster, options: Options, cwd: str) -> Surveyed:
 
 
 def probed(cluster: Cluster, options: Options, cwd: str, surveyed: Surveyed) -> Surveyed:
-    """The survey, without capabilities that one save shows a plain module not to have; a note says each."""
+    """Return the survey, without capabilities that one save shows a plain module not to have; a note says each."""
     outcome = cluster.call(
         "dcp_conformance.harness.backend.probe:contradicted", options.backend, options.backend_options, cwd
     )
@@ -212,7 +218,7 @@ def _unusable(name: str, outcome: Outcome) -> str:
 
 
 def _modules(cwd: str, *references: str) -> tuple[str, ...]:
-    """Modules worth importing once, before ranks are forked; what cannot be found is left to the ranks."""
+    """Return the modules worth importing once, before ranks are forked; what cannot be found is left to the ranks."""
     names = []
     for reference in references:
         with contextlib.suppress(UsageError):
@@ -228,7 +234,7 @@ def _made(folder: Path) -> Path:
 
 
 def _coverage_is_on() -> bool:
-    """Whether this process is measured by coverage.py: then its ranks are too."""
+    """Tell whether this process is measured by coverage.py: then its ranks are too."""
     measuring = sys.modules.get("coverage")
     return measuring is not None and measuring.Coverage.current() is not None
 

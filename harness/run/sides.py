@@ -49,7 +49,7 @@ class Side:
             self.run.restart({})
 
     def is_called_off(self) -> bool:
-        """Whether another process found the backend unusable."""
+        """Tell whether another process found the backend unusable."""
         return False
 
     def tell(self, node: Any) -> None:

@@ -15,7 +15,7 @@ SHAPES: dict[str, tuple[int, ...]] = {"table": (5, 6), "flat": (1, 6), "square":
 
 
 def layout_of(said: str) -> tuple[int, Layout]:
-    """The world and the layout that a value of the factors `saved` and `wanted` means."""
+    """Return the world and the layout that a value of the factors `saved` and `wanted` means."""
     name, _on, world = said.rpartition(" on ")
     return int(world), next(layout for layout in LAYOUTS[int(world)] if layout.name == name)
 

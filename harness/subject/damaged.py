@@ -23,7 +23,7 @@ MEMORY = 2 << 30
 
 
 def small_state(session: Session, *, version: int) -> dict[str, Any]:
-    """Two tensors that say where their elements come from, one of arbitrary bits, and two objects.
+    """Return two tensors that say where their elements come from, one of arbitrary bits, and two objects.
 
     No key is a word that an error might happen to use.
     """
@@ -66,31 +66,31 @@ class Damaged:
             return self.metadata_differs(sound)
 
     def metadata_differs(self, sound: bytes) -> bool:
-        """Whether read_metadata fails, or gives something else than `sound`."""
+        """Tell whether read_metadata fails, or gives something else than `sound`."""
         found: list[bytes] = []
         attempt = self.session.attempt(lambda: found.append(self.described_metadata()))
         return not attempt.ok or found != [sound]
 
     def described_metadata(self) -> bytes:
-        """The parts of the metadata that say what is stored where; not the ids that each reader may add anew."""
+        """Return the parts of the metadata that say what is stored where; not the ids that each reader may add anew."""
         metadata = self.session.reader(self.id).read_metadata()
         return pickle.dumps((metadata.state_dict_metadata, metadata.planner_data, metadata.storage_data))
 
     def differences(self) -> list[Any]:
-        """What a load gives that is not the saved state."""
+        """Return what a load gives that is not the saved state."""
         target = blank(self.state)
         self.session.load(target, self.id)
         return differences(self.state, target)
 
     def part_of(self, damage: Damage) -> str:
-        """What kind of stored thing a damage is done to."""
+        """Return what kind of stored thing a damage is done to."""
         if damage.name in self.metadata_names:
             return "metadata"
         place = damage.kind in ("flip", "zero", "length")
         return corruption.part_of(self.stored[damage.name], self.known, damage.position) if place else "object"
 
     def outcome(self, damage: Damage, done: Changes) -> dict[str, Any]:
-        """How one load of the damaged checkpoint ended, as plain data."""
+        """Return how one load of the damaged checkpoint ended, as plain data."""
         target = blank(self.state)
         with corruption.inflicted(self.blobs, done, self.stored), address_space_limit(MEMORY):
             # Both looks are inside the damage: a load that repairs or removes what it finds changes a user's

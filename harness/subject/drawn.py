@@ -73,7 +73,8 @@ class Drawing:
         self._settle(subject, model, found)
 
     def fitted(self, subject: Subject) -> Model:
-        """The model as far as the backend's capabilities go, with its option sets."""
+        """Return the model as far as the backend's capabilities go, with its option sets."""
+        # Asked of a rank: this process has not imported the backend.
         opted_out = subject.alone(_settings.opted_out_of)
         said = options(subject.alone(_settings.said_options))
         return replace(self.model, factors=(*self.model.factors, said)).within(opted_out)
@@ -81,6 +82,7 @@ class Drawing:
     def _settle(self, subject: Subject, model: Model, findings: Sequence[Found]) -> None:
         for clause in dict.fromkeys(clause for clauses in self.clauses.values() for clause in clauses):
             own = [found for found in findings if any(clause in self.clauses[law] for law in found.laws)]
+            # Settled with or without a finding: a clause that met only combinations which kept it has passed.
             with subject.promise(clause):
                 if own:
                     raise self._with_witnesses(model, own)
@@ -131,7 +133,7 @@ class _Search:
         return kept
 
     def tried(self, rows: list[Combination]) -> _Failure | None:
-        """How the first of the rows failed that did; None where all kept every law."""
+        """Return how the first of the rows failed that did; None where all kept every law."""
         self._runs += 1
         outcomes = self._drawing.play(self._subject, rows, f"drawn{self._runs}")
         lost = [outcome for outcome in outcomes if isinstance(outcome, Hung | Died)]
@@ -145,7 +147,7 @@ class _Search:
         return None
 
     def found(self, failure: _Failure, needed: Combination) -> Found:
-        """The finding for a failure that needs these values."""
+        """Return the finding for a failure that needs these values."""
         return Found(needed=needed, laws=failure.laws(self._drawing.clauses), error=failure.finding(needed))
 
     def _looked_into(self, failure: _Failure) -> Found:
@@ -175,7 +177,7 @@ class _Failure:
     lost: tuple[Hung | Died, ...] = ()
 
     def laws(self, known: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
-        """The laws that it broke; a lost rank breaks them all."""
+        """Return the laws that it broke; a lost rank breaks them all."""
         if self.trip is None:
             return frozenset(known)
         # A law without a clause would be judged and never reported.
@@ -185,7 +187,7 @@ class _Failure:
         return frozenset(self.trip.laws)
 
     def finding(self, needed: Combination) -> Broken:
-        """The finding, named by what it needs."""
+        """Return the finding, named by what it needs."""
         said, evidence = sentence(needed), {"combination": "\n".join(f"{k}: {v}" for k, v in self.row.items())}
         if self.trip is None:
             hung = [outcome for outcome in self.lost if isinstance(outcome, Hung)]
@@ -210,6 +212,6 @@ def _renamed(cause: Broken, said: str, evidence: Mapping[str, str]) -> Broken:
 
 
 def _reached(outcome: Outcome) -> int:
-    """The combination that a lost rank was at."""
+    """Return the combination that a lost rank was at."""
     places = [int(event.data["place"]) for event in outcome.events if event.kind == "combination"]
     return places[-1] if places else 0

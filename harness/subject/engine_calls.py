@@ -36,13 +36,16 @@ def call_as_is(session: Session, call: str, state: Any, **arguments: Any) -> Any
 
 
 def planner(session: Session, kind: str, *, faults: tuple[Fault, ...] = ()) -> Any:
-    """The default planner for `kind` ("Save" or "Load"), with faults."""
+    """Return the default planner for `kind` ("Save" or "Load"), with faults."""
     made = into_subject(session.tool(f"Default{kind}Planner"))
     return faulty_planner(made, rank=session.rank, faults=faults)
 
 
 def checkpointer(session: Session, name: str) -> Any:
-    """The engine's way `name` ("THREAD", "PROCESS") of saving in the background; None where it knows no such way."""
+    """Return the engine's way `name` ("THREAD", "PROCESS") of saving in the background.
+
+    None where it knows no such way.
+    """
     if session.engine.async_save is None:
         return None
     parameter = inspect.signature(session.engine.async_save).parameters.get("async_checkpointer_type")

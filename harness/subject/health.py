@@ -14,7 +14,7 @@ _KNOWN_GOOD = 4
 
 
 def answers(spec: SubjectSpec) -> bool:
-    """Whether the store serves this rank: its record's `alive()`, else one small tensor there and back.
+    """Tell whether the store serves this rank: its record's `alive()`, else one small tensor there and back.
 
     Raises what the backend raises, which means no too.
     """

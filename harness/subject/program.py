@@ -45,7 +45,7 @@ def run_program(session: Session, function: str, *args: Any, limit: float) -> tu
 
 
 def main(request: bytes) -> None:
-    """What the program does. The function's name is resolved as `harness.subject.session.perform` does it."""
+    """Run the function of the request, resolved by name as `harness.subject.session.perform` does it."""
     import importlib
     import logging
 

@@ -16,7 +16,7 @@ from dcp_conformance.harness.subject.session import Session
 
 
 def reads_elsewhere(watching: Watching | None) -> str:
-    """What was read that lies elsewhere, as a sentence; "" for nothing, or where nothing could be seen."""
+    """Return what was read that lies elsewhere, as a sentence; "" for nothing, or where nothing could be seen."""
     if watching is None or not watching.elsewhere:
         return ""
     found = watching.elsewhere

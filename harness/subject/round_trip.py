@@ -43,6 +43,7 @@ class RoundTrip:
 
     def __init__(self, session: Session, row: Combination, name: str) -> None:
         self.session, self.row, self.name = session, {**ALONE.plain(), **row}, name
+        # Both on every rank and in every combination: ids must be the same whichever way a row goes.
         self.id, self.elsewhere = session.new_id(name), session.new_id(f"{name}-elsewhere")
         self.given = row
         self.options = option_set(session, row["options"])
@@ -57,7 +58,7 @@ class RoundTrip:
         self.found: list[tuple[str, Difference]] = []
 
     def judged(self) -> Trip:
-        """What was seen of it."""
+        """Return what was seen of it."""
         for step in (self._before, self._save, self._load):
             attempt = self.session.attempt(self._in_its_thread, step)
             if attempt.error is not None or self.found:
@@ -65,7 +66,7 @@ class RoundTrip:
         return Trip(self.given, "", None, [], self._main_law())
 
     def law_of(self, entry: Entry) -> str:
-        """The law that a difference of this entry breaks."""
+        """Return the law that a difference of this entry breaks."""
         return entry.law
 
     def _main_law(self) -> str:
@@ -240,7 +241,7 @@ class RoundTrip:
 
 
 def _another() -> dict[str, Any]:
-    """The state of the other ids: names, shapes and dtypes that the main state may have too, other values."""
+    """Return the state of the other ids: names, shapes and dtypes that the main state may have too, other values."""
     keys = (path_of("words", 0)[0], "other")
     return {key: coded(9 + place, SHAPES["line"], version=8).float() for place, key in enumerate(keys)}
 

@@ -62,7 +62,7 @@ class Session:
         self.engine: Backend = own.completed(_resolved(TORCH, spec.folder))
 
     def new_id(self, name: str = "checkpoint") -> Any:
-        """A checkpoint id that no other case has; the same on every rank that asks for the same name."""
+        """Return a checkpoint id that no other case has; the same on every rank that asks for the same name."""
         checkpoint_id = into_subject(self.storage.new_checkpoint_id, self.spec.scratch, f"{self.spec.place}-{name}")
         announce("id", name=name, id=str(checkpoint_id))
         return checkpoint_id
@@ -70,7 +70,7 @@ class Session:
     def writer(
         self, checkpoint_id: Any, *, faults: tuple[Fault, ...] = (), rank: int | None = None, **options: Any
     ) -> Any:
-        """The backend's writer for an id, tapped; `rank`: what faults go by, where it is not the global rank."""
+        """Return the backend's writer for an id, tapped; `rank`: what faults go by, where it is not the global rank."""
         if self.storage.writer is None:
             self.excuse(OWN_STORE)
         inner = into_subject(self.storage.writer, checkpoint_id, **options)
@@ -79,7 +79,7 @@ class Session:
     def reader(
         self, checkpoint_id: Any, *, faults: tuple[Fault, ...] = (), rank: int | None = None, **options: Any
     ) -> Any:
-        """The backend's reader for an id, tapped; see `writer`."""
+        """Return the backend's reader for an id, tapped; see `writer`."""
         if self.storage.reader is None:
             self.excuse(OWN_STORE)
         inner = into_subject(self.storage.reader, checkpoint_id, **options)
@@ -130,7 +130,7 @@ class Session:
             self.excuse(f"it opted out of {capability}: {self.storage.unsupported[capability]}")
 
     def suited(self, state: dict[str, Any]) -> dict[str, Any]:
-        """The part of a flat state that the storage can be asked to save, by what it opted out of."""
+        """Return the part of a flat state that the storage can be asked to save, by what it opted out of."""
         unsupported = self.storage.unsupported
         return {key: value for key, value in state.items() if unsuited({key: value}, unsupported) is None}
 
@@ -162,7 +162,7 @@ class Session:
             self.give_up(lie)
 
     def new_group(self, timeout: float, ranks: list[int] | None = None) -> Any:
-        """A process group of `ranks` (default: all) whose collectives give up after `timeout` seconds."""
+        """Return a process group of `ranks` (default: all) whose collectives give up after `timeout` seconds."""
         return torch.distributed.new_group(ranks, timeout=datetime.timedelta(seconds=timeout), backend="gloo")
 
     def stager(self) -> Any:
@@ -184,7 +184,7 @@ class Session:
         )
 
     def blobs(self, checkpoint_id: Any) -> Blobs | None:
-        """The stored bytes of a checkpoint, past the backend; None where they cannot be reached."""
+        """Return the stored bytes of a checkpoint, past the backend; None where they cannot be reached."""
         announce("call", owner=self.storage_owner, part="S", name="blobs")
         try:
             return None if self.storage.blobs is None else self.storage.blobs(checkpoint_id)
@@ -192,7 +192,7 @@ class Session:
             return None
 
     def tool(self, name: str) -> Any:
-        """A planner or utility by torch's name: the subject's own where it supplies one, else torch's."""
+        """Return a planner or utility by torch's name: the subject's own where it supplies one, else torch's."""
         # A backend without an engine may supply them too, beside its storage.
         held = [(self.storage, self.storage_owner), (self.engine, self.engine_owner)]
         held = [(part, owner) for part, owner in held if name in part.utilities]
@@ -202,11 +202,14 @@ class Session:
         return held[0][0].utilities[name] if held else GIVEN.get(name) or torch_tool(name)
 
     def takes(self, call: str, parameter: str) -> bool:
-        """Whether the engine's save, load or async_save has this parameter; an engine need not take a planner, say."""
+        """Tell whether the engine's save, load or async_save has this parameter.
+
+        An engine need not take a planner, say.
+        """
         return takes(getattr(self.engine, call), parameter)
 
     def may_leave_out(self, call: str, parameter: str) -> bool:
-        """Whether the engine's save, load or async_save can be called without this parameter."""
+        """Tell whether the engine's save, load or async_save can be called without this parameter."""
         return not demands(getattr(self.engine, call), parameter)
 
     def needs_arguments(self, call: str, arguments: Iterable[str]) -> None:
@@ -232,11 +235,11 @@ class Session:
         return self.spec.owner(self.spec.engine)
 
     def function_owner(self, name: str) -> str:
-        """How events name who supplies save, load or async_save: who exports only one of them has torch's others."""
+        """Say how events name the supplier of save, load or async_save: those not exported are torch's."""
         return self.engine_owner if name not in FUNCTIONS or name in self._own_functions else TORCH_ENGINE
 
     def _needs_of(self, call: str, state: Any, arguments: dict[str, Any]) -> None:
-        """What a call asks of the storage: a check that forgot to look at a capability is no alarm."""
+        """Look at what a call asks of the storage: a check that forgot to ask for a capability is no alarm."""
         if call == "async_save":
             self.needs("async_save")
         if arguments.get("use_collectives") is False:

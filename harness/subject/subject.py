@@ -74,7 +74,7 @@ def module_on_ranks(module: str) -> Any:
 
 
 def _may_be_of_the_scenario(leftover: str) -> bool:
-    """Whether a scenario on ranks of its own may have left this behind, and not the backend.
+    """Tell whether a scenario on ranks of its own may have left this behind, and not the backend.
 
     Device meshes leave threads, sockets and groups; they start no process and keep no file open. A recording has a
     process of ours beside the rank. The sentences are those of harness.cluster.fingerprint and harness.cluster.world.
@@ -159,6 +159,7 @@ class Subject:
         its own, for a scenario that makes device meshes: torch keeps the names of their groups in caches, and their
         threads, so such ranks serve no other scenario. quiet: seconds that it may rightly wait without a sign of life.
         """
+        # Untestable, and no failure: that time is up says nothing about this clause.
         if refusal := self.refusal(world_size):
             raise Untestable(refusal)
         alone: dict[str, Any] = {**({"fresh": True} if fresh else {}), **({"quiet": quiet} if quiet else {})}
@@ -185,8 +186,9 @@ class Subject:
 
     @contextlib.contextmanager
     def promise(self, clause: str) -> Iterator[None]:
-        """What is judged inside is about `clause` alone; a finding is kept and the test goes on to its next promise."""
+        """Judge `clause` alone inside: a finding is kept, and the test goes on to its next promise."""
         if clause not in self._clauses:
+            # A verdict for a clause that the run did not select would be counted nowhere.
             raise HarnessFault(f"the test judges {clause}, which its marker does not name")
         try:
             yield

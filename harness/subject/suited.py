@@ -25,9 +25,10 @@ def unsuited(state: Any, unsupported: Collection[str]) -> tuple[str, str] | None
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """The values that a planner would make items of: mappings are taken apart, and lists that hold a tensor."""
+    """Yield the values that a planner would make items of: mappings are taken apart, and lists that hold a tensor."""
     if isinstance(value, Mapping):
         for name, item in value.items():
+            # As the planner names them, so that the reason names a key which the author knows.
             yield from _leaves(item, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list) and any(_is_apart(item) for item in value):
         for number, item in enumerate(value):

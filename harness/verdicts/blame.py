@@ -60,17 +60,17 @@ def decide(
 
 
 def below_storage() -> Blame:
-    """A fault below the storage API (system call, stored byte, network) is never blamed on an engine."""
+    """Blame the backend: a fault below the storage API (system call, stored byte, network) is no engine's."""
     return _backend("the fault was below the storage API, where no engine takes part: the failure is the backend's.")
 
 
 def own_functions(functions: Sequence[str]) -> Blame:
-    """A failure that goes away as soon as torch's functions stand where the backend exports its own."""
+    """Blame the backend's own functions: the failure goes away as soon as torch's stand in their place."""
     return _backend(f"with torch's own functions in place of the backend's {_joined(functions)} the promise is kept.")
 
 
 def once_only() -> Blame:
-    """A failure that does not come again with the same pair: no engine is blamed for what hangs on history."""
+    """Blame the backend for a failure that the same pair does not repeat: what hangs on history is no engine's."""
     return _backend(
         "the failure did not repeat when the same pair ran the same case again: it depends on what went before, "
         "which was the backend's own code."
@@ -96,6 +96,11 @@ def delegating(*, control_failed: bool | None, engine: str = "torch's engine", p
     if control_failed is None:
         return _undecided(f"{calls} {engine}, and the control pair could not be judged")
     return _backend(f"{engine} keeps the promise with the control pair: the failure is the backend's.")
+
+
+def known_of_torch(reason: str, defect: str = "") -> str:
+    """What is added where torch's known failures list what torch's engine is blamed for."""
+    return f"It is a known failure of torch's: {reason}{f' ({defect})' if defect else ''}."
 
 
 def _without_second(control_failed: bool | None, engine: str) -> Blame:

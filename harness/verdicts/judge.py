@@ -16,7 +16,7 @@ from dcp_conformance.harness.laws.observations import Table
 from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
 from dcp_conformance.harness.subject.subject import RunOnRanks, Subject
-from dcp_conformance.harness.verdicts.blame import decide, delegating, once_only, own_functions
+from dcp_conformance.harness.verdicts.blame import decide, delegating, known_of_torch, once_only, own_functions
 from dcp_conformance.harness.verdicts.budget import LEAST_PER_HANG, Budget
 from dcp_conformance.harness.verdicts.known_failures import KnownFailures
 from dcp_conformance.harness.verdicts.ownership import Applicability
@@ -36,22 +36,22 @@ Body = Callable[[Subject], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """What stays the same for all cases of a run: what is under test, under which engines, where.
-
-    letters: what the backend owns. own_store: it stores by itself, where only calls of its engine are seen.
-    functions: which of save, load and async_save it exports. second: the engine for blame, None if there is none.
-    command: the words that start a reproduction line.
-    """
+    """What stays the same for all cases of a run: what is under test, under which engines, where."""
 
     backend: Part
+    #: What the backend owns.
     letters: frozenset[str]
     engine: Part
+    #: It stores by itself, where only calls of its engine are seen.
     own_store: bool = False
+    #: Which of save, load and async_save it exports.
     functions: frozenset[str] = frozenset(FUNCTIONS)
+    #: The engine for blame; None if there is none.
     second: Part | None
     scratch: str
     folder: str
     worker: str
+    #: The words that start a reproduction line.
     command: tuple[str, ...]
     patience: float = 1.0
     keep: bool = False  # what was stored is to stay
@@ -80,6 +80,8 @@ class Judge:
     ranks: RunOnRanks
     # What the author knows to be broken costs no other clause its check.
     known: KnownFailures = field(default_factory=KnownFailures)
+    # What torch's own engine and storage are known to break, under whatever name it shows.
+    torchs: KnownFailures = field(default_factory=KnownFailures)
     # What the case at hand reported for the certificate; not what its further trials of other pairs did.
     tables: tuple[Table, ...] = ()
     # Checkpoints outside of the scratch folder that nobody could discard, in sentences.
@@ -130,7 +132,7 @@ class Judge:
         return [speakable_outcome(item) for item in outcomes]
 
     def spec(self, *, storage: Part | None = None, engine: Part | None = None) -> SubjectSpec:
-        """What a rank needs for a trial, in a place of its own; storage, engine: in the place of the bench's."""
+        """Return what a rank needs for a trial, in a place of its own; storage, engine: in the place of the bench's."""
         bench = self.bench
         return SubjectSpec(
             under_test=bench.backend.reference, storage=storage or bench.backend, engine=engine or bench.engine,
@@ -166,13 +168,15 @@ class Judge:
             self._budget.charge(seconds)
 
     def _refusal(self, world_size: int, subject: Subject) -> str:
-        """Why this trial's scenario is not run on so many ranks; earlier trials of the case may have hung too."""
+        """Say why this trial's scenario is not run on so many ranks; earlier trials of the case may have hung too."""
         self._hung = self._hung or bool(subject.hung)
         within = self._budget.refusal_within(time.monotonic() - self._began) if self._hung else ""
         return within or self._budget.refusal(self._levels, world_size)
 
     def _first_trial(self, clauses: tuple[str, ...], body: Body) -> Trial:
-        """The trial that a verdict begins with. Who ends the process that ranks are forked from, each time, broke it.
+        """Return the trial that a verdict begins with.
+
+        Who ends the process that ranks are forked from, each time, broke it.
 
         Once may be somebody on this machine, or one that ran out of memory.
         """
@@ -256,15 +260,23 @@ class Judge:
         body: Body,
         below_storage: bool,
     ) -> CaseOutcome:
-        """The first of a case's findings of the clause that is the backend's; none: the first of them."""
+        """Return the first of a case's findings of the clause that is the backend's; none: the first of them."""
         outcomes = (
-            self._failed_with(base, clause, asked, trial, item, item.witness or body, below_storage)
+            self._if_known(self._failed_with(base, clause, asked, trial, item, item.witness or body, below_storage))
             for item in (found, *found.others)
         )
         # Lazily, since each further finding may cost further trials: the search ends with the first that is the
         # backend's.
         first = next(outcomes)
         return first if first.blame == "backend" else next((o for o in outcomes if o.blame == "backend"), first)
+
+    def _if_known(self, failed: CaseOutcome) -> CaseOutcome:
+        """With a sentence more where torch is blamed for what it is known to break."""
+        entry = self.torchs.expected(failed.clause, failed.case) if failed.blame == "engine" else None
+        if entry is None:
+            return failed
+        said = known_of_torch(entry.reason, entry.defect)
+        return replace(failed, reason=f"{failed.reason} {said}".strip())
 
     def _failed_with(
         self,
@@ -300,7 +312,7 @@ class Judge:
         return "E" in self.bench.letters and {"save", "load"} <= self.bench.functions
 
     def _engines(self, failed: CaseOutcome, trial: Trial, ids: tuple[str, ...], body: Body) -> CaseOutcome:
-        """A clause of the engine under the backend: torch's name stands on it only where torch alone can break it.
+        """Settle a clause of the engine under the backend: it is torch's only where torch alone can break it.
 
         Wrong values that the backend's own storage gives under two engines, and the control pair under none, are the
         storage's, whoever owns the clause.
@@ -319,7 +331,7 @@ class Judge:
         return replace(failed, verdict=Verdict.UNTESTABLE, blame=None, reason=STORAGE_IN_THE_WAY)
 
     def _blamed(self, failed: CaseOutcome, trial: Trial, ids: tuple[str, ...], body: Body) -> CaseOutcome:
-        """The further runs of docs/blame.md: the control pair, the backend under a second engine, the first pair again.
+        """Make the further runs of docs/blame.md: control pair, backend under a second engine, first pair again.
 
         Where functions of the backend's own took part, torch's in their place come before: what these do not break
         is theirs.
@@ -340,14 +352,17 @@ class Judge:
     def _again(
         self, ids: tuple[str, ...], body: Body, *, storage: Part | None = None, engine: Part | None = None
     ) -> Trial:
-        """The same case with another storage or engine; made once for all clauses of the case."""
+        """Run the same case with another storage or engine, once for all clauses of the case."""
         key = (storage, engine, body)
         if key not in self._further:
             self._further[key] = self._trial(ids, body, self.spec(storage=storage, engine=engine))
         return self._further[key]
 
     def _under_second(self, failed: CaseOutcome, ids: tuple[str, ...], body: Body) -> bool | None:
-        """Whether the backend's storage breaks the clause under the second engine too; None if that is not known."""
+        """Tell whether the backend's storage breaks the clause under the second engine too.
+
+        None if that is not known.
+        """
         if self.bench.second is None:
             return None
         return _broke(self._again(ids, body, engine=self.bench.second), failed.clause)
@@ -355,7 +370,7 @@ class Judge:
     def _delegated(
         self, failed: CaseOutcome, clause: Clause, trial: Trial, ids: tuple[str, ...], found: Broken, body: Body
     ) -> CaseOutcome:
-        """An engine that enters torch's is not blamed for what torch's does alike with the plain control pair."""
+        """Settle a failure of an engine that enters torch's: what torch's does alike with control is torch's."""
         control = self._again(ids, body, storage=CONTROL, engine=TORCH)
         same = control.findings.get(failed.clause)
         # Of the same kind: a hang under the backend is not excused by a wrong value under torch.
@@ -384,7 +399,7 @@ def _lost_to_hangs(trial: Trial, outcomes: list[CaseOutcome], seconds: float) ->
 
 
 def outcome(clause: Clause, case: str, verdict: Verdict, reason: str) -> CaseOutcome:
-    """The outcome of a case that was not run."""
+    """Return the outcome of a case that was not run."""
     return CaseOutcome(
         clause=clause.id, case=case, verdict=verdict, blame=None, reason=reason, finding=None,
         seconds=0.0, notes=(), used=(),
@@ -399,12 +414,12 @@ def _used(calls: list[Mapping[str, Any]]) -> frozenset[str]:
 
 
 def _moved(calls: list[Mapping[str, Any]]) -> bool:
-    """Whether the backend's own code wrote data and read data."""
+    """Tell whether the backend's own code wrote data and read data."""
     return {"write_data", "read_data"} <= {call["name"] for call in calls if call["owner"] == "backend"}
 
 
 def _broke(trial: Trial, clause: str) -> bool | None:
-    """Whether a trial broke the clause; None when it could not be made."""
+    """Tell whether a trial broke the clause; None when it could not be made."""
     found = trial.findings.get(clause)
     if trial.fault is not None or isinstance(found, Untestable | NotApplicable):
         return None

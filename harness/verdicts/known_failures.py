@@ -44,17 +44,19 @@ _WRITABLE = (*FIELDS, "torch")
 
 @dataclass(frozen=True, kw_only=True)
 class KnownFailure:
-    """One entry. `where` is its file, line and number, for messages; `expires` is its first day without effect."""
+    """One entry."""
 
     clause: str
     reason: str
     case: str | None = None
+    #: Its first day without effect.
     expires: datetime.date | None = None
     defect: str = ""
+    #: Its file, line and number, for messages.
     where: str = ""
 
     def covers(self, clause: str, case: str) -> bool:
-        """True where the entry speaks of this case."""
+        """Tell whether the entry speaks of this case."""
         # Without a case the entry speaks of all cases of its clause.
         return self.clause == clause and self.case in (None, case)
 
@@ -64,7 +66,7 @@ class KnownFailure:
         return self.clause if self.case is None else f"{self.clause}, case {self.case}"
 
     def as_data(self) -> dict[str, Any]:
-        """The entry as JSON data, without the place of its file."""
+        """Return the entry as JSON data, without the place of its file."""
         expires = None if self.expires is None else self.expires.isoformat()
         return {
             "clause": self.clause,
@@ -76,7 +78,7 @@ class KnownFailure:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> KnownFailure:
-        """The entry that `as_data` wrote."""
+        """Return the entry that `as_data` wrote."""
         expires = data["expires"] and datetime.date.fromisoformat(data["expires"])
         return cls(**{**data, "expires": expires or None})
 
@@ -89,11 +91,11 @@ class KnownFailures:
     today: datetime.date | None = None
 
     def expired(self, entry: KnownFailure) -> bool:
-        """True from the day that the entry names."""
+        """Tell whether the day that the entry names has come."""
         return entry.expires is not None and self.today is not None and entry.expires <= self.today
 
     def expected(self, clause: str, case: str) -> KnownFailure | None:
-        """The entry that covers this case, the one that names it before the one for the whole clause."""
+        """Return the entry that covers this case, the one that names it before the one for the whole clause."""
         covering = [entry for entry in self.entries if entry.covers(clause, case) and not self.expired(entry)]
         # False sorts before True: the entry that names the case comes first.
         return min(covering, key=lambda entry: entry.case is None, default=None)
@@ -107,7 +109,7 @@ class KnownFailures:
         levels: Collection[str],
         partial: bool,
     ) -> list[str]:
-        """What is wrong with the entries after a run, one sentence each; any of them makes the run fail.
+        """Return what is wrong with the entries after a run, one sentence each; any of them makes the run fail.
 
         `collected` maps a case to its clauses, `levels` are the levels of this run. An entry outside them, and on a
         narrowed run an entry for what was not selected or for a whole clause, says nothing and is left alone.
@@ -143,7 +145,7 @@ class KnownFailures:
 
 
 def known_of(certificate: Mapping[str, Any]) -> KnownFailures:
-    """The entries that had effect on the day of a run, from its certificate."""
+    """Return the entries that had effect on the day of a run, from its certificate."""
     return KnownFailures(
         entries=tuple(
             KnownFailure.from_data({name: entry[name] for name in FIELDS})
@@ -288,7 +290,7 @@ def _unmatched(entry: KnownFailure, collected: Mapping[str, Collection[str]]) ->
 
 
 def _stale(entry: KnownFailure, outcomes: list[CaseOutcome]) -> str:
-    """An unexpected pass: something passed and nothing failed. A failed set-up is neither."""
+    """Say that an entry is stale: something passed and nothing failed. A failed set-up is neither."""
     # Of an entry for a whole clause one failing case is enough: it still has something to cover.
     passed = any(outcome.verdict is Verdict.PASS for outcome in outcomes)
     if not passed or any(outcome.verdict > Verdict.PASS for outcome in outcomes):

@@ -69,7 +69,7 @@ def applicability(clause: Clause, description: Supplies, *, devices: int) -> App
 
 
 def owned_letters(description: Supplies) -> frozenset[str]:
-    """The letters that the backend supplies; F needs a storage pair that claims torch's own files.
+    """Return the letters that the backend supplies; F needs a storage pair that claims torch's own files.
 
     Who exports `save` or `load` supplies its default planner too (P), whether or not it exports planner classes. Who
     exports both and no storage pair has a store of its own: what S promises is asked of it through them.
@@ -86,12 +86,12 @@ def owned_letters(description: Supplies) -> frozenset[str]:
 
 
 def has_own_store(description: Supplies) -> bool:
-    """Whether the backend is an engine that stores by itself, out of sight of everybody else."""
+    """Tell whether the backend is an engine that stores by itself, out of sight of everybody else."""
     return "S" not in description.letters and {"save", "load"} <= set(description.functions)
 
 
 def binding_letters(clause: Clause, description: Supplies) -> frozenset[str]:
-    """The letters through which `clause` binds this backend; empty where it does not.
+    """Return the letters through which `clause` binds this backend; empty where it does not.
 
     Ownership is by function: who exports save, load or async_save alone is bound by the clauses about that one, and
     what it does not export is torch's. A clause about named tools binds a planner or a utility only where the backend
@@ -107,7 +107,7 @@ def binding_letters(clause: Clause, description: Supplies) -> frozenset[str]:
 
 
 def _planning(description: Supplies) -> set[str]:
-    """The functions of the backend's that bring a default planner of their own."""
+    """Return the functions of the backend's that bring a default planner of their own."""
     return {"save", "load"} & set(description.functions)
 
 

@@ -23,7 +23,7 @@ def speakable(text: str) -> str:
 
 
 def speakable_outcome(outcome: CaseOutcome) -> CaseOutcome:
-    """The outcome with all its texts made speakable."""
+    """Return the outcome with all its texts made speakable."""
     finding = outcome.finding
     return replace(
         outcome,

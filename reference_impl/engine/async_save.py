@@ -114,7 +114,7 @@ class _Upload:
         self._start(lambda: staged.result() if isinstance(staged, Future) else staged)
 
     def start_failed(self, error: BaseException) -> None:
-        """Staging failed here: tell the peers, who are about to wait for this rank."""
+        """Tell the peers, who are about to wait for this rank, that staging failed here."""
         # Nobody waits; the caller gets the error itself, and no thread is needed.
         if self.crew.size == 1:
             self._turn.end()

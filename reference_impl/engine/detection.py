@@ -19,7 +19,7 @@ class UsageError(RuntimeError):
 
 
 def choose_writer(writer: StorageWriter | None, checkpoint_id: CheckpointId | None) -> StorageWriter:
-    """The given writer, or the first that accepts the id; reset to the id.
+    """Return the given writer, or the first that accepts the id; reset to the id.
 
     Raises UsageError (a RuntimeError) where there is neither id nor writer, or no storage accepts the id.
     """
@@ -27,7 +27,7 @@ def choose_writer(writer: StorageWriter | None, checkpoint_id: CheckpointId | No
 
 
 def choose_reader(reader: StorageReader | None, checkpoint_id: CheckpointId | None) -> StorageReader:
-    """The given reader, or the first that accepts the id; reset to the id. Raises as ``choose_writer``."""
+    """Return the given reader, or the first that accepts the id; reset to the id. Raises as ``choose_writer``."""
     return _choose(reader, checkpoint_id, _candidates(FileSystemReader, "FsspecReader"), "storage_reader")
 
 

@@ -184,7 +184,7 @@ class LoadRun:
             return Look(_ABSENT if takes(self.reader.read_metadata, "kwargs") and _may_be_absent(error) else _BROKEN)
 
     def _state(self) -> LoadTarget:
-        """The template with its Stateful objects unwrapped, which happens once."""
+        """Return the template with its Stateful objects unwrapped, which happens once."""
         if self.target is None:
             self.target = self.find_target()
         return self.target
@@ -238,7 +238,7 @@ _FOUND, _ABSENT, _BROKEN = "found", "absent", "broken"
 
 
 def _which_save(metadata: Metadata) -> str:
-    """What tells a save from others: the id that its storage gave it, or else what it holds."""
+    """Return what tells a save from others: the id that its storage gave it, or else what it holds."""
     # torch's writer sets it too; metadata of older releases are compared by what they hold.
     save_id: str | None = getattr(metadata.storage_meta, "save_id", None)
     if save_id is not None:
@@ -248,7 +248,7 @@ def _which_save(metadata: Metadata) -> str:
 
 
 def _saves(found: list[Look]) -> set[str]:
-    """The different saves that ranks found."""
+    """Return the different saves that ranks found."""
     return {look.save for look in found if look.save is not None}
 
 
@@ -258,13 +258,16 @@ def _refuse_different(found: list[Look]) -> None:
 
 
 def _data_is_gone(read: list[Outcome[None]]) -> bool:
-    """Whether reading failed, and only in ways in which it fails while a checkpoint is replaced."""
+    """Tell whether reading failed, and only in ways in which it fails while a checkpoint is replaced."""
     failures = [envelope for outcome in read for envelope in (outcome.failures or {}).values()]
     replaced = (FileNotFoundError.__name__, CorruptCheckpointError.__name__)
     return bool(failures) and all(envelope.base in replaced or envelope.qualname in replaced for envelope in failures)
 
 
 def _may_be_absent(error: BaseException) -> bool:
-    """Whether there may be no metadata at all. If it is there and damaged, that of single ranks must not stand in."""
+    """Tell whether there may be no metadata at all.
+
+    If it is there and damaged, that of single ranks must not stand in.
+    """
     damage = (CorruptCheckpointError, UnknownVersionError, pickle.UnpicklingError, EOFError, UnicodeError, MemoryError)
     return isinstance(error, Exception) and not isinstance(error, damage)

@@ -147,7 +147,7 @@ class SaveRun:
         return self.metadata
 
     def _took_effect(self) -> bool:
-        """Whether a failed finish may have committed all the same; only this package's writer can say no."""
+        """Tell whether a failed finish may have committed all the same; only this package's writer can say no."""
         # Of any other writer it is not known, and then data must stay: a checkpoint without its data is worse than
         # rubbish.
         return bool(getattr(self.writer, "committed", True))
@@ -192,7 +192,7 @@ def require_all_written(plan: SavePlan, results: list[WriteResult]) -> None:
 
 
 def turn_key(crew: Crew) -> str | None:
-    """What operations must take turns on: the process group. None where no collectives are run."""
+    """Return what operations must take turns on: the process group. None where no collectives are run."""
     if crew.size == 1:
         return None
     group = crew.group if crew.group is not None else dist.group.WORLD

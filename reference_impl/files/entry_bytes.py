@@ -22,11 +22,12 @@ _END = 1 << 12
 
 @dataclass(frozen=True)
 class EntryBytes:
-    """One entry in an open file. ``verify`` False skips all checksums."""
+    """One entry in an open file."""
 
     blob: LocalBlob
     index: MetadataIndex
     info: StorageInfo
+    #: False skips all checksums.
     verify: bool
 
     def __post_init__(self) -> None:
@@ -43,7 +44,7 @@ class EntryBytes:
         return f"the entry {self.index.fqn!r}{place} in the file {self.blob.name!r}"
 
     def decoded(self, decode: Any) -> bytes | bytearray:
-        """All of it, with ``decode`` undoing a stream transform."""
+        """Return all of it, with ``decode`` undoing a stream transform."""
         data = bytearray(self.info.length)
         self._read(memoryview(data))
         if decode is None:
@@ -54,7 +55,7 @@ class EntryBytes:
             raise CorruptCheckpointError(f"{self.what} cannot be decoded ({short(error)})") from error
 
     def by_ends(self) -> Read:
-        """Reads within the entry; what lies near its ends was read already."""
+        """Return the reads within the entry; what lies near its ends was read already."""
         offset, length = self.info.offset, self.info.length
         # Two reads in place of a dozen small ones: on a remote store each costs a round trip.
         head = memoryview(self.blob.read(offset, _END))
@@ -72,7 +73,7 @@ class EntryBytes:
         return read
 
     def explained(self, look: Callable[[], Any]) -> Any:
-        """What ``look`` gives; an error of it names this entry."""
+        """Return what ``look`` gives; an error of it names this entry."""
         try:
             return look()
         except CorruptCheckpointError as error:
@@ -129,11 +130,11 @@ class EntryBytes:
 
 
 def short(error: Exception) -> str:
-    """The kind of an error and the first line of its text."""
+    """Return the kind of an error and the first line of its text."""
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def slices(data: bytes | bytearray) -> Read:
-    """Reads within bytes in memory."""
+    """Return the reads within bytes in memory."""
     view = memoryview(data)
     return lambda start, count: view[start : start + count]

@@ -80,7 +80,7 @@ class EntryReader:
             self._fill_all(requests, planner, layout.over(_copied(payload)))
 
     def _unusual(self, data: bytes | bytearray) -> torch.Tensor:
-        """A tensor of a kind that only torch decodes."""
+        """Return a tensor of a kind that only torch decodes."""
         self.entry.check_records(data)
         try:
             tensor = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -135,7 +135,7 @@ class EntryReader:
             planner.commit_tensor(request, target)
 
     def _bands(self, layout: TensorLayout, crc: int) -> Iterator[tuple[range, torch.Tensor, int]]:
-        """Rows along the first dimension, with their numbers and the CRC up to their end."""
+        """Yield the rows along the first dimension, with their numbers and the CRC up to their end."""
         count = layout.size[0]
         row_bytes = layout.length // count
         # At least one row, however long: memory is bounded by what a row takes.
@@ -195,7 +195,7 @@ def _copy_rows(request: ReadItem, target: torch.Tensor, band: torch.Tensor, rows
 
 
 def _takes_bytes(target: torch.Tensor, layout: TensorLayout) -> bool:
-    """Whether the stored bytes are, one by one, the bytes of this target."""
+    """Tell whether the stored bytes are, one by one, the bytes of this target."""
     return (
         type(target) is torch.Tensor
         and target.device.type == "cpu"

@@ -105,7 +105,10 @@ class _Tee(io.RawIOBase):
 
 
 def _described(data: Any, length: int) -> int | None:
-    """The CRC in a zip data descriptor, if that describes a record of this length; torch may write 0 for none."""
+    """Return the CRC in a zip data descriptor, if that describes a record of this length.
+
+    torch may write 0 for none.
+    """
     width = {16: 4, 24: 8}.get(len(data))
     if width is None or bytes(data[:4]) != _DESCRIPTOR:
         return None
@@ -115,12 +118,12 @@ def _described(data: Any, length: int) -> int | None:
 
 
 def _all_bytes(data: Any) -> Any:
-    """The whole buffer of a BytesIO, wherever its position stands."""
+    """Return the whole buffer of a BytesIO, wherever its position stands."""
     return data.getbuffer() if isinstance(data, io.BytesIO) else data
 
 
 def compact(name: str, tensor: Any) -> torch.Tensor:
-    """The logical elements of a tensor on the CPU, as a plain tensor that owns no more memory than they need."""
+    """Return the logical elements of a tensor on the CPU, as a plain tensor that owns no more memory than they need."""
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"{name!r} was planned as a tensor and resolved to a {type(tensor).__name__}")
     tensor = tensor.detach()

@@ -56,7 +56,7 @@ class LocalFiles:
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
-        """A new file for writing; flushed, synced and closed at the end, removed if anything fails.
+        """Open a new file for writing; it is flushed, synced and closed at the end, removed if anything fails.
 
         Raises FileExistsError rather than open a file that exists: nothing is ever written over.
         """
@@ -97,7 +97,7 @@ class LocalFiles:
             raise
 
     def holds(self, name: str, data: bytes) -> bool:
-        """Whether the file ``name`` is there and holds exactly ``data``."""
+        """Tell whether the file ``name`` is there and holds exactly ``data``."""
         try:
             with open(self.path(name), "rb") as stream:
                 return os.fstat(stream.fileno()).st_size == len(data) and stream.read() == data
@@ -153,7 +153,7 @@ class LocalFiles:
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def names(self) -> list[str]:
-        """Names of the regular files in the folder; empty where it does not exist."""
+        """Return the names of the regular files in the folder; empty where it does not exist."""
         try:
             with os.scandir(self.folder) as entries:
                 return sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
@@ -161,7 +161,7 @@ class LocalFiles:
             return []
 
     def identity(self, name: str) -> Hashable | None:
-        """Something that changes whenever the file is replaced; None where it does not exist.
+        """Return something that changes whenever the file is replaced; None where it does not exist.
 
         Its last bytes belong to it, which of our metadata are a digest: a new file may get the inode of the one
         before it, and clocks of file systems stand still for milliseconds.
@@ -175,7 +175,7 @@ class LocalFiles:
         return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, tail)
 
     def open(self, name: str) -> LocalBlob:
-        """A file for reading. Raises CorruptCheckpointError for a name that leads out of the folder."""
+        """Return a file for reading. Raises CorruptCheckpointError for a name that leads out of the folder."""
         path = self.path(name)
         root = os.path.realpath(self.folder)
         # By real paths: a link inside of the folder leads out of it as well as `..` does.
@@ -208,7 +208,7 @@ class LocalBlob:
             done += count
 
     def read(self, offset: int, length: int) -> bytearray:
-        """The ``length`` bytes at ``offset``."""
+        """Return the ``length`` bytes at ``offset``."""
         data = bytearray(length)
         self.read_into(memoryview(data), offset)
         return data
@@ -230,7 +230,7 @@ def _last_bytes(path: str, size: int) -> bytes:
 
 
 def resolve_folder(checkpoint_id: str | os.PathLike[str]) -> str:
-    """The absolute path that an id means now: a later change of directory does not matter.
+    """Return the absolute path that an id means now: a later change of directory does not matter.
 
     ``..`` is followed as the file system would (through links), everything else is kept as it is written.
     """
@@ -241,7 +241,7 @@ def resolve_folder(checkpoint_id: str | os.PathLike[str]) -> str:
 
 
 def usable_folder(checkpoint_id: Any, *, writing: bool) -> bool:
-    """Whether an id can name a local folder. Never raises and changes nothing."""
+    """Tell whether an id can name a local folder. Never raises and changes nothing."""
     if not isinstance(checkpoint_id, (str, os.PathLike)):
         return False
     try:

@@ -31,7 +31,7 @@ _TRAILER = len(_MAGIC) + 32
 
 
 def dump_metadata(metadata: Metadata) -> bytes:
-    """The bytes of a metadata file.
+    """Return the bytes of a metadata file.
 
     Raises ValueError where the metadata holds something that could not be read back, such as an instance of a planner's
     own class: better at the save than at the load.
@@ -48,7 +48,10 @@ def dump_metadata(metadata: Metadata) -> bytes:
 
 
 def parse_metadata(data: bytes) -> Metadata:
-    """The metadata in a file. Raises CorruptCheckpointError for anything that is not a whole, valid, known file."""
+    """Return the metadata in a file.
+
+    Raises CorruptCheckpointError for anything that is not a whole, valid, known file.
+    """
     value = _unpickle(_checked(data))
     try:
         return metadata_of(value)
@@ -59,7 +62,7 @@ def parse_metadata(data: bytes) -> Metadata:
 
 
 def _checked(data: bytes) -> bytes:
-    """The pickle of a file, its checksum verified where there is one (torch writes none)."""
+    """Return the pickle of a file, its checksum verified where there is one (torch writes none)."""
     if data[-_TRAILER:].startswith(_MAGIC):
         body, digest = data[:-_TRAILER], data[-32:]
         if hashlib.sha256(body).digest() != digest:

@@ -40,7 +40,7 @@ class Record:
 
 
 def metadata_of(value: Any) -> Metadata:
-    """The metadata that a file describes. Raises CorruptCheckpointError or UnknownVersionError."""
+    """Return the metadata that a file describes. Raises CorruptCheckpointError or UnknownVersionError."""
     state = _state(value, "Metadata")
     version = state.get("version")
     # Files up to torch 2.8 have no version. A major version above 1 means a format that did not exist yet.
@@ -82,7 +82,10 @@ def _chunk(value: Any, name: str) -> ChunkStorageMetadata:
 
 
 def _properties(value: Any, name: str) -> TensorProperties:
-    """The properties of an entry: torch 1.13 to 2.14 store five fields, 2.15 six; further ones would be ignored."""
+    """Return the properties of an entry: torch 1.13 to 2.14 store five fields, 2.15 six.
+
+    Any further ones are ignored.
+    """
     if not (isinstance(value, Record) and value.kind == "TensorProperties" and isinstance(value.state, tuple)):
         raise CorruptCheckpointError(f"the properties of {name!r} are not valid")
     if len(value.state) < 5:

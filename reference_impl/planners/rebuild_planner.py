@@ -48,6 +48,7 @@ class RebuildLoadPlanner(DefaultLoadPlanner):
     def _wanted(self, name: str, planner_data: Any) -> bool:
         if self.keys is None or name in self.keys:
             return True
+        # By path, so that a prefix ends where a key ends: `opt` is no prefix of `optimizer`.
         path = planner_data.get(name, ()) if isinstance(planner_data, dict) else ()
         return any(".".join(map(str, path[:length])) in self.keys for length in range(1, len(path)))
 

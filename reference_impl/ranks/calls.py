@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 def takes(function: Callable[..., Any], parameter: str) -> bool:
-    """Whether a function has a parameter of this name (``**kwargs`` counts under the name ``kwargs``)."""
+    """Tell whether a function has a parameter of this name (``**kwargs`` counts under the name ``kwargs``)."""
     try:
         return parameter in inspect.signature(function).parameters
     except (TypeError, ValueError):  # no signature to be had, as of some callables in C

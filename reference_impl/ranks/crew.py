@@ -59,7 +59,7 @@ class Crew:
 
     @classmethod
     def form(cls, group: dist.ProcessGroup | None, *, no_dist: bool, coordinator: int = 0) -> Crew:
-        """The crew of an operation; one process on its own without a process group or with ``no_dist``.
+        """Return the crew of an operation; one process on its own without a process group or with ``no_dist``.
 
         Raises ValueError where this process is not in ``group``.
         """
@@ -72,7 +72,7 @@ class Crew:
         return cls(rank=rank, size=size, coordinator=coordinator, group=group)
 
     def alone(self) -> Crew:
-        """This rank by itself, keeping its rank: ``use_collectives=False``."""
+        """Return this rank as a crew by itself, keeping its rank: ``use_collectives=False``."""
         return Crew(rank=self.rank, size=1, coordinator=self.rank, group=self.group, independent=True)
 
     @property
@@ -237,7 +237,7 @@ class Crew:
         return decided if decided is not None else self._unpack(step, box[0], self.rank)
 
     def _pack(self, outcome: Outcome[T]) -> tuple[Outcome[T], bytes]:
-        """An outcome and its bytes; one whose value cannot be pickled turns into a failure of this rank."""
+        """Return an outcome and its bytes; one whose value cannot be pickled turns into a failure of this rank."""
         try:
             return outcome, outcome.packed()
         except BaseException as error:
@@ -253,7 +253,7 @@ class Crew:
 
     @contextlib.contextmanager
     def _talking(self, step: str) -> Iterator[None]:
-        """A collective that fails (a peer died, the group timed out) becomes a CheckpointException.
+        """Turn a collective that fails (a peer died, the group timed out) into a CheckpointException.
 
         It names the ranks that are missing, or this one where nobody knows who is.
         """
@@ -273,7 +273,7 @@ _current: contextvars.ContextVar[Crew | None] = contextvars.ContextVar("referenc
 
 
 def current_crew() -> Crew | None:
-    """The crew of the operation that this thread is in, or None outside of one."""
+    """Return the crew of the operation that this thread is in, or None outside of one."""
     return _current.get()
 
 

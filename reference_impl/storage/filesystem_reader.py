@@ -60,7 +60,7 @@ class FileSystemReader(StorageReader):
         return self.files.folder
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """The metadata; with ``rank=`` that of a rank that saved alone.
+        """Return the metadata; with ``rank=`` that of a rank that saved alone.
 
         Raises FileNotFoundError where there is none, CorruptCheckpointError where it is damaged.
         """
@@ -131,5 +131,5 @@ class FileSystemReader(StorageReader):
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
-        """Whether the id can name a local folder. Never raises and changes nothing."""
+        """Tell whether the id can name a local folder. Never raises and changes nothing."""
         return usable_folder(checkpoint_id, writing=False)

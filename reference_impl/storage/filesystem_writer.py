@@ -104,7 +104,7 @@ class FileSystemWriter(StorageWriter):
         self._forget()
 
     def storage_meta(self) -> StorageMeta:
-        """Id of the checkpoint and of this save."""
+        """Return the id of the checkpoint and of this save."""
         if self._spent:  # the writer is used again without a reset: that is another save
             self._forget()
         return StorageMeta(checkpoint_id=self.checkpoint_id, save_id=self.save_id)
@@ -139,6 +139,7 @@ class FileSystemWriter(StorageWriter):
         self._spent = True
         prefix = plan.storage_data if isinstance(plan.storage_data, str) else naming.data_prefix(self.rank or 0)
         token = naming.token_of(self.save_id)
+        # As many files as threads: two threads cannot write one file without waiting for each other.
         groups = split(plan.items, self.thread_count) if self.single_file_per_rank else [[i] for i in plan.items]
         jobs = [FileJob(naming.data_name(prefix, number, token), items) for number, items in enumerate(groups)]
         # Noted before they are made: a write that fails half way has files to take back too.
@@ -196,7 +197,7 @@ class FileSystemWriter(StorageWriter):
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
-        """Whether the id can name a local folder. Never raises and changes nothing."""
+        """Tell whether the id can name a local folder. Never raises and changes nothing."""
         return usable_folder(checkpoint_id, writing=True)
 
     # -- beyond the interface -----------------------------------------------------------------------------------------

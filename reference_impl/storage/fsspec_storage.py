@@ -37,7 +37,7 @@ class RemoteFiles:
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
-        """A new file, removed again if anything fails."""
+        """Open a new file; it is removed again if anything fails."""
         try:
             with self.fs.open(self.path(name), "wb") as stream:
                 yield stream
@@ -50,7 +50,7 @@ class RemoteFiles:
         self.fs.pipe_file(self.path(name), data)
 
     def holds(self, name: str, data: bytes) -> bool:
-        """Whether the object ``name`` is there and holds exactly ``data``."""
+        """Tell whether the object ``name`` is there and holds exactly ``data``."""
         try:
             return bool(self.fs.cat_file(self.path(name)) == data)
         except Exception:  # a store's own kinds of errors: what cannot be read is not known to be there
@@ -61,7 +61,7 @@ class RemoteFiles:
             self.fs.rm_file(self.path(name))
 
     def sync_folder(self) -> None:
-        """Nothing to do: a store keeps what it has accepted."""
+        """Do nothing: a store keeps what it has accepted."""
 
     @contextlib.contextmanager
     def commit_lock(self) -> Iterator[bool]:
@@ -138,7 +138,7 @@ class FsspecWriter(FileSystemWriter):
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
-        """Whether fsspec knows the file system of this address. Never raises."""
+        """Tell whether fsspec knows the file system of this address. Never raises."""
         return known_to_fsspec(checkpoint_id)
 
 
@@ -154,12 +154,12 @@ class FsspecReader(FileSystemReader):
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
-        """Whether fsspec knows the file system of this address. Never raises."""
+        """Tell whether fsspec knows the file system of this address. Never raises."""
         return known_to_fsspec(checkpoint_id)
 
 
 def open_files(address: str | os.PathLike[str], options: dict[str, Any], *, sync: bool) -> Any:
-    """The files at an address: local ones directly."""
+    """Return the files at an address: local ones directly."""
     text = os.fspath(address)
     fs, root = url_to_fs(text, **options)
     protocols = fs.protocol if isinstance(fs.protocol, (tuple, list)) else (fs.protocol,)
@@ -169,7 +169,7 @@ def open_files(address: str | os.PathLike[str], options: dict[str, Any], *, sync
 
 
 def known_to_fsspec(checkpoint_id: Any) -> bool:
-    """Whether an id is an address that fsspec can open."""
+    """Tell whether an id is an address that fsspec can open."""
     if not isinstance(checkpoint_id, str) or isinstance(checkpoint_id, Path) or not checkpoint_id.strip():
         return False
     try:

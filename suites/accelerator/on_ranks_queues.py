@@ -71,7 +71,7 @@ def change_on_another_stream(session: Session, stager: str) -> Seen:
 
 
 def pinned_after_saves(session: Session) -> tuple[int, int, int]:
-    """Bytes that are pinned after the second and after the fifth save, and of a state.
+    """Return the bytes that are pinned after the second and after the fifth save, and of a state.
 
     Each save has a stager of its own that pins; an engine without one that a caller could make stages by itself.
     """
@@ -87,7 +87,7 @@ def pinned_after_saves(session: Session) -> tuple[int, int, int]:
 
 
 def group_without_cpu(session: Session) -> Any:
-    """How an async_save in a process group that has no CPU backend ends."""
+    """Report how an async_save in a process group that has no CPU backend ends."""
     kind = torch.device(session.device).type
     own = torch.distributed.Backend.default_device_backend_map.get(kind)
     if own is None:
@@ -113,7 +113,7 @@ def _finish(staged: Any, uploaded: Any) -> None:
 
 
 def _stager(session: Session, name: str) -> Any:
-    """The engine's stager with the options of that name; None for `none`."""
+    """Return the engine's stager with the options of that name; None for `none`."""
     if name == "none":
         return None
     utilities = session.engine.utilities

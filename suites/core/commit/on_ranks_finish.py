@@ -45,7 +45,7 @@ class Finish:
 
 @dataclass(frozen=True, kw_only=True)
 class LateSave:
-    """A save during which another thread of rank 0 tried to load."""
+    """Save while another thread of rank 0 tries to load."""
 
     #: The earliest moment at which the late future may be complete, on its rank; 0 elsewhere.
     due: float
