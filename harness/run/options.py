@@ -18,12 +18,14 @@ MOST_RANKS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the person asked for. ranks: world sizes; levels: those named, () for the default; seed: of random data."""
+    """What the person asked for."""
 
     backend: str
     # Never part of a repr: tracebacks show reprs, and options may be credentials.
     backend_options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    #: Those named; () for the default.
     levels: tuple[str, ...] = ()
+    #: World sizes.
     ranks: tuple[int, ...] = DEFAULT_RANKS
     device: str = "cpu"
     scratch: str | None = None
@@ -36,13 +38,16 @@ class Options:
     second_engine: str = "reference_impl"
     fresh_ranks: bool = False
     keep_scratch: bool = False
+    #: Of random data.
     seed: int = 0
 
     @property
     def command(self) -> tuple[str, ...]:
         """The words that repeat this run for one case; `--clause` and `--case` are added to them."""
         words = ["dcp-conformance", self.backend]
+        # In one word each: a value that begins with a dash would be taken for an option of its own.
         words += [f"--backend-option={name}={value}" for name, value in self.backend_options]
+        # Only what differs from the default: a reproduction line should fit on one line.
         if self.device != "cpu":
             words += ["--device", self.device]
         if self.ranks != DEFAULT_RANKS:
@@ -50,7 +55,7 @@ class Options:
         return tuple(words)
 
     def as_words(self) -> str:
-        """The command line in one string, for the certificate (redacted there)."""
+        """Return the command line in one string, for the certificate (redacted there)."""
         return shlex.join(self.command)
 
 
@@ -133,7 +138,7 @@ def add_options(group: Any) -> None:
 
 
 def parse(get: Any, folder: Path) -> Options:
-    """The record from `get(name)`, which answers with the raw value of an option.
+    """Return the record from `get(name)`, which answers with the raw value of an option.
 
     folder: what relative paths refer to. Raises UsageError, a sentence that names the option, for anything unusable.
     """
@@ -178,6 +183,7 @@ def _levels(names: list[str]) -> tuple[str, ...]:
     for name in names:
         if name not in LEVELS:
             raise UsageError(f"--level={name}: there is no such level. The levels are {', '.join(LEVELS)}.")
+    # In the order of LEVELS, each once, whatever the order on the command line.
     return tuple(level for level in LEVELS if level in names)
 
 
@@ -185,10 +191,12 @@ def _ranks(text: str) -> tuple[int, ...]:
     sizes = sorted({_whole("--ranks", word) for word in _split([text])})
     if not sizes or sizes[0] < 1 or sizes[-1] > MOST_RANKS:
         raise UsageError(f"--ranks={text}: give world sizes between 1 and {MOST_RANKS}, for example --ranks=1,2,4.")
+    # Each once, in order, since the largest decides what is left out.
     return tuple(sizes)
 
 
 def _device(text: str) -> str:
+    # `cuda:1` is refused: ranks choose among the devices of a kind, and one alone would make all of them share it.
     if not text.isidentifier():
         raise UsageError(
             f"--device={text}: name a kind of device, as cpu, cuda or sim; ranks choose among its devices."

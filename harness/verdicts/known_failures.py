@@ -37,17 +37,20 @@ FIELDS = ("clause", "case", "reason", "expires", "defect")
 
 @dataclass(frozen=True, kw_only=True)
 class KnownFailure:
-    """One entry. `where` is its file, line and number, for messages; `expires` is its first day without effect."""
+    """One entry."""
 
     clause: str
     reason: str
     case: str | None = None
+    #: Its first day without effect.
     expires: datetime.date | None = None
     defect: str = ""
+    #: Its file, line and number, for messages.
     where: str = ""
 
     def covers(self, clause: str, case: str) -> bool:
-        """True where the entry speaks of this case."""
+        """Tell whether the entry speaks of this case."""
+        # Without a case the entry speaks of all cases of its clause.
         return self.clause == clause and self.case in (None, case)
 
     @property
@@ -56,7 +59,7 @@ class KnownFailure:
         return self.clause if self.case is None else f"{self.clause}, case {self.case}"
 
     def as_data(self) -> dict[str, Any]:
-        """The entry as JSON data, without the place of its file."""
+        """Return the entry as JSON data, without the place of its file."""
         expires = None if self.expires is None else self.expires.isoformat()
         return {
             "clause": self.clause,
@@ -68,7 +71,7 @@ class KnownFailure:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> KnownFailure:
-        """The entry that `as_data` wrote."""
+        """Return the entry that `as_data` wrote."""
         expires = data["expires"] and datetime.date.fromisoformat(data["expires"])
         return cls(**{**data, "expires": expires or None})
 
@@ -81,12 +84,13 @@ class KnownFailures:
     today: datetime.date | None = None
 
     def expired(self, entry: KnownFailure) -> bool:
-        """True from the day that the entry names."""
+        """Tell whether the day that the entry names has come."""
         return entry.expires is not None and self.today is not None and entry.expires <= self.today
 
     def expected(self, clause: str, case: str) -> KnownFailure | None:
-        """The entry that covers this case, the one that names it before the one for the whole clause."""
+        """Return the entry that covers this case, the one that names it before the one for the whole clause."""
         covering = [entry for entry in self.entries if entry.covers(clause, case) and not self.expired(entry)]
+        # False sorts before True: the entry that names the case comes first.
         return min(covering, key=lambda entry: entry.case is None, default=None)
 
     def problems(
@@ -98,7 +102,7 @@ class KnownFailures:
         levels: Collection[str],
         partial: bool,
     ) -> list[str]:
-        """What is wrong with the entries after a run, one sentence each; any of them makes the run fail.
+        """Return what is wrong with the entries after a run, one sentence each; any of them makes the run fail.
 
         `collected` maps a case to its clauses, `levels` are the levels of this run. An entry outside them, and on a
         narrowed run an entry for what was not selected or for a whole clause, says nothing and is left alone.
@@ -116,6 +120,7 @@ class KnownFailures:
         levels: Collection[str],
         partial: bool,
     ) -> str:
+        # First of all: an expired entry bites on a narrowed run too, where it could otherwise be forgotten.
         if self.expired(entry):
             return (
                 f"{entry.where}: the entry for {entry.title} expired on {entry.expires}. "
@@ -124,6 +129,7 @@ class KnownFailures:
         if entry.clause not in catalogue:
             return _unknown_clause(entry, catalogue)
         if not any(entry.covers(clause, case) for case, clauses in collected.items() for clause in clauses):
+            # What was not selected cannot be called unmatched: one file serves runs of single levels.
             outside = partial or catalogue[entry.clause].level not in levels
             return "" if outside else _unmatched(entry, collected)
         if partial and entry.case is None:
@@ -132,7 +138,7 @@ class KnownFailures:
 
 
 def known_of(certificate: Mapping[str, Any]) -> KnownFailures:
-    """The entries that had effect on the day of a run, from its certificate."""
+    """Return the entries that had effect on the day of a run, from its certificate."""
     return KnownFailures(
         entries=tuple(
             KnownFailure.from_data({name: entry[name] for name in FIELDS})
@@ -183,6 +189,7 @@ def _parse(data: Mapping[str, Any], name: str, lines: list[int]) -> tuple[list[K
         where = f"{name}{line}, entry {number}"
         wrong = _table_problems(table, where)
         problems += wrong
+        # A table with problems makes no entry, or a duplicate of nonsense would be reported on top of it.
         if not wrong:
             entry = _entry(table, where)
             problems += _duplicates(entry, entries)
@@ -215,6 +222,7 @@ def _is_text(value: object) -> bool:
 
 
 def _day(value: object) -> datetime.date | None:
+    # Asked first: a datetime is a date as well, and does not compare with one.
     if isinstance(value, datetime.datetime):
         return value.date()
     if isinstance(value, datetime.date):
@@ -257,7 +265,8 @@ def _unmatched(entry: KnownFailure, collected: Mapping[str, Collection[str]]) ->
 
 
 def _stale(entry: KnownFailure, outcomes: list[CaseOutcome]) -> str:
-    """An unexpected pass: something passed and nothing failed. A failed set-up is neither."""
+    """Say that an entry is stale: something passed and nothing failed. A failed set-up is neither."""
+    # Of an entry for a whole clause one failing case is enough: it still has something to cover.
     passed = any(outcome.verdict is Verdict.PASS for outcome in outcomes)
     if not passed or any(outcome.verdict > Verdict.PASS for outcome in outcomes):
         return ""

@@ -60,7 +60,7 @@ def both_ways(session: Session, spelling: str) -> dict[str, list[Difference]]:
 
 
 def linked_root(session: Session) -> dict[str, list[Difference]]:
-    """The id is a symbolic link to a folder that will hold the checkpoint, or that holds it."""
+    """Save to an id that is a symbolic link to a folder that will hold the checkpoint, or that holds it."""
     with in_fresh_folder(session, "linked") as folder:
         os.makedirs("real")
         os.symlink(f"{folder}/real", "name")
@@ -108,7 +108,7 @@ def folder_changed_meanwhile(session: Session) -> dict[str, Any]:
 
 
 def _pausing(session: Session, inner: Any, reached: threading.Event, moved: threading.Event) -> Any:
-    """The writer, tapped, but its write_data waits until the directory was changed."""
+    """Return the writer, tapped: its write_data waits until the directory was changed."""
 
     class Pause:
         def call(self, method: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -78,7 +78,7 @@ KIND_MISMATCHES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
 
 
 def kind_mismatch(session: Session, case: str) -> tuple[Attempt, list[str], str]:
-    """A load whose template asks for another kind of value than is stored.
+    """Load with a template that asks for another kind of value than is stored.
 
     How it ended, warnings that a plain load does not give, and what stands there then.
     """
@@ -126,7 +126,7 @@ WIDENINGS = {"bfloat16": "float32", "float16": "float64", "float32": "float64", 
 
 
 def widening_load(session: Session, name: str) -> tuple[Attempt, bool, str, list[Difference]]:
-    """A load into a wider dtype: how it went, whether the target is still itself, its dtype, what differs."""
+    """Load into a wider dtype: how it went, whether the target is still itself, its dtype, what differs."""
     source, wide = torch.arange(-8, 8).to(getattr(torch, name)), getattr(torch, WIDENINGS[name])
     checkpoint_id, tensor = session.new_id(), torch.full((16,), 77).to(wide)
     session.save({"a": source}, checkpoint_id)
@@ -138,7 +138,7 @@ def widening_load(session: Session, name: str) -> tuple[Attempt, bool, str, list
 
 
 def aliased_target(session: Session, expanded: bool) -> tuple[Attempt, list[Any]]:
-    """A load of four values into a target whose elements share memory: how it ended, what memory holds."""
+    """Load four values into a target whose elements share memory: how it ended, what memory holds."""
     checkpoint_id = session.new_id()
     session.save({"a": torch.arange(1.0, 5.0)}, checkpoint_id)
     memory = torch.full((1,) if expanded else (3,), -1.0)
@@ -197,7 +197,7 @@ GRADIENTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 def gradient_round_trip(session: Session, kind: str) -> tuple[list[str], list[Difference]]:
-    """A tensor with an autograd history as source and target: what changed in it, what a load gives otherwise.
+    """Save and load a tensor with an autograd history; report what changed in it, what a load gives otherwise.
 
     A small tensor, and one that readers treat as large.
     """
@@ -237,7 +237,7 @@ def _history(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 
 def _gradient(source: torch.Tensor) -> list[str]:
-    """The source's own history must still work: its gradient is one everywhere."""
+    """Run the source's own history, which must still work: its gradient is one everywhere."""
     leaf = source.grad_fn.next_functions[0][0].variable  # type: ignore[union-attr]
     source.sum().backward()  # type: ignore[no-untyped-call]
     return [] if bool((leaf.grad == 1.0).all()) else [f"its gradient is {leaf.grad[:6].tolist()} ... instead of ones"]

@@ -44,7 +44,7 @@ def save_in_threads(session: Session, threads: int) -> list[Attempt]:
 
 
 def load_in_threads(session: Session, threads: int) -> list[Attempt]:
-    """All threads load one id at the same time, several times."""
+    """Load one id in all threads at the same time, several times."""
     state, checkpoint_id = _state(1, size=2000), session.new_id("shared")
     session.save(state, checkpoint_id)
 
