@@ -112,24 +112,6 @@ def neighbours(session: Session, overwrite: bool) -> list[Look]:
     return looks
 
 
-def derived_neighbour(session: Session, name: str) -> list[Look]:
-    """Look at an id `name`, made from "same", before and after saves to "same" itself.
-
-    A store may refuse an id that it cannot tell from its own work: what it refuses is not looked at.
-    """
-    derived, plain = _below(session, "a", name), _below(session, "a", "same")
-    if not session.attempt(session.save, own_part(session, session.world_size, 1), derived).ok:
-        return []
-    looks = [_seen(session, f"{name} after it was saved", derived, 1)]
-    for version in (2,) if "overwrite" in session.storage.unsupported else (2, 3):
-        saved = session.attempt(session.save, own_part(session, session.world_size, version), plain)
-        looks += [_seen(session, f"{name} after save {version - 1} to same", derived, 1)]
-        if not saved.ok:
-            break
-        looks += [_seen(session, f"same after save {version - 1} to it", plain, version)]
-    return looks
-
-
 class Moving:
     """A Stateful whose state moves on between saves, in the same tensors, and which grows a key."""
 

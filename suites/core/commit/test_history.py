@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dcp_conformance.harness.laws.verbs import (
-    NotApplicable,
     must,
     must_match,
     must_refuse,
@@ -72,15 +71,6 @@ def test_save_by_other_ranks_than_before_leaves_exactly_its_own_state(
 @pytest.mark.parametrize("overwrite", (False, True), ids=("fresh", "saved_anew"))
 def test_save_changes_no_checkpoint_but_its_own(subject: Subject, world: int, overwrite: bool) -> None:
     as_saved(subject.observe(world, on_ranks.neighbours, overwrite))
-
-
-@pytest.mark.clauses("FIN-14")
-@pytest.mark.parametrize("name", ("same.tmp", "same.old", "same.bak", "same/inner"))
-def test_save_leaves_alone_what_is_named_after_its_own_id(subject: Subject, name: str) -> None:
-    looks = subject.observe(1, on_ranks.derived_neighbour, name)
-    if not looks[0]:
-        raise NotApplicable(f"it refuses to save to {name!r}")
-    as_saved(looks)
 
 
 @pytest.mark.clauses("INPL-05")

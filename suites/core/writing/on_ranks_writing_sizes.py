@@ -15,8 +15,8 @@ KIB = 1024
 # Bytes that a writer might copy at once, and multiples of them.
 BLOCKS = (4 * KIB, 16 * KIB, 64 * KIB, KIB * KIB)
 
-# The smallest part of an upload in parts, and what clients take for one.
-PARTS = (5 * KIB * KIB, 8 * KIB * KIB)
+# The smallest part of an upload in parts.
+PARTS = (5 * KIB * KIB,)
 
 
 def any_number_of_items(session: Session) -> list[Difference]:
