@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 else:
     on_ranks = module_on_ranks("dcp_conformance.suites.durability.concurrency.on_ranks_concurrency")
 
-if TYPE_CHECKING:
-    from dcp_conformance.suites.core.writing import on_ranks_writing_alike as alike
-else:
-    alike = module_on_ranks("dcp_conformance.suites.core.writing.on_ranks_writing_alike")
-
 
 @pytest.mark.clauses("CONC-04")
 def test_saves_to_different_ids_in_threads(subject: Subject) -> None:
@@ -71,7 +66,7 @@ def test_one_writer_stores_each_save_under_its_own_id(subject: Subject) -> None:
 
 @pytest.mark.clauses("CONC-08")
 def test_one_writer_stores_what_changed_in_one_place(subject: Subject) -> None:
-    found = subject.alone(alike.one_writer_in_one_place)
+    found = subject.alone(on_ranks.one_writer_in_one_place)
     for number, differences in enumerate(found, 1):
         must_match([differences], f"what save {number} of {len(found)} through one writer stored")
 
