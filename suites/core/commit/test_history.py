@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dcp_conformance.harness.laws.verbs import must, must_match, must_refuse, must_return, must_succeed, needs_reached
+from dcp_conformance.harness.laws.verbs import (
+    must,
+    must_match,
+    must_refuse,
+    must_return,
+    must_succeed,
+    needs_reached,
+)
 from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 from dcp_conformance.suites.core.commit.looks import Look
 

@@ -27,20 +27,45 @@ SPECIAL_BITS: dict[str, tuple[str, tuple[int, ...]]] = {
 
 
 def special_values(session: Session, name: str) -> list[Difference]:
-    """Every special value of a dtype; for those of 16 bits, every value there is."""
+    """Every special value of a dtype, and tensors that compare as simpler than they are."""
     dtype = getattr(torch, name)
-    if dtype.itemsize == 2:
-        tensor = torch.arange(1 << 16, dtype=torch.int32).to(torch.int16).view(dtype)
-    else:
-        integer, bits = SPECIAL_BITS[name]
-        width = 8 * dtype.itemsize
-        signed = [number - (1 << width) if number >> (width - 1) else number for number in bits]
-        tensor = torch.tensor(signed, dtype=getattr(torch, integer)).view(dtype)
-    state, checkpoint_id = {"special": tensor, "one": tensor[1]}, session.new_id()
-    target = blank(state)
+    tensor = _special(name) if dtype.is_floating_point else _extremes(dtype)
+    state = {"special": tensor, "one": tensor[1], **_compare_as_simpler(dtype)}
+    checkpoint_id, target = session.new_id(), blank(state)
     session.save(state, checkpoint_id)
     session.load(target, checkpoint_id)
     return differences(state, target)
+
+
+def _special(name: str) -> torch.Tensor:
+    """Every special value of a floating dtype; for those of 16 bits, every value there is."""
+    dtype = getattr(torch, name)
+    if dtype.itemsize == 2:
+        return torch.arange(1 << 16, dtype=torch.int32).to(torch.int16).view(dtype)
+    integer, bits = SPECIAL_BITS[name]
+    width = 8 * dtype.itemsize
+    signed = [number - (1 << width) if number >> (width - 1) else number for number in bits]
+    return torch.tensor(signed, dtype=getattr(torch, integer)).view(dtype)
+
+
+def _extremes(dtype: torch.dtype) -> torch.Tensor:
+    limits = torch.iinfo(dtype)
+    return torch.tensor([limits.min, limits.min + 1, 0, 1, limits.max - 1, limits.max], dtype=dtype)
+
+
+def _compare_as_simpler(dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Tensors for which what compares values decides wrongly, where it would store a tensor in less space.
+
+    Zeros of both signs are equal; the smallest integer has no absolute value.
+    """
+    ones, zeros = torch.ones(256, dtype=dtype), torch.zeros(256, dtype=dtype)
+    if not dtype.is_floating_point:
+        ones[100] = torch.iinfo(dtype).min
+        return {"small but one": ones}
+    mostly_zeros, both_zeros = -zeros, zeros.clone()
+    mostly_zeros[100] = 1
+    both_zeros[::3] *= -1
+    return {"mostly zeros": mostly_zeros, "zeros of both signs": both_zeros}
 
 
 # What is stored, and what stands in the template.

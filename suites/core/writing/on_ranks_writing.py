@@ -112,6 +112,10 @@ def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.reshape(2, 3, 4, 5).to(memory_format=torch.channels_last)
 
 
+def _channels_last_3d(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.reshape(2, 3, 4, 5, 1).to(memory_format=torch.channels_last_3d)
+
+
 # From a dense float32 tensor of 120 elements.
 LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "transposed": lambda dense: dense.reshape(10, 12).t(),
@@ -122,6 +126,7 @@ LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "expanded_scalar": lambda dense: dense[5].expand(3, 2),
     "flipped": lambda dense: dense.flip(0),
     "channels_last": _channels_last,
+    "channels_last_3d": _channels_last_3d,
     "permuted": lambda dense: dense.reshape(2, 3, 20).permute(2, 0, 1),
     "unfolded": lambda dense: dense.unfold(0, 5, 2),
     "conjugated": lambda dense: torch.view_as_complex(dense.reshape(60, 2)).conj(),
