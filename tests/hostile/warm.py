@@ -49,6 +49,8 @@ class Warm(Matrix):
     def _outcomes(self, ours: Conformance, run: Any, items: Iterable[pytest.Item], backend: Mutant) -> Any:
         cases = self.registered[backend.name].cases
         chosen = [item for item in items if not cases or case_name(item) in cases]
+        # A case that was renamed would otherwise leave a hostile backend untried.
+        assert len(chosen) >= len(cases), f"{backend.name}: not all of {cases} are cases"
         return super()._outcomes(ours, run, chosen, backend)
 
     def _wanted(self, ours: Conformance, backend: Mutant) -> set[str]:
