@@ -45,5 +45,8 @@ backend = Backend(
     version=torch_checkpointing.version.__version__,
     save=save,
     load=load,
-    unsupported={"rank_local_metadata": "its save takes no such argument"},
+    unsupported={
+        "rank_local_metadata": "its save takes no such argument",
+        "torch_format": "it has a format of its own",
+    },
 )

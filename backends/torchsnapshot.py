@@ -40,5 +40,8 @@ backend = Backend(
     version=torchsnapshot.__version__,
     save=save,
     load=load,
-    unsupported={"rank_local_metadata": "a snapshot has one metadata file"},
+    unsupported={
+        "rank_local_metadata": "a snapshot has one metadata file",
+        "torch_format": "it has a format of its own",
+    },
 )

@@ -115,7 +115,7 @@ class Catalogue:
         return clause_id in self._clauses
 
     def __getitem__(self, clause_id: str) -> Clause:
-        """The clause of that id. Raises UsageError, with the nearest ids, when there is none."""
+        """Return the clause of that id. Raises UsageError, with the nearest ids, when there is none."""
         try:
             return self._clauses[clause_id]
         except KeyError:
@@ -123,7 +123,7 @@ class Catalogue:
             raise UsageError(f"The contract has no clause {clause_id!r}{near}.") from None
 
     def in_level(self, level: str) -> tuple[Clause, ...]:
-        """The clauses of one level, in the order of their ids. Raises UsageError when there is no such level."""
+        """Return the clauses of one level, in the order of their ids. Raises UsageError when there is no such level."""
         if level not in LEVELS:
             raise UsageError(f"There is no level {level!r}. The levels are {', '.join(LEVELS)}.")
         return tuple(clause for clause in self if clause.level == level)
@@ -174,7 +174,7 @@ def _clause(clause_id: str, table: object, level: str, path: Path) -> Clause:
 
 
 def _problem(clause_id: str, table: object, level: str) -> str | None:
-    """What makes a table unusable as a clause of that level, or None."""
+    """Return what makes a table unusable as a clause of that level, or None."""
     if not _ID.fullmatch(clause_id):
         return "an id is capital letters, a hyphen and at least two digits, as in TYPE-02"
     if not isinstance(table, dict):
@@ -213,7 +213,7 @@ def _is_sentence(value: object) -> bool:
 
 
 def _is_list(value: object, allowed: Collection[str] | None = None) -> bool:
-    """Whether it is a list of different texts, all of them allowed ones where there is a choice."""
+    """Tell whether it is a list of different texts, all of them allowed ones where there is a choice."""
     if not isinstance(value, list) or not all(_is_text(item) for item in value):
         return False
     return len(set(value)) == len(value) and (allowed is None or set(value) <= set(allowed))
@@ -254,6 +254,6 @@ def _id_order(clause: Clause) -> tuple[str, int, str]:
 
 
 def _nearest(given: str, known: Iterable[str]) -> str:
-    """What may have been meant, in brackets; empty when nothing is near."""
+    """Return what may have been meant, in brackets; empty when nothing is near."""
     near = difflib.get_close_matches(given, list(known))
     return f" (nearest: {', '.join(near)})" if near else ""

@@ -144,7 +144,10 @@ def _offered(module: ModuleType) -> dict[str, Any]:
 
 
 def _brings(module: ModuleType, value: object) -> bool:
-    """A module's own code, or another package's that it exports on purpose; torch's own is nobody else's engine."""
+    """Return a module's own code, or another package's that it exports on purpose.
+
+    Torch's own is nobody else's engine.
+    """
     home = str(getattr(value, "__module__", ""))
     return is_own(module, value) or not home.startswith("torch.")
 

@@ -65,7 +65,7 @@ def check_offers(offers: object, where: str) -> tuple[str, ...]:
 
 
 def contradiction(name: str, capability: str, seen: str) -> str:
-    """The note for the author of the module: what was seen, and the line that says so."""
+    """Return the note for the author of the module: what was seen, and the line that says so."""
     line = f'UNSUPPORTED = {{"{capability}": "a format of our own"}}'
     return f"{capability} is taken as not supported: {seen}. Say so in {name}: {line}"
 

@@ -30,28 +30,27 @@ class Description:
 
 @dataclass(frozen=True)
 class Surveyed:
-    """What a process that may import the backend reported about it; plain data.
-
-    second: the reference of the engine for blame, None with the reason in `notes` if there is none; devices: those of
-    the kind that --device names, 0 for the CPU; versions: of python, torch and the harness; lacks: capabilities that
-    one save showed to be missing, each with what was seen.
-    """
+    """What a process that may import the backend reported about it; plain data."""
 
     description: Description
+    #: The reference of the engine for blame; None, with the reason in `notes`, if there is none.
     second: str | None
+    #: How many there are of the kind that --device names; 0 for the CPU.
     devices: int
     has_server: bool
+    #: Of python, torch and the harness.
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
+    #: Capabilities that one save showed to be missing, each with what was seen.
     lacks: tuple[tuple[str, str], ...] = ()
 
     def as_json(self) -> str:
-        """The survey as text, for workers that must not ask again."""
+        """Return the survey as text, for workers that must not ask again."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Surveyed:
-        """The survey that `as_json` wrote."""
+        """Return the survey that `as_json` wrote."""
         data = json.loads(text)
         # JSON knows no tuples; the description's fields are tuples wherever they are sequences.
         described: dict[str, Any] = {

@@ -17,7 +17,7 @@ _GIT_LIMIT = 10
 
 
 def files_of(location: str, parts: Iterable[Any]) -> list[Path]:
-    """The files of code of a backend: the packages, or the single modules, in which its record and its parts lie."""
+    """Return the files of a backend's code: the packages or modules in which its record and its parts lie."""
     places = [Path(location), *(Path(file) for part in parts if (file := _source(part)))]
     roots = {place.parent if (place.parent / "__init__.py").is_file() else place for place in places}
     found = {file.resolve() for root in roots for file in ([root] if root.is_file() else root.rglob("*"))}
@@ -25,7 +25,7 @@ def files_of(location: str, parts: Iterable[Any]) -> list[Path]:
 
 
 def code_digest(files: Iterable[Path]) -> str:
-    """One digest over the contents of the files, wherever they lie; empty for no files or too many."""
+    """Return one digest over the contents of the files, wherever they lie; empty for no files or too many."""
     listed = list(files)
     if not listed or sum(file.stat().st_size for file in listed) > _MOST_BYTES:
         return ""
@@ -35,7 +35,10 @@ def code_digest(files: Iterable[Path]) -> str:
 
 
 def commit_of(file: Path) -> str:
-    """The commit that a file belongs to, with the remark that its folder holds changes; empty outside a repository."""
+    """Return the commit that a file belongs to, with the remark that its folder holds changes.
+
+    Empty outside a repository.
+    """
     if not _git(file.parent, "ls-files", "--error-unmatch", file.name):
         return ""
     commit = _git(file.parent, "rev-parse", "HEAD")
@@ -53,7 +56,7 @@ def _source(part: Any) -> str:
 
 
 def _git(folder: Path, *words: str) -> str:
-    """What git answers; empty where there is no git, no repository, or no answer in time."""
+    """Return what git answers; empty where there is no git, no repository, or no answer in time."""
     command = ["git", "-C", str(folder), "-c", "core.fsmonitor=false", *words]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_LIMIT, check=False)

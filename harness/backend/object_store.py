@@ -46,7 +46,7 @@ class ObjectStore(Protocol):
         ...
 
     def alive(self) -> bool:
-        """Whether it answers."""
+        """Tell whether it answers."""
         ...
 
     def restart(self) -> None:
@@ -54,11 +54,11 @@ class ObjectStore(Protocol):
         ...
 
     def new_checkpoint_id(self, scratch: str, name: str) -> str:
-        """An id of this run."""
+        """Return an id of this run."""
         ...
 
     def blobs(self, checkpoint_id: str) -> Blobs:
-        """The objects of a checkpoint."""
+        """Return the objects of a checkpoint."""
         ...
 
     def discard(self, checkpoint_id: str) -> bool:
@@ -129,7 +129,7 @@ class S3Blobs(Keys):
             s3_client().abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload)
 
     def uploads(self) -> list[str]:
-        """Names to which a multipart upload was begun and neither completed nor aborted."""
+        """Return the names to which a multipart upload was begun and neither completed nor aborted."""
         return sorted(key.removeprefix(self._prefix) for key, _ in self._open_uploads())
 
     def _open_uploads(self) -> list[tuple[str, str]]:
@@ -164,7 +164,7 @@ class AzureBlobs(Keys):
             self._remove(key)
 
     def uploads(self) -> list[str]:
-        """Names of blobs of which there are blocks and nothing that commits them."""
+        """Return the names of blobs of which there are blocks and nothing that commits them."""
         listed = self._client().list_blobs(name_starts_with=self._prefix, include=["uncommittedblobs"])
         return sorted({item.name.removeprefix(self._prefix) for item in listed} - set(self.names()))
 
@@ -216,7 +216,7 @@ class FsspecBlobs(Keys):
 
 @functools.lru_cache(maxsize=1)
 def s3_client() -> Any:
-    """A client of the S3 that the environment names; where the harness started it, never through its proxy."""
+    """Return a client of the S3 that the environment names; where the harness started it, never through its proxy."""
     import boto3
 
     address = os.environ.get(ADDRESS)
@@ -237,19 +237,19 @@ def warm_s3_client() -> None:
 
 @functools.lru_cache(maxsize=1)
 def azure_client() -> Any:
-    """A client of the Azure account that the environment's connection string names."""
+    """Return a client of the Azure account that the environment's connection string names."""
     from azure.storage.blob import BlobServiceClient
 
     return BlobServiceClient.from_connection_string(os.environ["AZURE_STORAGE_CONNECTION_STRING"])
 
 
 def key_of(scratch: str, name: str) -> str:
-    """The key of a checkpoint that no other run has: a store may outlive the run, or be shared."""
+    """Return the key of a checkpoint that no other run has: a store may outlive the run, or be shared."""
     folder = run_folder_of(Path(scratch)) or Path(scratch)
     return f"{folder.name}/{name}"
 
 
 def uploads_left(blobs: Blobs) -> list[str]:
-    """Names of objects that were begun and never finished, where the store can tell; [] elsewhere."""
+    """Return the names of objects that were begun and never finished, where the store can tell; [] elsewhere."""
     uploads = getattr(blobs, "uploads", None)
     return [] if uploads is None else list(uploads())

@@ -40,7 +40,7 @@ def _save(backend: Backend, checkpoint_id: str) -> None:
 
 
 def _is_metadata(path: Path) -> bool:
-    """Whether a file begins as a pickle does; whether it is the right one, the checks of the format say."""
+    """Tell whether a file begins as a pickle does; whether it is the right one, the checks of the format say."""
     try:
         return path.read_bytes()[:1] == pickle.PROTO
     except OSError:

@@ -139,7 +139,7 @@ class Backend:
         return tuple(name for name in FUNCTIONS if getattr(self, name) is not None)
 
     def completed(self, other: Backend) -> Backend:
-        """This record with `other`'s functions in place of those of save and load that it lacks.
+        """Return this record with `other`'s functions in place of those of save and load that it lacks.
 
         A record that has both is whole: who exports an engine and no async_save has none.
         """

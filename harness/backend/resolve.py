@@ -203,7 +203,7 @@ def _plain(located: Located, module: ModuleType) -> Backend:
 
 
 def _utility_modules(module: ModuleType) -> list[ModuleType]:
-    """The module where converters are: torch keeps them in a submodule, and a module that supplies them may as well."""
+    """Return the modules where converters may be: torch keeps them in a submodule, and others may as well."""
     name = f"{module.__name__}.format_utils"
     if not hasattr(module, "__path__") or module_spec(name) is None:
         return []
@@ -223,7 +223,7 @@ def _version(module: ModuleType) -> str:
 
 
 def _with_handles_left_out(backend: Backend) -> Backend:
-    """An engine whose writer and reader are no DCP storage has a store of its own, which it is called with ids for."""
+    """Leave out handles that are no DCP storage: such an engine has a store of its own and is called with ids."""
     from dcp_conformance.harness.backend import signatures
 
     if backend.save is None or backend.load is None:

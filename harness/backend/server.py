@@ -82,7 +82,7 @@ class Server:
 
 
 def _line(descriptor: int, limit: float) -> bytes:
-    """What comes up to the first line break, or to the end. Raises TimeoutError after `limit` seconds.
+    """Return what comes up to the first line break, or to the end. Raises TimeoutError after `limit` seconds.
 
     Not up to the end alone: a helper that start() forked keeps the pipe open for as long as it lives.
     """
@@ -98,7 +98,7 @@ def _line(descriptor: int, limit: float) -> bytes:
 
 
 def main(text: str) -> None:
-    """The program: start, report, wait for the control pipe to close, stop."""
+    """Run the program: start, report, wait for the control pipe to close, stop."""
     from dcp_conformance.harness.backend.resolve import resolve
 
     request: Mapping[str, Any] = json.loads(text)

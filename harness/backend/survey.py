@@ -34,7 +34,7 @@ def survey(reference: str, options: tuple[tuple[str, str], ...], second: str, de
 
 
 def _devices(kind: str) -> int:
-    """How many devices of the kind that --device names there are; 0 for the CPU. Raises UsageError for none."""
+    """Return how many devices of the kind that --device names there are; 0 for the CPU. Raises UsageError for none."""
     count = 0 if kind == "cpu" else device_count(kind)
     if kind != "cpu" and not count:
         raise UsageError(f"--device={kind}: {_why_none(kind)}")
@@ -59,7 +59,7 @@ def _unused_devices(kind: str) -> tuple[str, ...]:
 
 
 def suite_version() -> str:
-    """The version of the installed distribution, or `unknown` in a clone that was never installed."""
+    """Return the version of the installed distribution, or `unknown` in a clone that was never installed."""
     try:
         return importlib.metadata.version(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:

@@ -10,16 +10,23 @@ from dcp_conformance.harness.errors import UsageError
 OLDEST = (2, 9)
 
 
+def installed() -> str:
+    """Version of the torch of this environment ("2.13.0+cpu"); empty where there is none."""
+    try:
+        return importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
 def check_torch() -> None:
     """Refuse a torch that is not there, or older than 2.9.
 
     Releases before that have no `Metadata.version` and no `DefaultStager`, which scenarios are written with.
     """
     needed = ".".join(map(str, OLDEST))
-    try:
-        found = importlib.metadata.version("torch")
-    except importlib.metadata.PackageNotFoundError:
-        raise UsageError(f"torch is not installed beside dcp-conformance; it needs {needed} or newer.") from None
+    found = installed()
+    if not found:
+        raise UsageError(f"torch is not installed beside dcp-conformance; it needs {needed} or newer.")
     release = tuple(map(int, re.findall(r"\d+", found)[:2]))
     if release < OLDEST:
         raise UsageError(

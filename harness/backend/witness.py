@@ -20,7 +20,7 @@ class Witness:
         self._process: subprocess.Popen[str] | None = None
 
     def digest(self, place: str) -> str:
-        """The digest of what lies at or below a path: names and bytes. "" where nothing is."""
+        """Return the digest of what lies at or below a path: names and bytes. "" where nothing is."""
         process = self._started()
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(os.fsencode(place).hex() + "\n")

@@ -21,7 +21,7 @@ _LETTER, _PADDING, _HEIGHT = 6.6, 12, 20
 
 
 def message(certificate: Mapping[str, Any]) -> tuple[str, str]:
-    """What the badge says, and whether that is `held`, `lost` or `undecided`."""
+    """Return what the badge says, and whether that is `held`, `lost` or `undecided`."""
     judged = [level for level in certificate["levels"] if level["state"] != "not run"]
     held = [level["level"] for level in judged if level["state"] == "held"]
     lost = [level["level"] for level in judged if level["state"] == "lost"]
@@ -35,7 +35,7 @@ def message(certificate: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def badge_svg(certificate: Mapping[str, Any]) -> str:
-    """The badge as an SVG image that says the same to a screen reader."""
+    """Return the badge as an SVG image that says the same to a screen reader."""
     said, state = message(certificate)
     said = plain(said)
     left, right = (round(len(text) * _LETTER + _PADDING) for text in (LABEL, said))
@@ -53,7 +53,7 @@ def badge_svg(certificate: Mapping[str, Any]) -> str:
 
 
 def badge_json(certificate: Mapping[str, Any]) -> str:
-    """The badge as endpoint JSON, schema version 1."""
+    """Return the badge as endpoint JSON, schema version 1."""
     said, state = message(certificate)
     data = {"schemaVersion": 1, "label": LABEL, "message": plain(said), "color": _COLOURS[state][1]}
     return json.dumps(data) + "\n"

@@ -26,18 +26,18 @@ class OwnDemands:
 
 
 def basis_words(basis: str, *, experimental: bool = False) -> str:
-    """What stands behind a promise upstream, as a reader of findings needs it."""
+    """Return what stands behind a promise upstream, as a reader of findings needs it."""
     return _WORDS[basis] + ("; experimental upstream" if experimental else "")
 
 
 def title_of(entry: Mapping[str, Any]) -> str:
-    """How a clause of a certificate is introduced: its id, what it costs, and on whose word it stands."""
+    """Say how a clause of a certificate is introduced: its id, what it costs, and on whose word it stands."""
     basis = basis_words(entry["basis"], experimental=entry["experimental"])
     return f"{entry['id']} ({entry['strength']}, {entry['level']}, {basis})"
 
 
 def own_demands(certificate: Mapping[str, Any]) -> dict[str, OwnDemands]:
-    """How a run stands on the MUSTs that are this contract's own, for each level that has some that bind."""
+    """Return how a run stands on the MUSTs that are this contract's own, for each level that has some that bind."""
     ours = [
         entry
         for entry in certificate["clauses"]

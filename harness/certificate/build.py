@@ -90,7 +90,7 @@ def build(
     run: RunInfo,
     known: KnownFailures | None = None,
 ) -> dict[str, Any]:
-    """The certificate of a run as JSON data, in a deterministic order, without credentials.
+    """Return the certificate of a run as JSON data, in a deterministic order, without credentials.
 
     The caller logs `finished` for its own process first: a worker without it makes the run partial. Raises ValueError
     if the result breaks the schema, which is a defect of the caller or of this module.
@@ -149,7 +149,7 @@ def build(
 
 
 def _partial(events: RunEvents, run: RunInfo) -> tuple[str, ...]:
-    """Why no level can be held; what the event files show is added to what the caller knows."""
+    """Return why no level can be held; what the event files show is added to what the caller knows."""
     reasons = list(run.partial)
     reasons += [f"worker {worker} ended before it had finished" for worker in events.unfinished]
     if events.never_started:

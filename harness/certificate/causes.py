@@ -134,7 +134,7 @@ class Cause:
 
 
 def causes_of(certificate: Mapping[str, Any], groups: Collection[str] = ("broken",)) -> tuple[Cause, ...]:
-    """The causes behind the owned clauses that the levels name in `groups` (`broken`, `advice`, ...), worst first."""
+    """Return the causes behind the owned clauses that the levels name in `groups` (`broken`, ...), worst first."""
     wanted = {clause for level in certificate["levels"] for group in groups for clause in level[group]}
     sightings = [
         Sighting(entry=entry, outcome=outcome)
@@ -148,7 +148,7 @@ def causes_of(certificate: Mapping[str, Any], groups: Collection[str] = ("broken
 
 
 def told(sighting: Sighting) -> str:
-    """What was seen, without what differs from case to case: numbers, names, paths, what stands in brackets."""
+    """Return what was seen, without what differs from case to case: numbers, names, paths, what stands in brackets."""
     text = sighting.observed
     if sighting.outcome.verdict is Verdict.HANG:
         return text.rpartition("last seen in ")[2] or _bare(text)
@@ -183,7 +183,7 @@ def _marks(sighting: Sighting) -> Iterator[tuple[object, ...]]:
 
 
 def _shape(sighting: Sighting) -> str:
-    """How a value is wrong: zeros and truncated texts in one run are seldom one fault."""
+    """Say how a value is wrong: zeros and truncated texts in one run are seldom one fault."""
     found = re.search(r" is (\S+).* instead of ", sighting.observed) if sighting.kind == "values" else None
     value = found.group(1) if found else ""
     if re.fullmatch(r"-?[0-9.]+(?:e[+-]?[0-9]+)?", value):

@@ -39,7 +39,7 @@ class Cleaner:
         return {self(name): self(value) for name, value in sorted(redacted.items())}
 
     def outcome(self, outcome: CaseOutcome) -> CaseOutcome:
-        """An outcome with every free text cleaned."""
+        """Clean every free text of an outcome."""
         return replace(
             outcome,
             reason=self(outcome.reason),
@@ -50,7 +50,7 @@ class Cleaner:
         )
 
     def finding(self, finding: Finding) -> Finding:
-        """A finding; each item of evidence is read together with its name, which may be that of a secret."""
+        """Clean a finding; each item of evidence is read together with its name, which may be that of a secret."""
         return replace(
             finding,
             observed=self(finding.observed),
@@ -60,11 +60,11 @@ class Cleaner:
         )
 
     def entry(self, entry: KnownFailure) -> KnownFailure:
-        """A known failure."""
+        """Clean a known failure."""
         return replace(entry, reason=self(entry.reason), defect=self(entry.defect), where=self(entry.where))
 
     def table(self, table: Table) -> Table:
-        """A table: its cells may hold what a backend said. The title is identity and ours."""
+        """Clean a table: its cells may hold what a backend said. The title is identity and ours."""
         rows = tuple(tuple(self(cell) if isinstance(cell, str) else cell for cell in row) for row in table.rows)
         return replace(table, rows=rows)
 

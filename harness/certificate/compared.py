@@ -66,7 +66,7 @@ class Comparison:
 
 
 def compared(old: Mapping[str, Any], new: Mapping[str, Any], renamed: Mapping[str, str] | None = None) -> Comparison:
-    """The comparison of two certificates. `renamed` maps clause ids of the old suite to those of the new one."""
+    """Return the comparison of two certificates. `renamed` maps clause ids of the old suite to those of the new one."""
     names = renamed or {}
     before = {names.get(clause, clause): entry for clause, entry in _entries(old).items()}
     after = _entries(new)
@@ -92,7 +92,7 @@ def compared(old: Mapping[str, Any], new: Mapping[str, Any], renamed: Mapping[st
 
 
 def comparison_lines(comparison: Comparison, width: int = 80) -> list[str]:
-    """The comparison for a terminal, what was lost first."""
+    """Return the comparison for a terminal, what was lost first."""
     lines = [f"{level}: {before}, now {after}" for level, before, after in comparison.levels]
     for title, changes in (
         ("lost", comparison.lost),

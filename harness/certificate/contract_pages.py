@@ -37,7 +37,7 @@ class Standing:
 def contract_pages(
     catalogue: Catalogue, checked: Mapping[str, Checked], certificates: Sequence[Mapping[str, Any]]
 ) -> dict[str, str]:
-    """The files of the site: `index.html`, and `TYPE-02.html` and so on."""
+    """Return the files of the site: `index.html`, and `TYPE-02.html` and so on."""
     style, script = hashed("page.css"), hashed("contract.js")
     shared = {"style": style, "style_hash": source_hash(style), "script": script, "script_hash": source_hash(script)}
     template = environment().get_template("clause.html")
@@ -59,7 +59,7 @@ def contract_pages(
 
 
 def standings(clause: Clause, certificates: Sequence[Mapping[str, Any]]) -> list[Standing]:
-    """How each certified backend stands on the clause, where it was judged."""
+    """Return how each certified backend stands on the clause, where it was judged."""
     return [
         Standing(backend=f"{one['backend']['name']} {one['backend']['version']}", word=entry["standing"])
         for one in certificates

@@ -167,6 +167,6 @@ def _cases(entry: Mapping[str, Any]) -> list[CaseOutcome]:
 
 
 def _in_group(certificate: Mapping[str, Any], *groups: str) -> list[Mapping[str, Any]]:
-    """The owned clauses that the levels name in these groups. The levels decide, this only looks them up."""
+    """Return the owned clauses that the levels name in these groups. The levels decide, this only looks them up."""
     ids = {clause for level in certificate["levels"] for group in groups for clause in level[group]}
     return [entry for entry in certificate["clauses"] if entry["id"] in ids]

@@ -31,7 +31,7 @@ class EventLog:
 
     @classmethod
     def for_worker(cls, folder: str | Path, worker: str = "main", *, key: bytes = b"") -> EventLog:
-        """The log of `worker` (an xdist worker's id, or `main`) in the folder of the run, which must exist."""
+        """Return the log of `worker` (an xdist worker's id, or `main`) in the folder of the run, which must exist."""
         return cls(_file(Path(folder), worker), key)
 
     @property
@@ -44,15 +44,15 @@ class EventLog:
         self._append("run", facts=facts)
 
     def collected(self, cases: Mapping[str, Sequence[str]]) -> None:
-        """Every collected case with the ids of the clauses that it checks; before the first case starts."""
+        """Note every collected case with the clauses that it checks, before the first case starts."""
         self._append("collected", cases={case: list(clauses) for case, clauses in cases.items()})
 
     def started(self, case: str) -> None:
-        """A case begins. Without an outcome for each of its clauses later, it reads as a harness-error."""
+        """Note that a case begins. Without an outcome for each of its clauses, it reads as a harness-error."""
         self._append("started", case=case)
 
     def outcome(self, outcome: CaseOutcome) -> None:
-        """What a case showed about one clause."""
+        """Note what a case showed about one clause."""
         self._append("outcome", outcome=outcome.as_data())
 
     def table(self, table: Table) -> None:
@@ -60,7 +60,7 @@ class EventLog:
         self._append("table", table=table.as_data())
 
     def finished(self, *, status: int, leftovers: Sequence[str] = ()) -> None:
-        """This process ended in order, with pytest's exit status; `leftovers` says what could not be discarded."""
+        """Note that this process ended in order. `leftovers` says what could not be discarded."""
         self._append("finished", status=status, leftovers=list(leftovers))
 
     def close(self) -> None:
@@ -81,25 +81,25 @@ class EventLog:
 
 @dataclass(frozen=True, kw_only=True)
 class RunEvents:
-    """The event files of one run, merged. Workers are named as in the file names; order is deterministic.
-
-    `outcomes` includes a harness-error for every case that started and did not report on one of its clauses.
-    `unfinished` names the workers that wrote no `finished`, `errors` are sentences about the files themselves,
-    `foreign` those of them that say that somebody else wrote there, `notes` what was tolerated (a torn last line).
-    `digest` is that of the files themselves.
-    """
+    """The event files of one run, merged. Workers are named as in the file names; order is deterministic."""
 
     facts: Mapping[str, Mapping[str, Any]]
     collected: Mapping[str, tuple[str, ...]]
     started: tuple[str, ...]
+    #: With a harness-error for every case that started and did not report on one of its clauses.
     outcomes: tuple[CaseOutcome, ...]
     statuses: Mapping[str, int]
+    #: The workers that wrote no `finished`.
     unfinished: tuple[str, ...]
     leftovers: tuple[str, ...]
     tables: tuple[Table, ...] = ()
+    #: Sentences about the files themselves.
     errors: tuple[str, ...] = ()
+    #: Those of the errors that say that somebody else wrote there.
     foreign: tuple[str, ...] = ()
+    #: What was tolerated (a torn last line).
     notes: tuple[str, ...] = ()
+    #: Of the files themselves.
     digest: str = ""
 
     @property
@@ -200,7 +200,7 @@ class _Merging:
         )
 
     def _expected(self, outcome: CaseOutcome) -> CaseOutcome:
-        """The outcome itself, or a harness-error in its place where no such case was ever collected."""
+        """Return the outcome itself, or a harness-error in its place where no such case was ever collected."""
         clauses = self.collected.get(outcome.case)
         if clauses is not None and outcome.clause in clauses:
             return outcome

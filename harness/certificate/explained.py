@@ -28,7 +28,7 @@ def explain_lines(
     last: Mapping[str, Any] | None,
     width: int = 80,
 ) -> list[str]:
-    """One clause for `--explain`: its promise, whom it binds, its tests and mutants, and its standing in `last`.
+    """Return one clause for `--explain`: its promise, whom it binds, its tests and mutants, and its standing in `last`.
 
     `last` is the latest certificate, or None where there is none.
     """
@@ -56,7 +56,7 @@ def explain_lines(
 
 
 def _findings(clause: str, certificate: Mapping[str, Any] | None, width: int) -> list[str]:
-    """Every failing case of the last run in full, advice too: this is the place where nothing is cut."""
+    """Tell every failing case of the last run in full, advice too: here nothing is cut."""
     lines: list[str] = []
     for entry in [] if certificate is None else [*certificate["clauses"], *certificate["engine_column"]]:
         failing = [case for case in map(CaseOutcome.from_data, entry["cases"]) if case.verdict.failing]

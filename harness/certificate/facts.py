@@ -7,7 +7,7 @@ import platform
 
 
 def machine() -> dict[str, str | int]:
-    """The machine in plain data: platform, cpus that this process may use, memory in bytes (0: unknown), kernel."""
+    """Return the machine as plain data: platform, cpus for this process, memory in bytes (0: unknown), kernel."""
     try:
         cpus = len(os.sched_getaffinity(0))
     except AttributeError:

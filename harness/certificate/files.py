@@ -52,7 +52,7 @@ def write(certificate: Mapping[str, Any], path: str | Path) -> None:
 
 
 def text(certificate: Mapping[str, Any]) -> str:
-    """The certificate as it stands in its file; the same data always gives the same text."""
+    """Return the certificate as it stands in its file; the same data always gives the same text."""
     return json.dumps(certificate, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -68,7 +68,7 @@ def write_text(content: str, path: str | Path) -> None:
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """The certificate at `path`. Raises UsageError if it cannot be read or is not one."""
+    """Return the certificate at `path`. Raises UsageError if it cannot be read or is not one."""
     certificate = load(path)
     problems = validate(certificate)
     if problems:
@@ -77,7 +77,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def load(path: str | Path) -> Any:
-    """The JSON data at `path`, whatever it is. Raises UsageError if it cannot be read."""
+    """Return the JSON data at `path`, whatever it is. Raises UsageError if it cannot be read."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -18,7 +18,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit_xml(certificate: Mapping[str, Any]) -> str:
-    """The document as text. Advice, known failures and the engine's failures are skipped, with their message."""
+    """Return the document as text. Advice, known failures and the engine's failures are skipped, with their message."""
     suites = ElementTree.Element("testsuites", name="dcp-conformance")
     columns: tuple[tuple[str, Column], ...] = (("clauses", "backend"), ("engine_column", "engine"))
     for key, column in columns:

@@ -20,7 +20,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~@!&$])")
 
 
 def markdown(certificate: Mapping[str, Any]) -> str:
-    """The summary as text. What a backend says is shown as text, whatever markup it holds."""
+    """Return the summary as text. What a backend says is shown as text, whatever markup it holds."""
     lines = [*_heading(certificate), *_levels(certificate), *_causes(certificate), *_beside(certificate)]
     assert len(lines) <= MOST_LINES, len(lines)
     return "\n".join(lines) + "\n"
@@ -91,6 +91,6 @@ def _beside(certificate: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _safe(text: str) -> str:
-    """One line of text that stays text in Markdown and in HTML, and mentions nobody."""
+    """Return one line of text that stays text in Markdown and in HTML, and mentions nobody."""
     line = _SPECIAL.sub(r"\\\1", one_line(" ".join(plain(text).split()), _CELL))
     return line.replace("\\@", "&#64;").replace("\\<", "&lt;")

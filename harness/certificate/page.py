@@ -93,7 +93,7 @@ class ClauseRow:
 
 
 def page(certificate: Mapping[str, Any]) -> str:
-    """The page of a certificate, as text. The same certificate always gives the same page."""
+    """Return the page of a certificate, as text. The same certificate always gives the same page."""
     style, script = hashed("page.css"), hashed("page.js")
     return (
         environment()
@@ -122,7 +122,7 @@ def page(certificate: Mapping[str, Any]) -> str:
 
 
 def environment() -> jinja2.Environment:
-    """The template engine as every page of ours is made with it: escaping, strict about names, texts made plain."""
+    """Return the template engine of all our pages: it escapes, is strict about names, and makes texts plain."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -134,12 +134,12 @@ def environment() -> jinja2.Environment:
 
 
 def hashed(name: str) -> markupsafe.Markup:
-    """A style or script of ours, to be put into a page whose policy names its `source_hash`."""
+    """Return a style or script of ours, to be put into a page whose policy names its `source_hash`."""
     return markupsafe.Markup((TEMPLATES / name).read_text(encoding="utf-8"))
 
 
 def source_hash(content: str) -> str:
-    """What a content security policy calls this content."""
+    """Return what a content security policy calls this content."""
     return "sha256-" + base64.b64encode(hashlib.sha256(content.encode("utf-8")).digest()).decode("ascii")
 
 
@@ -195,7 +195,7 @@ def _case(sighting: Sighting, most_evidence: int) -> Shown:
 
 
 def _short(text: str, most: int) -> str:
-    """The start and the end of a long text."""
+    """Keep the start and the end of a long text."""
     if len(text) <= most:
         return text
     cut = len(text) - most
@@ -203,7 +203,7 @@ def _short(text: str, most: int) -> str:
 
 
 def _rows(certificate: Mapping[str, Any]) -> Iterator[ClauseRow]:
-    """Every clause that the certificate knows of, in the order of levels and ids."""
+    """Yield every clause that the certificate knows of, in the order of levels and ids."""
     rows = [
         ClauseRow(
             id=entry["id"],
@@ -230,7 +230,7 @@ def _rows(certificate: Mapping[str, Any]) -> Iterator[ClauseRow]:
 
 
 def _why(entry: Mapping[str, Any]) -> str:
-    """Why a clause has no verdict of its own; the findings say it for those that are broken."""
+    """Say why a clause has no verdict of its own; the findings say it for those that are broken."""
     if entry["standing"] in ("pass", "fail", "hang"):
         return ""
     if not entry["cases"]:
@@ -268,5 +268,5 @@ def _shown_pictures(certificate: Mapping[str, Any]) -> list[Picture]:
 
 
 def _clean(value: object) -> object:
-    """What the template prints: texts without control characters; markup of ours as it is."""
+    """Return what the template prints: texts without control characters; markup of ours as it is."""
     return plain(value) if type(value) is str else value

@@ -104,12 +104,12 @@ _TONES: Mapping[Verdict, Tone] = {
 
 
 def pictures(certificate: Mapping[str, Any]) -> tuple[Picture, ...]:
-    """Every picture of a certificate: injected failures, then its tables of observations."""
+    """Make every picture of a certificate: injected failures, then its tables of observations."""
     return (*_injected(certificate), *(_table(table) for table in certificate["tables"]))
 
 
 def _injected(certificate: Mapping[str, Any]) -> Iterator[Picture]:
-    """One grid for each test that makes ranks fail in phases: phase by rank, the worst verdict of its clauses."""
+    """Yield one grid for each test that makes ranks fail in phases: phase by rank, the worst verdict of its clauses."""
     found: dict[str, dict[tuple[str, str], Verdict]] = {}
     for entry in (*certificate["clauses"], *certificate["engine_column"]):
         if entry["level"] in _FAILURE_LEVELS:
@@ -159,7 +159,7 @@ def _row(row: Sequence[str | int], columns: Sequence[str], counted: Sequence[int
 
 
 def _bar(counts: Sequence[tuple[str, int]]) -> tuple[Part, ...]:
-    """The parts of a bar; every outcome that was seen is wide enough to be seen."""
+    """Return the parts of a bar; every outcome that was seen is wide enough to be seen."""
     seen = [(name, number) for name, number in counts if number > 0]
     total = sum(number for _, number in seen)
     widths = [max(12, number * 1000 // total) for _, number in seen]
@@ -177,6 +177,6 @@ def _counted_tone(column: str, value: str | int) -> Tone:
 
 
 def _tone_of(value: str | int) -> Tone:
-    """The tone of a cell by its leading words; a number that is no outcome has none."""
+    """Return the tone of a cell by its leading words; a number that is no outcome has none."""
     text = str(value)
     return next((tone for words, tone in _WORDS.items() if re.match(rf"{words}\b", text)), "none")

@@ -26,14 +26,14 @@ def plain(text: str) -> str:
 
 
 def one_line(text: str, width: int, *, strip: bool = True) -> str:
-    """The first line of `text`, cut to `width` characters; without `strip` blanks around it count."""
+    """Return the first line of `text`, cut to `width` characters; without `strip` blanks around it count."""
     lines = (plain(text).strip() if strip else plain(text)).splitlines() or [""]
     line = lines[0] if len(lines) == 1 else f"{lines[0]} ..."
     return line if len(line) <= width else line[: max(0, width - 4)].rstrip() + " ..."
 
 
 def encodable(lines: Iterable[str], encoding: str | None) -> list[str]:
-    """The lines as a stream of that encoding can write them; what it cannot becomes an escape."""
+    """Return the lines as a stream of that encoding can write them; what it cannot becomes an escape."""
     name = encoding or "ascii"
     return [line.encode(name, "backslashreplace").decode(name) for line in lines]
 
@@ -51,12 +51,12 @@ def paragraph(text: str, width: int, *, first: str = "", rest: str = "") -> list
 
 
 def labelled(label: str, text: str, width: int) -> list[str]:
-    """A paragraph with its label in a column of its own."""
+    """Return a paragraph with its label in a column of its own."""
     return paragraph(text, width, first=f"  {label:<{_LABEL}}", rest=" " * (_LABEL + 2))
 
 
 def command_lines(command: str, width: int, *, first: str = "") -> list[str]:
-    """A command line for a shell, broken with backslashes where it is too long, so that it can be copied as it is."""
+    """Return a command line for a shell, broken with backslashes where it is too long: it can be copied as it is."""
     words = _SHELL_WORD.findall(plain(command).replace("\n", " "))
     lines, rest = [first.rstrip("\n")], " " * (len(first) + 2)
     for word in words:
@@ -77,7 +77,7 @@ def count(number: int, one: str, many: str = "") -> str:
 def broken_lines(
     *, title: str, promise: str, outcome: CaseOutcome, width: int, others: Iterable[str] = ()
 ) -> list[str]:
-    """One broken promise: what was promised, what was observed, where the evidence lies, how to see it again.
+    """Return one broken promise: what was promised, what was observed, where the evidence lies, how to see it again.
 
     `others` are further cases that broke the same promise. The line that reproduces it is never wrapped.
     """

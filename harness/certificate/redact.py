@@ -92,7 +92,7 @@ def redact(text: str, *, secrets: Iterable[str] = ()) -> str:
 
 
 def given_values(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The values that a backend's start() gave, for `secrets=`: whatever their names are, they are nobody's business.
+    """Return the values that a backend's start() gave, for `secrets=`: whatever they are called, they are private.
 
     Numbers, truth values and very short texts stay readable: they would take the sense out of every sentence.
     """
@@ -110,7 +110,7 @@ def redact_mapping(options: Mapping[str, object], *, secrets: Iterable[str] = ()
 
 
 def secret_values(options: Mapping[str, object]) -> tuple[str, ...]:
-    """The values of the options (or environment variables) that are named like secrets, for `secrets=`."""
+    """Return the values of the options (or environment variables) that are named like secrets, for `secrets=`."""
     return tuple(sorted({str(value) for name, value in options.items() if is_secret_option(str(name)) and str(value)}))
 
 
@@ -147,7 +147,7 @@ def _without(text: str, secret: str) -> str:
 
 
 def _spellings(secret: str) -> tuple[str, ...]:
-    """How one secret may be written: as it is, quoted for a shell, in JSON, as a Python literal, in a URL."""
+    """Return how one secret may be written: as it is, quoted for a shell, in JSON, as a Python literal, in a URL."""
     return (
         secret,
         shlex.quote(secret).removeprefix("'").removesuffix("'"),
@@ -201,7 +201,7 @@ def _is_flag(text: str, between: re.Match[str], name: re.Match[str]) -> bool:
 
 
 def _blanked(value: str) -> str:
-    """The mark in the quotes of the value, so that JSON stays JSON."""
+    """Return the mark in the quotes of the value, so that JSON stays JSON."""
     opening = re.match(r"\\*[bru]?[\"']", value)
     closing = re.search(r"\\*[\"']\Z", value) if opening and len(value) > len(opening[0]) else None
     return (opening[0] if opening else "") + MARK + (closing[0] if closing else "")

@@ -24,7 +24,7 @@ _VERDICTS = tuple(verdict.word for verdict in Verdict)
 
 
 def validate(certificate: object) -> list[str]:
-    """Every way in which `certificate` (JSON data) is not a certificate of this schema; empty if it is one."""
+    """Name every way in which `certificate` (JSON data) breaks this schema; empty if it does not."""
     if not isinstance(certificate, Mapping) or certificate.get("schema") != SCHEMA:
         return [_other_schema(certificate)]
     return _CERTIFICATE(certificate, "certificate")
@@ -94,7 +94,10 @@ def _maybe(inner: Check) -> Check:
 
 
 def _list(inner: Check, *, increasing: Callable[[Any], Any] | None = None) -> Check:
-    """A list of such items; with `increasing`, in strictly increasing order of that key, so that nothing is twice."""
+    """Return a list of such items.
+
+    With `increasing`, in strictly increasing order of that key, so that nothing is twice.
+    """
 
     def check(value: Any, where: str) -> list[str]:
         if not isinstance(value, list):

@@ -26,13 +26,16 @@ _BROKEN_SEALS = {
 
 
 def sealed(certificate: Mapping[str, Any], *, events: str) -> dict[str, Any]:
-    """The certificate with its digests. `events`: the digest of the event files, see `events_digest`."""
+    """Return the certificate with its digests. `events`: the digest of the event files, see `events_digest`."""
     draft = {**certificate, "digests": {"events": events}}
     return {**certificate, "digests": digests(draft)}
 
 
 def digests(certificate: Mapping[str, Any]) -> dict[str, str]:
-    """What the digests of a certificate must be; that of the events is taken as it stands, for they are not in it."""
+    """Return what the digests of a certificate must be.
+
+    That of the events is taken as it stands, for they are not in it.
+    """
     entries = [*certificate["clauses"], *certificate["engine_column"]]
     cases = [case for entry in entries for case in entry["cases"]]
     found = {
@@ -46,18 +49,18 @@ def digests(certificate: Mapping[str, Any]) -> dict[str, str]:
 
 
 def seal_problems(certificate: Mapping[str, Any]) -> list[str]:
-    """Every seal that is broken, as a sentence."""
+    """Name every seal that is broken, in a sentence."""
     said, right = certificate["digests"], digests(certificate)
     return [f"digests.{name}: {why}" for name, why in _BROKEN_SEALS.items() if said[name] != right[name]]
 
 
 def catalogue_digest(catalogue: Catalogue) -> str:
-    """The digest of the whole contract: two suites with the same one ask the same of a backend."""
+    """Return the digest of the whole contract: two suites with the same one ask the same of a backend."""
     return digest([clause_data(clause) for clause in catalogue])
 
 
 def clause_data(clause: Clause) -> dict[str, Any]:
-    """What a certificate says about a clause itself, whatever came of it."""
+    """Return what a certificate says about a clause itself, whatever came of it."""
     return {
         "id": clause.id,
         "level": clause.level,
@@ -73,13 +76,13 @@ def clause_data(clause: Clause) -> dict[str, Any]:
 
 
 def events_digest(folder: Path) -> str:
-    """The digest of the event files of a run, as their workers wrote them."""
+    """Return the digest of the event files of a run, as their workers wrote them."""
     # A backend may have put anything among them, a pipe that nobody writes to for one.
     return files_digest((path for path in sorted(folder.glob("events-*.jsonl")) if _is_plain(path)), folder)
 
 
 def files_digest(files: Iterable[Path], root: Path) -> str:
-    """One digest for several files: their names below `root` and their bytes. Empty for no file."""
+    """Return one digest for several files: their names below `root` and their bytes. Empty for no file."""
     whole, empty = hashlib.sha256(), True
     for path in files:
         empty = False
@@ -93,6 +96,6 @@ def _is_plain(path: Path) -> bool:
 
 
 def digest(data: Any) -> str:
-    """The digest of JSON data, however it is laid out."""
+    """Return the digest of JSON data, however it is laid out."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return f"sha256:{hashlib.sha256(text.encode('ascii')).hexdigest()}"

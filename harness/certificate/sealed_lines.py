@@ -51,21 +51,19 @@ class SealedLines:
 
 @dataclass
 class Reading:
-    """What reading one file showed.
-
-    foreign: sentences about what was not written by the holder of the key, or is missing of what was; notes: what was
-    tolerated.
-    """
+    """What reading one file showed."""
 
     path: Path
     key: bytes
     last: str = ""
+    #: Sentences about what was not written by the holder of the key, or is missing of what was.
     foreign: list[str] = field(default_factory=list)
+    #: What was tolerated.
     notes: list[str] = field(default_factory=list)
     _strange: int = 0
 
     def events(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The lines that hold, without their seals, with their numbers."""
+        """Yield the lines that hold, without their seals, with their numbers."""
         lines = self._content().split(b"\n")
         for number, line in enumerate(lines, start=1):
             if not line.strip():

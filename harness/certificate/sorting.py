@@ -90,7 +90,7 @@ def _stray(clause: Clause, cases: Iterable[CaseOutcome], why: str) -> Iterator[s
 
 
 def _broke_down(clause: Clause, cases: Iterable[CaseOutcome]) -> Iterator[str]:
-    """A harness-error outside the backend's column makes the run fail too, though no level of it."""
+    """Find harness-errors outside the backend's column: they make the run fail too, though no level of it."""
     for case in cases:
         if case.verdict is Verdict.HARNESS_ERROR:
             yield f"{clause.id}, case {case.case}: {case.reason or 'the harness failed.'}"

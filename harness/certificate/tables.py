@@ -13,7 +13,7 @@ from dcp_conformance.harness.laws.observations import Cell, Row, Table
 
 
 def merged(tables: Iterable[Table]) -> tuple[tuple[Table, ...], tuple[str, ...]]:
-    """One table for each title, in the order of titles; and a sentence for each whose columns differ, left out.
+    """Return one table for each title, in the order of titles; and a sentence for each whose columns differ, left out.
 
     Rows are put in the order of their cells and the same row stands once, so that neither the order of cases nor the
     number of workers shows.
@@ -31,7 +31,10 @@ def merged(tables: Iterable[Table]) -> tuple[tuple[Table, ...], tuple[str, ...]]
 
 
 def table_lines(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, most: int) -> Iterator[str]:
-    """A table as aligned lines, its first `most` rows; numbers stand right. The caller cuts lines to its width."""
+    """Yield a table as aligned lines, its first `most` rows.
+
+    Numbers stand right. The caller cuts lines to its width.
+    """
     shown = [list(map(str, columns)), *(list(map(str, row)) for row in rows[:most])]
     widths = [max(len(line[place]) for line in shown) for place in range(len(columns))]
     right = [bool(rows) and all(isinstance(row[place], int) for row in rows) for place in range(len(columns))]

@@ -39,7 +39,7 @@ _LISTED = 4
 def summary_lines(
     certificate: Mapping[str, Any], width: int = WIDTH, *, height: int = HEIGHT, path: str = ""
 ) -> list[str]:
-    """The summary of a run: its levels, the causes of what is broken, the lines that show them again.
+    """Return the summary of a run: its levels, the causes of what is broken, the lines that show them again.
 
     `certificate` is valid data, `height` the lines of a screen, `path` where the report lies, for the last line.
     """
@@ -60,7 +60,10 @@ def summary_lines(
 
 
 def failure_lines(clause: Clause, outcome: CaseOutcome, width: int = WIDTH) -> list[str]:
-    """One failing case of one clause, for pytest's failure report. A harness-error says that no promise was judged."""
+    """Return one failing case of one clause, for pytest's failure report.
+
+    A harness-error says that no promise was judged.
+    """
     if outcome.verdict is Verdict.HARNESS_ERROR:
         return [
             *paragraph(f"{clause.id}, case {outcome.case}: the harness failed, the promise was not judged", width),
@@ -160,13 +163,13 @@ def _shown(number: int, cause: Cause, width: int) -> _Shown:
 
 
 def _brief(label: str, text: str, width: int, *, most: int) -> list[str]:
-    """A labelled paragraph, cut to `most` lines."""
+    """Return a labelled paragraph, cut to `most` lines."""
     lines = paragraph(" ".join(plain(text).split()), width, first=f"     {label:<10}", rest=" " * 15)
     return _first(lines, width, most=most)
 
 
 def _first(lines: Sequence[str], width: int, *, most: int) -> list[str]:
-    """The first `most` lines, none longer than the screen; the last says that there are more."""
+    """Return the first `most` lines, none longer than the screen; the last says that there are more."""
     kept = [*lines[: most - 1], lines[most - 1] + " " * width] if len(lines) > most else lines
     # A line beyond the width is one long word, a path for instance, of which the end says most.
     return [line if len(line.split()) == 1 else one_line(line, width, strip=False) for line in kept]
@@ -212,7 +215,7 @@ def _undecided(certificate: Mapping[str, Any], width: int) -> list[str]:
 
 
 def _beside(certificate: Mapping[str, Any], width: int) -> list[str]:
-    """What costs no level, a line each: advice, known failures, the engine, what was left behind."""
+    """Return what costs no level, a line each: advice, known failures, the engine, what was left behind."""
     advice = [clause for level in certificate["levels"] for clause in level["advice"]]
     effect = "with --strict they fail the run" if certificate["run"]["strict"] else "costs no level"
     known = [entry["clause"] for entry in certificate["known_failures"] if entry["used"]]
@@ -229,7 +232,7 @@ def _beside(certificate: Mapping[str, Any], width: int) -> list[str]:
 
 
 def _ids(title: str, ids: Sequence[str], width: int) -> list[str]:
-    """A title and ids on one line; how many did not fit is said."""
+    """Return a title and ids on one line; how many did not fit is said."""
     listed = list(dict.fromkeys(ids))
     line = f"{title}: {', '.join(listed)}"
     for kept in range(len(listed) - 1, 0, -1):

@@ -30,12 +30,12 @@ class Token:
     torch: str
 
     def encoded(self) -> str:
-        """The token as one word of letters, digits, - and _."""
+        """Return the token as one word of letters, digits, - and _."""
         packed = zlib.compress(json.dumps(asdict(self), separators=(",", ":")).encode(), 9)
         return _PREFIX + base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
     def words(self, *, device: str) -> list[str]:
-        """The arguments of a run that repeats the finding, on tensors that lie on `device`."""
+        """Return the arguments of a run that repeats the finding, on tensors that lie on `device`."""
         kept, skip = [], False
         for word in self.command:
             if not skip and word != "--device":
@@ -46,7 +46,7 @@ class Token:
 
 
 def token_of(certificate: Mapping[str, Any], clause: str, case: str) -> Token:
-    """The token of one case of one clause on a certificate."""
+    """Return the token of one case of one clause on a certificate."""
     return Token(
         command=tuple(shlex.split(certificate["run"]["command"])[1:]),
         clause=clause,
@@ -59,7 +59,7 @@ def token_of(certificate: Mapping[str, Any], clause: str, case: str) -> Token:
 
 
 def decoded(text: str) -> Token:
-    """The token that `encoded` wrote. Raises UsageError for any other text."""
+    """Return the token that `encoded` wrote. Raises UsageError for any other text."""
     try:
         raw = base64.urlsafe_b64decode(text.removeprefix(_PREFIX) + "=" * (-len(text.removeprefix(_PREFIX)) % 4))
         unpacker = zlib.decompressobj()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def verify(certificate: Mapping[str, Any]) -> list[str]:
-    """Every way in which a certificate contradicts its schema or itself, in sentences; empty if it does not."""
+    """Name every way in which a certificate contradicts its schema or itself; empty if it does not."""
     problems = validate(certificate)
     if problems:
         return problems
@@ -52,7 +52,7 @@ def verify(certificate: Mapping[str, Any]) -> list[str]:
 
 
 def catalogue_problems(certificate: Mapping[str, Any], catalogue: Catalogue) -> list[str]:
-    """Every way in which a certificate of this very suite says something else of the contract than it does."""
+    """Name every way in which a certificate of this very suite misquotes the contract."""
     entries = [*certificate["clauses"], *certificate["engine_column"]]
     placed = {entry["id"] for entry in (*entries, *certificate["not_applicable"], *certificate["excluded"])}
     strangers = sorted(clause for clause in placed if clause not in catalogue)
@@ -73,12 +73,12 @@ def catalogue_problems(certificate: Mapping[str, Any], catalogue: Catalogue) -> 
 
 
 def same_suite(certificate: Mapping[str, Any], catalogue: Catalogue) -> bool:
-    """Whether the certificate was made with this very contract."""
+    """Tell whether the certificate was made with this very contract."""
     return bool(certificate["suite"]["digest"] == catalogue_digest(catalogue))
 
 
 def results(certificate: Mapping[str, Any], column: Column, known: KnownFailures) -> list[ClauseResult]:
-    """The results of one column, merged again from the cases that the certificate lists."""
+    """Return the results of one column, merged again from the cases that the certificate lists."""
     listed = certificate["clauses" if column == "backend" else "engine_column"]
     return [
         clause_result(_clause(entry), map(CaseOutcome.from_data, entry["cases"]), column=column, known=known)
@@ -121,7 +121,7 @@ def _evidence_problems(merged: Iterable[ClauseResult]) -> Iterator[str]:
 
 
 def _lacks(case: CaseOutcome) -> str:
-    """What speaks against the verdict of a case; empty where its evidence is that of its verdict."""
+    """Return what speaks against the verdict of a case; empty where its evidence is that of its verdict."""
     if case.verdict is Verdict.PASS:
         if case.finding is not None or case.blame is not None:
             return "and has a finding against it"

@@ -18,17 +18,19 @@ class ChannelGarbage(Exception):
     """What came from a rank is none of our messages, so code under test wrote it: harness.laws.verbs knows the name."""
 
 
+#: (By its own exit, exit code or signal number).
 Ending = tuple[bool, int]
-"""(By its own exit, exit code or signal number)."""
 
 
 def outcome_of(
     seat: Seat, *, name: FunctionName, started: float, waited: float, silence: Silence | None = None
 ) -> Outcome:
-    """What a rank did in a run that began at `started` (monotonic clock) and was over `waited` seconds later."""
+    """Return what a rank did in a run that began at `started` (monotonic clock) and was over `waited` seconds later."""
     base = Outcome(rank=seat.rank, events=seat.events(started), output=seat.output(), seconds=waited)
+    # Whatever answered there is not our main program, which knows what it was asked.
     if seat.reply is not None and seat.reply[0] != "answer":
         seat.garbage = "an answer to what it was not asked"
+    # Before all else: of a channel that somebody else writes on, no answer counts, good or bad.
     if seat.garbage:
         base = replace(base, doubts=(Doubt("garbled", seat.garbage),))
         return Raised(**vars(base), error=record(ChannelGarbage(f"its channel to the harness carried {seat.garbage}")))
@@ -44,7 +46,7 @@ def outcome_of(
 
 
 def tell_ending(ending: Ending | None) -> str:
-    """How a process ended, in words."""
+    """Say how a process ended, in words."""
     if ending is None:
         return "not yet"
     by_exit, status = ending
@@ -52,7 +54,7 @@ def tell_ending(ending: Ending | None) -> str:
 
 
 def exception_in(payload: bytes) -> ExceptionRecord:
-    """The exception that a rank wrote down."""
+    """Return the exception that a rank wrote down."""
     try:
         found = loads(payload)
     except NotPlainData as error:

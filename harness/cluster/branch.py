@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 class Branch:
-    """The process of a branch, which is no child of this one; held by a descriptor, so its number cannot be reused."""
+    """A branch's process. It is not our child, so we hold a pidfd: its number cannot be reused under us."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -27,6 +27,7 @@ class Branch:
             subprocess.TimeoutExpired: it has not ended after `timeout` seconds.
         """
         if self._descriptor is not None:
+            # A pidfd becomes readable when its process ends; waitpid is for parents only.
             if not select.select([self._descriptor], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(f"branch {self.pid}", timeout or 0.0)
             os.close(self._descriptor)
@@ -41,7 +42,7 @@ class Branch:
 
 
 def listen(place: Path) -> socket.socket:
-    """A listening socket at this path, which may be longer than the 108 bytes of a socket address."""
+    """Return a listening socket at this path, which may be longer than the 108 bytes of a socket address."""
     place.unlink(missing_ok=True)  # of a server that was lost
     listener = socket.socket(socket.AF_UNIX)
     _by_short_name(place, listener.bind)
@@ -51,7 +52,7 @@ def listen(place: Path) -> socket.socket:
 
 
 def connect(place: Path) -> socket.socket:
-    """A connection to the server that listens there. Raises OSError when there is none."""
+    """Return a connection to the server that listens there. Raises OSError when there is none."""
     end = socket.socket(socket.AF_UNIX)
     try:
         _by_short_name(place, end.connect)
@@ -62,6 +63,7 @@ def connect(place: Path) -> socket.socket:
 
 
 def _by_short_name(place: Path, use: Callable[[str], object]) -> None:
+    # Not chdir: that would be seen by every thread of this process.
     folder = os.open(place.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         use(f"/proc/self/fd/{folder}/{place.name}")

@@ -77,6 +77,7 @@ def loads(data: bytes) -> Any:
 
 
 def _packed(value: object, depth: int) -> bytes:
+    # surrogatepass: names of files may hold lone surrogates, and a finding about them must come through.
     packer = msgpack.Packer(
         default=lambda item: _extended(item, depth), strict_types=True, unicode_errors="surrogatepass"
     )
@@ -94,9 +95,10 @@ def _unpacked(data: bytes, depth: int) -> Any:
 
 
 def _extended(value: Any, depth: int) -> Any:
-    """What MessagePack is to write in place of a value that it does not know."""
+    """Return what MessagePack is to write in place of a value that it does not know."""
     if depth > _DEEPEST:
         raise NotPlainData(f"it is nested deeper than {_DEEPEST} levels")
+    # By exact type: a subclass may have overridden anything, and its way back would be its base's.
     known = _CODES.get(type(value))
     if known is not None:
         code, to_plain = known
@@ -109,7 +111,7 @@ def _extended(value: Any, depth: int) -> Any:
 
 
 def _simpler(value: Any) -> Any:
-    """A value of a derived class as its base: an enumeration as its number, a named tuple as a tuple."""
+    """Return a value of a derived class as its base: an enumeration as its number, a named tuple as a tuple."""
     if isinstance(value, enum.Enum) and isinstance(value, int | str):
         return value.value
     bases: tuple[Callable[[Any], Any], ...] = (bool, int, float, str, bytes, tuple, list, dict, set, frozenset)
@@ -144,6 +146,7 @@ def _record(content: Any) -> Any:
         return Seen(name, fields)
     if set(fields) != {field.name for field in dataclasses.fields(kind)}:
         raise NotPlainData(f"a {name} with other fields than it has")
+    # Without the constructor: a message must not run code, not even ours.
     record = object.__new__(kind)
     for key, value in fields.items():
         object.__setattr__(record, key, value)
@@ -151,11 +154,12 @@ def _record(content: Any) -> Any:
 
 
 def _known(name: str) -> Any:
-    """The frozen dataclass of ours that a name means, where its module has been imported; None for all else."""
+    """Return the frozen dataclass of ours that a name means, where its module has been imported; None for all else."""
     module, _, word = name.rpartition(".")
     if not name.startswith(OURS) or module not in sys.modules:
         return None
     found = vars(sys.modules[module]).get(word)
+    # Where it was defined, not where it was imported to: a name that a module merely holds is no record of it.
     if not isinstance(found, type) or not dataclasses.is_dataclass(found) or found.__module__ != module:
         return None
     return found if found.__dataclass_params__.frozen else None  # type: ignore[attr-defined]

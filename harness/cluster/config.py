@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 LARGEST_WORLD = 64
 
+#: What a job with FSDP, DTensor and DCP imports sooner or later. Names that a torch release lacks are skipped.
 DEFAULT_PRELOAD: tuple[str, ...] = (
     "torch",
     "torch.distributed",
@@ -26,8 +27,8 @@ DEFAULT_PRELOAD: tuple[str, ...] = (
     "torch.utils._device",
     "torch.profiler._cupti_monitor",
 )
-"""What a job with FSDP, DTensor and DCP imports sooner or later. Names that a torch release lacks are skipped."""
 
+#: Without these, importing torch or numpy starts threads, and a process with threads must not fork.
 ONE_THREAD: Mapping[str, str] = MappingProxyType(
     {
         "OMP_NUM_THREADS": "1",
@@ -37,41 +38,40 @@ ONE_THREAD: Mapping[str, str] = MappingProxyType(
         "VECLIB_MAXIMUM_THREADS": "1",
     }
 )
-"""Without these, importing torch or numpy starts threads, and a process with threads must not fork."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
     """Options of a cluster. Times are seconds."""
 
+    #: Where worlds keep their stores, logs and stacks; made when missing.
     folder: Path
-    """Where worlds keep their stores, logs and stacks; made when missing."""
+    #: Modules the server imports itself: trusted not to hang, crash or start threads.
     preload: tuple[str, ...] = DEFAULT_PRELOAD
-    """Modules the server imports itself: trusted not to hang, crash or start threads."""
+    #: Modules tried in a forked child first, and skipped when they fail or start a thread.
     optional_preload: tuple[str, ...] = ()
-    """Modules tried in a forked child first, and skipped when they fail or start a thread."""
+    #: Folders for the end of sys.path.
     search_path: tuple[str, ...] = ()
-    """Folders for the end of sys.path."""
+    #: Added to the environment of the server and its ranks.
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Added to the environment of the server and its ranks."""
+    #: Never use a world twice.
     fresh_ranks: bool = False
-    """Never use a world twice."""
+    #: `cpu`, `sim`, or a type of accelerator that torch knows.
     device: str = "cpu"
-    """`cpu`, `sim`, or a type of accelerator that torch knows."""
+    #: A hang is declared when no rank has answered or used processor time for so long.
     quiet_limit: float = 15.0
-    """A hang is declared when no rank has answered or used processor time for so long."""
+    #: A hang is declared after so long in any case.
     total_limit: float = 60.0
-    """A hang is declared after so long in any case."""
+    #: Multiplies the limit that a run is given; the limits here have it in them already.
     patience: float = 1.0
-    """Multiplies the limit that a run is given; the limits here have it in them already."""
+    #: Time-out of the ranks' process group.
     group_timeout: float = 300.0
-    """Time-out of the ranks' process group."""
+    #: Measure with coverage.py in the server and the ranks; ranks that are killed lose their data.
     coverage: bool = False
-    """Measure with coverage.py in the server and the ranks; ranks that are killed lose their data."""
+    #: Socket at which the server takes in other driving processes, each with a branch of the server for itself. The
+    #: driving process that gives this must run no job while there are branches.
     nursery: Path | None = None
-    """Socket at which the server takes in other driving processes, each with a branch of the server for itself.
-    The driving process that gives this must run no job while there are branches."""
+    #: The nursery of a server with the same options: a branch of it is used instead of a server of one's own.
     branch_of: Path | None = None
-    """The nursery of a server with the same options: a branch of it is used instead of a server of one's own."""
+    #: How long threads, children and open files of a finished run may take to go away before they are leftovers.
     settle_limit: float = 0.5
-    """How long threads, children and open files of a finished run may take to go away before they are leftovers."""

@@ -33,7 +33,7 @@ def take_device(kind: str, rank: int, world_size: int) -> tuple[str, str]:
 
 
 def device_count(kind: str) -> int:
-    """How many devices of a kind torch can use in this process, or could once it has started simulated ones."""
+    """Return how many devices of a kind torch can use in this process, or could once it has started simulated ones."""
     if kind == SIMULATED:
         return simulation.COUNT if simulation.available() else 0
     found = torch.accelerator.current_accelerator()
@@ -41,6 +41,7 @@ def device_count(kind: str) -> int:
 
 
 def group_backend(kind: str, *, count: int, world_size: int) -> str:
-    """The process group for so many ranks on `count` devices: one with the device's own collectives, or gloo alone."""
+    """Return the process group's backend for `count` devices: with the device's own collectives, or gloo alone."""
     own = None if kind in ("cpu", SIMULATED) else dist.Backend.default_device_backend_map.get(kind)
+    # gloo stays for tensors on the CPU, which NCCL does not take: the numbered barrier gathers such.
     return f"cpu:gloo,{kind}:{own}" if own not in (None, "gloo") and count >= world_size else "gloo"

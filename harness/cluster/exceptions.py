@@ -16,7 +16,7 @@ _MOST_FRAMES = 200
 
 
 def record(error: BaseException) -> ExceptionRecord:
-    """Everything about an exception that can be told without its class being importable.
+    """Return everything about an exception that can be told without its class being importable.
 
     Chains of causes and nested failures are followed at most 8 deep, never round a cycle, 512 exceptions in all.
     """
@@ -29,6 +29,7 @@ class _Recorder:
 
     def record(self, error: BaseException, *, above: tuple[int, ...]) -> ExceptionRecord:
         self._left -= 1
+        # On the way down only: the same exception may lawfully be the failure of two ranks, but never its own cause.
         above = (*above, id(error))
         return ExceptionRecord(
             type_name=_name(type(error)),

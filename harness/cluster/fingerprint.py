@@ -24,12 +24,12 @@ from typing import Any
 from dcp_conformance.harness.cluster import processes
 from dcp_conformance.harness.cluster.torch_state import TORCH_FACTS
 
+#: Those Python code handles; handlers of all signals, native ones too, show in the masks below.
 _SIGNALS = tuple(number for number in sorted(signal.valid_signals()) if number < signal.SIGRTMIN)
-"""Those Python code handles; handlers of all signals, native ones too, show in the masks below."""
 _LIMITS = tuple((name, getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_"))
 _STATUS = re.compile(rb"^(Umask|SigBlk|SigIgn|SigCgt):\s*(\S+)", re.MULTILINE)
+#: Signals 32 and 33 belong to the C library, which installs handlers for them when the first thread starts.
 _LIBC_SIGNALS = 0b11 << 31
-"""Signals 32 and 33 belong to the C library, which installs handlers for them when the first thread starts."""
 _MASKS = {"SigBlk": "blocked", "SigIgn": "ignored", "SigCgt": "caught"}
 
 
@@ -41,42 +41,44 @@ class Fingerprint:
 
     @classmethod
     def take(cls) -> Fingerprint:
-        """The facts of this process now."""
+        """Return the facts of this process now."""
         return cls({name: probe() for name, (probe, _tell) in _PROBES.items()})
 
     def differences(self) -> list[str]:
-        """One sentence for everything that is not as it was when this fingerprint was taken."""
+        """Return one sentence for everything that is not as it was when this fingerprint was taken."""
         sentences: list[str] = []
         for name, (probe, tell) in _PROBES.items():
+            # Read once: a second reading for the sentence might already tell another story.
             before, now = self.facts[name], probe()
             if before != now:
                 sentences.extend(tell(name, before, now))
         return sentences
 
     def holds(self) -> bool:
-        """Whether nothing differs now."""
+        """Tell whether nothing differs now."""
         return all(probe() == self.facts[name] for name, (probe, _tell) in _PROBES.items())
 
     def may_settle(self) -> bool:
-        """Whether nothing differs but what may still be going away."""
+        """Tell whether nothing differs but what may still be going away."""
         return all(probe() == self.facts[name] for name, (probe, _tell) in _PROBES.items() if name not in _TRANSIENT)
 
     def acts_by_itself(self) -> bool:
-        """Whether a timer, a hook of the interpreter or a handler is left that was not there before."""
+        """Tell whether a timer, a hook of the interpreter or a handler is left that was not there before."""
         return any(_PROBES[name][0]() != self.facts[name] for name in ("interpreter", "handlers"))
 
     def unsettled(self, lasting: Collection[str] = ()) -> bool:
-        """Whether threads, children or open files differ: what may still be going away after a run.
+        """Tell whether threads, children or open files differ: what may still be going away after a run.
 
         lasting: what is known to stay, as `newcomers` calls it.
         """
         if all(self.facts[name] == _PROBES[name][0]() for name in _TRANSIENT):
             return False
+        # Where something is gone and nothing new, there are no newcomers: that is a difference too.
         newcomers = self.newcomers()
         return not newcomers or not newcomers <= set(lasting)
 
     def newcomers(self) -> set[str]:
-        """Kinds of threads, children and open files that were not there before: their names without numbers."""
+        """Return the kinds of threads, children and open files that are new: their names without numbers."""
         before = {
             name: set(self.facts[name].items() if name == "open files" else self.facts[name]) for name in _TRANSIENT
         }

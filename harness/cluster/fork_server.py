@@ -59,6 +59,7 @@ class _Server:
 
     def _begin(self) -> None:
         self._pid = os.getpid()
+        # A poll goes on after the handler of a signal has run (PEP 475): only bytes in a socket end it.
         self._wake, self._wake_writer = socket.socketpair()
 
     def run(self) -> None:
@@ -66,10 +67,12 @@ class _Server:
         processes.adopt_orphans()
         self._listen_to_signals()
         wanted = self._channel.receive()
+        # A branch was forked with everything imported; it only takes over its own log.
         if not self._ready:
             self._preload(wanted)
         else:
             _log_to(wanted["log"])
+        # Not before it has preloaded, or branches would be forked from half a server.
         if wanted["nursery"] is not None and self._ready[0] == "ready":
             self._nursery = listen(Path(wanted["nursery"]))
         self._channel.send(self._ready)
@@ -100,6 +103,7 @@ class _Server:
             end.setblocking(False)
         signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # its arrival wakes the poll
+        # Ctrl-C in a terminal is the driving process's to handle, which then hangs up.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: self.end(0))
         # The kernel sends the parent-death signal when the *thread* that started us ends, so the handler looks.
@@ -108,6 +112,7 @@ class _Server:
         self._end_if_abandoned()
 
     def _end_if_abandoned(self) -> None:
+        # Also true of a driver that ended before the death signal was asked for.
         if os.getppid() != self._driver:
             self.end(0)
 
@@ -115,6 +120,7 @@ class _Server:
         result = Preloaded(refused=dict(wanted["refused"]), late=list(wanted["late"]))
         try:
             preload_trusted(wanted["preload"], result)
+            # Ours before the backend's: what the guard seals must not have been touched by code under test.
             _import_rank_modules(result)
             guard.seal()  # before the code under test is there
             if wanted["coverage"]:
@@ -141,7 +147,7 @@ class _Server:
                 self._branches.add(pid)
 
     def _become_branch(self, channel: Channel) -> NoReturn:
-        """A server like this one, with nothing of it but its modules, for the driving process behind `channel`."""
+        """Become a server like this one, with nothing of it but its modules, for the process behind `channel`."""
         parent = self._pid
         self._pid = os.getpid()  # from here on `end` ends this process, and not what its parent answers for
         try:
@@ -170,12 +176,14 @@ class _Server:
         self._channel.send(("forked", world, pids))
 
     def _become_rank(self, spec: RankSpec, own: int, fds: list[int]) -> NoReturn:
+        # The pipe is the server's: a signal of the rank would wake the server in its place.
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         self._close_ends()
         for fd in fds:
+            # A rank that held another's socket would keep it open after that one's death, and nobody would see the end.
             if fd != own:
                 os.close(fd)
         worker.live(spec, Channel(socket.socket(fileno=own)), server=self._pid, late_imports=self._late)
@@ -217,6 +225,8 @@ class _Server:
         """Kill the ranks of a world with everything they started, wait for their end, and say so."""
         pids = [pid for pid, rank in self._ranks.items() if rank.world == world]
         self._wait_for_exit(leaving)
+        # Before anything is killed: with their parent dead they become ours, and whose they were cannot be seen any
+        # more.
         below = [child for pid in pids for child in processes.descendants(pid)]
         for pid in pids:
             _kill_group(pid)  # it is not reaped yet, so the number is still its own
@@ -261,7 +271,7 @@ def _log_to(path: str) -> None:
 
 
 def _import_rank_modules(result: Preloaded) -> None:
-    """What ranks import from here once torch is there (14 ms a rank otherwise)."""
+    """Import what ranks need from here once torch is there (14 ms a rank otherwise)."""
     if "torch" in result.modules:
         for name in ("cluster.devices", "cluster.fingerprint", "states.compare", "subject.session"):
             importlib.import_module(f"dcp_conformance.harness.{name}")

@@ -30,7 +30,7 @@ class FunctionName:
 
 
 def name_of(function: Callable[..., Any] | str) -> FunctionName:
-    """The name under which ranks will find the function.
+    """Return the name under which ranks will find the function.
 
     Raises:
         UsageError: it is not a module-level function, or not spelled `module:qualname`.
@@ -42,6 +42,7 @@ def name_of(function: Callable[..., Any] | str) -> FunctionName:
         return FunctionName(module, qualname, _file_of(module))
     module = getattr(function, "__module__", None) or ""
     qualname = getattr(function, "__qualname__", None) or ""
+    # `<lambda>` and `<locals>` stand in the qualname of what no import can find.
     if not module or not qualname or "<" in qualname:
         raise UsageError(
             f"{function!r} cannot run on ranks: they find a function by its name, so it must be defined at the top "
@@ -52,6 +53,7 @@ def name_of(function: Callable[..., Any] | str) -> FunctionName:
             f"{qualname} cannot run on ranks: it is defined in the main program, which ranks do not import. "
             "Move it into a module of its own."
         )
+    # By identity: a name that leads to another function would run that one on the ranks, in silence.
     if _look_up(sys.modules.get(module), qualname) is not function:
         raise UsageError(
             f"{module}:{qualname} cannot run on ranks: that name is bound to something else "
@@ -87,10 +89,12 @@ def _import(name: FunctionName) -> Any:
     if spec is None or spec.loader is None:
         raise ImportError(f"module {name.module} cannot be imported from {name.file}")
     module = importlib.util.module_from_spec(spec)
+    # Before it runs, as the import system does: dataclasses and pickles of the module look it up there.
     sys.modules[name.module] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:
+        # Half a module must not be found by the next run.
         del sys.modules[name.module]
         raise
     return module

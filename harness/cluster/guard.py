@@ -25,8 +25,8 @@ _COMPARING = (
 _MOST_LOOKS = 256
 _FULL = 8  # as many replaced functions as are told
 
+#: What a value has become, as half a sentence; "" while it is what it was, or where it is backed by a file.
 Look = Callable[["Mapped"], str]
-"""What a value has become, as half a sentence; "" while it is what it was, or where it is backed by a file."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,9 @@ class _Sealed:
     code: Any
 
     def holds(self) -> bool:
+        # `vars` sees what the class itself holds; methods of torch's C base can only be reached by attribute.
         found = vars(self.owner).get(self.name) if self.code is not None else getattr(self.owner, self.name, None)
+        # The code as well: a function whose `__code__` was exchanged is still the same function.
         return found is self.bound and getattr(found, "__code__", self.code) is self.code
 
     def told(self) -> str:
@@ -63,6 +65,7 @@ def seal() -> None:
     Called before the code under test is imported, and again when modules of ours have been imported since.
     """
     if not _Here.modules:
+        # Not `_`, which Python's prompt and gettext bind anew.
         _Here.sealed += [_Sealed(builtins, name, found, None) for name, found in vars(builtins).items() if name != "_"]
     if "torch" in sys.modules and "torch" not in _Here.modules:
         _Here.modules.add("torch")
@@ -73,7 +76,7 @@ def seal() -> None:
 
 
 def replaced() -> tuple[str, ...]:
-    """Names of sealed functions that are not what they were, some of them if they are many."""
+    """Return the names of sealed functions that are not what they were, some of them if they are many."""
     found = [*sorted(_Here.false), *(sealed.told() for sealed in _Here.sealed if not sealed.holds())]
     _Here.false.clear()
     return tuple(found[:_FULL])
@@ -86,18 +89,20 @@ def weigh(comparison: Callable[..., Any], finds: bool) -> None:
     """
     if _hooks() != _Here.hooks:
         _Here.false.add("a trace or profile function of the interpreter")
+    # The comparison was given two values that differ: who finds them equal would pass any load.
     if not finds:
         _Here.false.add(f"{comparison.__module__}.{comparison.__qualname__} (it finds unequal values equal)")
 
 
 def remember(look: Look) -> None:
-    """A value was found right: `look` tells, later, what it has become."""
+    """Remember a value that was found right: `look` tells, later, what it has become."""
+    # Each look reads its value again, so their number is bounded; what comes after is not looked at twice.
     if len(_Here.looks) < _MOST_LOOKS:
         _Here.looks.append(look)
 
 
 def begin() -> None:
-    """A run begins."""
+    """Begin a run."""
     forget()
     _Here.hooks = _hooks()
 
@@ -107,23 +112,24 @@ def _hooks() -> tuple[Any, Any]:
 
 
 def forget() -> None:
-    """Nothing is left that could change values, or another run begins."""
+    """Forget all values: nothing is left that could change them, or another run begins."""
     _Here.looks.clear()
 
 
 def settle() -> None:
-    """The scenario is over and something is left of it: keep those values that it did not change itself."""
+    """Keep the values that a scenario, which is over and has left something, did not change itself."""
     mapped = Mapped()
+    # Scenarios may lawfully use a loaded state up; what they have changed by their own end is no evidence.
     _Here.looks[:] = [look for look in _Here.looks if not look(mapped)]
 
 
 def is_watching() -> bool:
-    """Whether there are values to be looked at again."""
+    """Tell whether there are values to be looked at again."""
     return bool(_Here.looks)
 
 
 def changed() -> tuple[str, ...]:
-    """What became of values that were right when the scenario was over, as half sentences."""
+    """Return what became of values that were right when the scenario was over, as half sentences."""
     mapped = Mapped()
     found = [said for look in _Here.looks if (said := look(mapped))]
     forget()
@@ -138,13 +144,14 @@ class Mapped:
         found = []
         for line in Path("/proc/self/maps").read_text(errors="replace").splitlines():
             span, *_rest, inode = line.split(maxsplit=5)[:5]
+            # Anonymous memory has inode 0.
             if inode != "0":
                 start, _, end = span.partition("-")
                 found.append((int(start, 16), int(end, 16)))
         return found
 
     def holds(self, address: int) -> bool:
-        """Whether the byte at this address comes from a file."""
+        """Tell whether the byte at this address comes from a file."""
         return any(start <= address < end for start, end in self._ranges)
 
 

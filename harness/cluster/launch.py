@@ -62,10 +62,10 @@ class ForkServer:
 
     def __init__(self, config: ClusterConfig, *, refused: dict[str, str], late: Sequence[str]) -> None:
         self.log = config.folder.absolute() / f"server-{os.getpid()}.log"
+        #: Process id of a rank that ended -> (by its own exit, exit code or signal number).
         self.endings: dict[int, tuple[bool, int]] = {}
-        """Process id of a rank that ended -> (by its own exit, exit code or signal number)."""
+        #: In the environment of everything that is started here, so that it can be found without a living parent.
         self._mark = uuid.uuid4().hex
-        """In the environment of everything that is started here, so that it can be found without a living parent."""
         self._forked: dict[int, list[int]] = {}
         self._discarded: set[int] = set()
         self._started: tuple[Any, ...] | None = None
@@ -86,6 +86,7 @@ class ForkServer:
     def _open(self, config: ClusterConfig) -> _Process:
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours, send_limit=_REPLY_LIMIT)
+        # A file and no pipe: what a crashed server wrote is there to be read, and nobody has to drain it.
         with theirs, open(self.log, "ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM, str(IMPORT_ROOT), *map(os.path.abspath, config.search_path)]
@@ -95,6 +96,8 @@ class ForkServer:
                 stderr=log,
                 env={**_environment(config), _MARK: self._mark},
                 pass_fds=(theirs.fileno(),),
+                # Ctrl-C in a terminal goes to the whole foreground group; the server is ended in order by who started
+                # it.
                 start_new_session=True,
             )
 
@@ -108,6 +111,7 @@ class ForkServer:
         self._wait(lambda: self._started is not None, _START_LIMIT, "preload its modules")
         assert self._started is not None
         kind, *rest = self._started
+        # Every other module may be missing; without torch there is nothing to be certified.
         if kind == "ready" and "torch" in rest[1] and "torch" in self._wanted["preload"]:
             raise UsageError(f"ranks cannot be started: torch {rest[1]['torch']} ({sys.executable}).")
         return self._started
@@ -165,7 +169,7 @@ class ForkServer:
             raise self.lost()
 
     def orphans(self, known: set[int]) -> list[int]:
-        """Processes that the server adopted: started by a rank, and no longer below it."""
+        """Return the processes that the server adopted: started by a rank, and no longer below it."""
         return [pid for pid in processes.children(self.pid) if pid not in known and processes.state(pid) not in "Z"]
 
     def close(self) -> None:
@@ -180,7 +184,7 @@ class ForkServer:
         self.channel.close()
 
     def lost(self, what: str = "") -> ServerLost:
-        """The error for a server that is gone, or that did something for which it must go now."""
+        """Return the error for a server that is gone, or that did something for which it must go now."""
         self.channel.close()
         code = self._kill()
         ending = processes.signal_name(-code) if code < 0 else f"exit code {code}"
@@ -190,8 +194,11 @@ class ForkServer:
     def _kill(self) -> int:
         """Make sure that the server is gone, and its session with it; its exit code."""
         try:
+            # A second first: a server that hung up is about to end by itself, and its exit code tells why.
             code = self._process.wait(1.0)
         except subprocess.TimeoutExpired:
+            # Before the server: once it is gone, its descendants belong to init and are found by their environment
+            # only.
             processes.kill(processes.descendants(self.pid))
             self._process.kill()
             code = self._process.wait()
@@ -210,6 +217,7 @@ class ForkServer:
         poll = select.poll()
         poll.register(self.channel, select.POLLIN)
         while not done():
+            # Both: poll may come back early, and a message in the last moment still counts.
             if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000) and time.monotonic() >= deadline:
                 raise self.lost(f"did not {what} in {limit:g} s")
             self.pump()
@@ -236,4 +244,7 @@ class BranchServer(ForkServer):
 
 def _environment(config: ClusterConfig) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN_RANKS}
+    # The last one wins: the environment of a backend's server may set anything but the thread counts, without which the
+    # server could not fork. gloo is told the interface, or it would look the host name up, which need not lead here.
+    # Ranks of a torchrun job around us are not ours.
     return {**inherited, **_NO_DRIVER, "GLOO_SOCKET_IFNAME": "lo", **config.environment, **ONE_THREAD}

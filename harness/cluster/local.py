@@ -69,6 +69,7 @@ class Cluster:
         refused: dict[str, str] = {}
         # A module that made the server unfit to fork is left to the ranks, and a new server is started without it.
         while True:
+            # Taken out at once: a server that fails to start must not be waited for a second time.
             server, self._launched = self._launched or self._new_server(refused), None
             try:
                 kind, *rest = server.start()
@@ -84,6 +85,7 @@ class Cluster:
 
     def close(self) -> None:
         """End the server, all ranks, and everything they started. The cluster can be started again."""
+        # Emptied before it is closed, so that an interrupt in the middle leaves nothing to be closed twice.
         launched, self._launched = self._launched, None
         if launched is not None:
             launched.close()
@@ -122,6 +124,7 @@ class Cluster:
             raise UsageError(f"A world has 1 to {LARGEST_WORLD} local ranks, not {world_size}.")
         key = (world_size, world_size > 1 if group is None else group)
         fresh = fresh or self.config.fresh_ranks
+        # Out of the waiting ones while it runs: whatever ends this run, an unproven world is not found by the next.
         world = self._new_world(key) if fresh else self._take_world(key)
         clean = False
         try:
@@ -131,6 +134,7 @@ class Cluster:
             clean = False
             raise
         finally:
+            # Fresh ranks are never kept: the run that asked for them may have put them under a filter.
             if clean and not fresh:
                 self._worlds[key] = world
             else:
@@ -150,28 +154,34 @@ class Cluster:
         return outcomes[0]
 
     def pids(self) -> dict[tuple[int, bool], list[int]]:
-        """Process ids of the waiting worlds, by (size, group)."""
+        """Return the process ids of the waiting worlds, by (size, group)."""
         return {key: world.pids for key, world in self._worlds.items()}
 
     def server_pid(self) -> int | None:
-        """Process id of the fork server, if it runs."""
+        """Return the process id of the fork server, if it runs."""
         return None if self._server is None else self._server.pid
 
     def preloaded(self) -> tuple[str, ...]:
-        """Modules that are imported in the fork server."""
+        """Return the modules that are imported in the fork server."""
         return self._preloaded
 
     def refused(self) -> dict[str, str]:
-        """Modules that the fork server did not import, with the reason."""
+        """Return the modules that the fork server did not import, with the reason."""
         return dict(self._refused)
 
     def _new_server(self, refused: dict[str, str]) -> ForkServer:
-        kind = ForkServer if self.config.branch_of is None else BranchServer
-        return kind(self.config, refused=refused, late=tuple(refused))
+        late = tuple(refused)
+        if self.config.branch_of is not None:
+            # The server that others share may have been killed by what ran below it, which is no reason to give up.
+            with contextlib.suppress(ClusterError):
+                return BranchServer(self.config, refused=refused, late=late)
+        return ForkServer(self.config, refused=refused, late=late)
 
     def _job(self, function: Callable[..., Any] | str, args: tuple[Any, ...], timeout: float | None) -> Job:
         name = name_of(function)
         try:
+            # Pickle is fine in this direction: the driving process is trusted by its ranks. The way back is not
+            # (codec).
             arguments = pickle.dumps(args, protocol=pickle.HIGHEST_PROTOCOL)
         except Exception as error:  # pickle raises PicklingError, TypeError, AttributeError, RecursionError, ...
             raise UsageError(f"The arguments for {name} cannot be sent to ranks: {error}") from error
@@ -211,10 +221,12 @@ class Cluster:
             raise
 
     def _take_world(self, key: tuple[int, bool]) -> World:
-        """A proven world, taken out of the waiting ones: only a clean end of its next run puts it back."""
+        """Return a proven world, taken out of the waiting ones: only a clean end of its next run puts it back."""
         world = self._worlds.pop(key, None)
         if world is not None:
             try:
+                # A rank may die while it waits: by the kernel's out-of-memory killer, or by what a backend had left to
+                # happen later.
                 if world.is_alive():
                     return world
                 world.discard()
@@ -223,7 +235,7 @@ class Cluster:
         return self._new_world(key)
 
     def _make_room(self, wanted: int) -> None:
-        """Waiting ranks cost memory: the worlds that were idle longest go first."""
+        """Discard waiting worlds, which cost memory: those that were idle longest go first."""
         while self._worlds and wanted + sum(size for size, _group in self._worlds) > _MOST_IDLE_RANKS:
             self._worlds.pop(next(iter(self._worlds))).discard()
 
@@ -241,6 +253,7 @@ class Cluster:
 
     def _drop_lost_server(self) -> None:
         """After an error of the cluster: if its server is lost, let the next run start another one."""
+        # Only a lost server is dropped; a world that could not start says nothing of the server.
         if self._server is not None and self._server.channel.closed:
             self._server = None
             self._discard_waiting()

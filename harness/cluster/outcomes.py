@@ -15,10 +15,10 @@ from typing import Any, Literal
 class Doubt:
     """One reason not to believe a rank."""
 
+    #: Its channel held what no rank says; functions for evidence were replaced; loaded values did not stay.
     kind: Literal["garbled", "replaced", "changed"]
-    """Its channel held what no rank says; functions for evidence were replaced; loaded values did not stay."""
+    #: Half a sentence: what was seen.
     text: str
-    """Half a sentence: what was seen."""
 
 
 @dataclass(frozen=True)
@@ -27,30 +27,30 @@ class Event:
 
     kind: str
     data: Mapping[str, Any]
+    #: Seconds since the run began.
     at: float
-    """Seconds since the run began."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExceptionRecord:
     """An exception as data: its classes by name, its texts, the exceptions that caused it."""
 
+    #: Qualified name of the class, `module.Class`; builtins without the module.
     type_name: str
-    """Qualified name of the class, `module.Class`; builtins without the module."""
+    #: Qualified names of the class and its bases, most derived first.
     mro: tuple[str, ...]
-    """Qualified names of the class and its bases, most derived first."""
     text: str
     traceback: str
+    #: (file, line, function) from the outermost frame to the one that raised.
     frames: tuple[tuple[str, int, str], ...]
-    """(file, line, function) from the outermost frame to the one that raised."""
+    #: What each failing rank raised, for exceptions that carry `.failures` as CheckpointException does.
     failures: dict[int, ExceptionRecord] | None = None
-    """What each failing rank raised, for exceptions that carry `.failures` as CheckpointException does."""
     cause: ExceptionRecord | None = None
+    #: The exception survives pickle and unpickle, so that torch can send it to other ranks.
     picklable: bool = True
-    """The exception survives pickle and unpickle, so that torch can send it to other ranks."""
 
     def is_a(self, class_name: str) -> bool:
-        """Whether the class or a base of it has this name, qualified or not."""
+        """Tell whether the class or a base of it has this name, qualified or not."""
         return any(name == class_name or name.rpartition(".")[2] == class_name for name in self.mro)
 
 
@@ -60,14 +60,14 @@ class Outcome:
 
     rank: int
     events: tuple[Event, ...] = ()
+    #: Tail of what the rank and its children wrote to stdout and stderr during the run.
     output: str = field(default="", repr=False)
-    """Tail of what the rank and its children wrote to stdout and stderr during the run."""
+    #: One sentence for everything the run changed in the process and did not restore.
     leftovers: tuple[str, ...] = ()
-    """One sentence for everything the run changed in the process and did not restore."""
+    #: What was done to the evidence; nothing that the rank said counts then.
     doubts: tuple[Doubt, ...] = ()
-    """What was done to the evidence; nothing that the rank said counts then."""
+    #: Duration of the function; for a rank without an answer, until the run was given up.
     seconds: float = 0.0
-    """Duration of the function; for a rank without an answer, until the run was given up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +96,9 @@ class Died(Outcome):
 class Hung(Outcome):
     """The rank never answered."""
 
+    #: Every thread's Python stack at the time it was given up, or why there is none.
     stack: str = field(default="", repr=False)
-    """Every thread's Python stack at the time it was given up, or why there is none."""
+    #: The process was stopped (SIGSTOP and its like), so it could not have answered.
     stopped: bool = False
-    """The process was stopped (SIGSTOP and its like), so it could not have answered."""
+    #: Seconds from the start of the run until it was given up.
     waited: float = 0.0
-    """Seconds from the start of the run until it was given up."""

@@ -33,10 +33,10 @@ class Preloaded:
     """What became of each module to preload."""
 
     modules: list[str] = field(default_factory=list)
+    #: Module -> why it is not in the server.
     refused: dict[str, str] = field(default_factory=dict)
-    """Module -> why it is not in the server."""
+    #: Refused for what they do to the server, so every rank imports them before its baseline is taken.
     late: list[str] = field(default_factory=list)
-    """Refused for what they do to the server, so every rank imports them before its baseline is taken."""
 
 
 def preload_trusted(names: Iterable[str], result: Preloaded) -> None:
@@ -50,6 +50,7 @@ def preload_trusted(names: Iterable[str], result: Preloaded) -> None:
             continue
         try:
             importlib.import_module(name)
+        # What cannot be imported here cannot be imported on ranks either; the run that needs it says so.
         except Exception as error:
             result.refused[name] = _failure(error)
             continue
@@ -79,12 +80,14 @@ def preload_after_trial(names: Iterable[str], result: Preloaded) -> None:
 
 def freeze() -> None:
     """Move everything imported out of the garbage collector's sight, so that forked ranks do not copy its pages."""
+    # First: garbage that is frozen is never collected.
     gc.collect()
     gc.freeze()
 
 
 def why_unfit() -> str:
-    """Why this process must not fork any more; empty while it may."""
+    """Say why this process must not fork any more; empty while it may."""
+    # Counted by the kernel: threads of native code are unknown to `threading`.
     if len(os.listdir("/proc/self/task")) > 1:
         return "starts a thread"
     if processes.children(os.getpid()):
@@ -96,7 +99,7 @@ def why_unfit() -> str:
 
 
 def _device_in_use(torch: Any) -> str:
-    """The kind of accelerator that this process has touched; asking which there is touches none."""
+    """Return the kind of accelerator that this process has touched; asking which there is touches none."""
     known = torch.accelerator.current_accelerator() if hasattr(torch, "accelerator") else torch.device("cuda")
     module = None if known is None else getattr(torch, known.type, None)
     is_initialized = getattr(module, "is_initialized", None)
@@ -106,6 +109,7 @@ def _device_in_use(torch: Any) -> str:
 def _trial(name: str) -> tuple[str, bool]:
     """Import a module in a forked child; (reason to refuse it or nothing, whether ranks can import it)."""
     read_end, write_end = os.pipe()
+    # A fork and no fresh program: torch is in it already, so that a trial costs the one import and nothing else.
     child = os.fork()
     if child == 0:
         os.close(read_end)
@@ -115,6 +119,7 @@ def _trial(name: str) -> tuple[str, bool]:
         text = _read_all(read_end, time.monotonic() + _TRIAL_LIMIT)
     finally:
         os.close(read_end)
+        # Its children too: an import may start a server of its own, which would then be the fork server's orphan.
         processes.kill([*processes.descendants(child), child])
         _pid, status = os.waitpid(child, 0)
         _reap_orphans()
@@ -139,6 +144,7 @@ def _report_import(name: str, write_end: int) -> NoReturn:
     except BaseException as error:  # SystemExit at import is a failure to import
         verdict = "F" + _failure(error)
     finally:
+        # Below the 4096 bytes that a pipe takes in one piece, so that the reader needs one read.
         os.write(write_end, verdict.encode(errors="replace")[:4000])
         os._exit(0)
 
@@ -150,7 +156,7 @@ def _read_all(end: int, deadline: float) -> str | None:
 
 
 def _reap_orphans() -> None:
-    """The trial's own children have come to us, the adopter of orphans; all are killed by now."""
+    """Reap the trial's own children: they have come to us, the adopter of orphans, and are killed by now."""
     processes.kill(processes.children(os.getpid()))
     with contextlib.suppress(ChildProcessError):  # none left
         while True:

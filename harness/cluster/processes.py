@@ -29,12 +29,13 @@ def adopt_orphans() -> None:
 
 
 def children(pid: int) -> list[int]:
-    """Direct children of all threads of a process, zombies included; empty when it is gone."""
+    """Return the direct children of all threads of a process, zombies included; empty when it is gone."""
     found: list[int] = []
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return found
+    # Of every thread: the kernel lists a child under the thread that forked it.
     for thread in threads:
         try:
             text = Path(f"/proc/{pid}/task/{thread}/children").read_text()
@@ -49,7 +50,7 @@ def children(pid: int) -> list[int]:
 
 
 def has_children_files() -> bool:
-    """Whether the kernel was built with CONFIG_PROC_CHILDREN; otherwise all of /proc is scanned."""
+    """Tell whether the kernel was built with CONFIG_PROC_CHILDREN; otherwise all of /proc is scanned."""
     return os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 
 
@@ -64,7 +65,7 @@ def _children_by_scan(parent: int) -> list[int]:
 
 
 def descendants(pid: int) -> list[int]:
-    """All processes below this one, parents before their children."""
+    """Return all processes below this one, parents before their children."""
     found: list[int] = []
     todo = children(pid)
     while todo:
@@ -75,7 +76,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def stat_fields(pid: int) -> list[str]:
-    """Fields 3 and up of /proc/PID/stat (state, parent, ...); empty when the process is gone.
+    """Return fields 3 and up of /proc/PID/stat (state, parent, ...); empty when the process is gone.
 
     The command name before them may hold blanks and brackets, hence the cut at the last bracket.
     """
@@ -95,11 +96,12 @@ def state(pid: int) -> str:
 def cpu_ticks(pid: int) -> int:
     """Clock ticks of processor time that the process has used, its waited-for children included; 0 when gone."""
     fields = stat_fields(pid)
+    # utime, stime, cutime, cstime: without the last two, the work of a child would vanish with its end.
     return sum(int(value) for value in fields[11:15]) if fields else 0
 
 
 def command(pid: int) -> str:
-    """The command line of a process, for sentences about it."""
+    """Return the command line of a process, for sentences about it."""
     try:
         text = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
         return (text or Path(f"/proc/{pid}/comm").read_text().strip())[:120]
@@ -125,7 +127,7 @@ def kill(pids: Iterable[int]) -> None:
 
 
 def with_environment(entry: str) -> list[int]:
-    """Processes that were started with `NAME=value` in their environment, or forked from such ones."""
+    """Return the processes that were started with `NAME=value` in their environment, or forked from such ones."""
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -133,6 +135,7 @@ def with_environment(entry: str) -> list[int]:
                 entries = Path(f"/proc/{name}/environ").read_bytes().split(b"\0")
             except OSError:
                 continue  # it ended meanwhile, or belongs to somebody else
+            # Of the environment at the start: a process cannot take the mark off itself by clearing its variables.
             if entry.encode() in entries:
                 found.append(int(name))
     return found

@@ -12,8 +12,8 @@ from typing import Any
 from dcp_conformance.harness.cluster.codec import NotPlainData, dumps
 from dcp_conformance.harness.cluster.wire import Channel
 
+#: Environment variable that names the file into which children of a rank write their events.
 CHILD_EVENTS = "DCP_CONFORMANCE_RANK_EVENTS"
-"""Environment variable that names the file into which children of a rank write their events."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,16 +22,16 @@ class RankInfo:
 
     rank: int
     world_size: int
+    #: A default process group was set up.
     group: bool
-    """A default process group was set up."""
+    #: `cpu`, or `cuda:N`, `sim:N`, ...: the device of this rank, possibly shared with other ranks.
     device: str
-    """`cpu`, or `cuda:N`, `sim:N`, ...: the device of this rank, possibly shared with other ranks."""
+    #: Backend of the default process group, empty without one.
     backend: str
-    """Backend of the default process group, empty without one."""
+    #: Folder of the world, the same on all its ranks.
     folder: str
-    """Folder of the world, the same on all its ranks."""
+    #: Number of this run in this world, from 1.
     run: int
-    """Number of this run in this world, from 1."""
 
 
 class _Here:
@@ -44,11 +44,12 @@ class _Here:
 
 
 def current() -> RankInfo:
-    """The rank this code runs on.
+    """Return the rank this code runs on.
 
     Raises:
         RuntimeError: it does not run on a rank.
     """
+    # A fork of a rank has its memory and is no rank: two processes must not speak on one channel.
     if _Here.info is None or _Here.pid != os.getpid():
         raise RuntimeError("this code does not run on a rank of a cluster")
     return _Here.info

@@ -34,14 +34,15 @@ class Seat:
         self.pid = pid
         self.channel = Channel(end, send_limit=send_limit)
         self.stack_file = stack_path(folder, rank)
+        #: What the rank answered to the last `ask`.
         self.reply: tuple[Any, ...] | None = None
-        """What the rank answered to the last `ask`."""
+        #: (by its own exit, exit code or signal number), when the process has ended.
         self.ending: tuple[bool, int] | None = None
-        """(by its own exit, exit code or signal number), when the process has ended."""
+        #: What is wrong with what came over its channel, which only the code under test can have written.
         self.garbage = ""
-        """What is wrong with what came over its channel, which only the code under test can have written."""
         self._events: list[tuple[str, bytes, float]] = []
         self._heard = 0
+        # Held open: code under test may remove or replace the file, and not this descriptor.
         self._log = os.open(log_path(folder, rank), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._events_file = events_path(folder, rank)
         self._files = (log_path(folder, rank), self.stack_file, self._events_file)
@@ -74,6 +75,7 @@ class Seat:
                 self._take(message)
         except NotPlainData as error:
             self.garbage = str(error)
+            # Nothing that follows on such a channel can be trusted, nor be cut into frames.
             self.channel.closed = True
             return True
         return bool(messages)
@@ -83,10 +85,12 @@ class Seat:
             raise NotPlainData(f"a {type(message).__name__} in place of a message")
         if message[0] == "event":
             self._events.append(_event(message[1:]))
+            # What a rank sends is kept in the memory of the judge, which must not be the rank's to fill.
             self._heard += len(message[2])
             if self._heard > _MOST_EVENTS:
                 raise NotPlainData(f"more than {_MOST_EVENTS >> 20} MiB of events in one run")
         elif _SHAPES.get(message[0]) == tuple(type(item) for item in message[1:]):
+            # One question, one answer: the second may be the first one's correction by the code under test.
             if self.reply is not None:
                 raise NotPlainData("a second answer to one question")
             self.reply = message
@@ -94,12 +98,13 @@ class Seat:
             raise NotPlainData(f"a message that no rank sends: {str(message)[:80]}")
 
     def events(self, started: float) -> tuple[Event, ...]:
-        """Events of this run, of the rank and of its children, by time; `started` on the monotonic clock."""
+        """Return the events of this run, of the rank and of its children, by time; `started` on the monotonic clock."""
+        # By the monotonic clock, which all processes of a machine share.
         found = sorted([*self._events, *self._events_of_children()], key=lambda event: event[2])
         return tuple(Event(kind, _data(data), at - started) for kind, data, at in found)
 
     def output(self) -> str:
-        """Tail of what the rank and its children wrote to stdout and stderr in this run."""
+        """Return the tail of what the rank and its children wrote to stdout and stderr in this run."""
         size = os.fstat(self._log).st_size
         start = max(0, size - _TAIL)
         return os.pread(self._log, size - start, start).decode(errors="replace") if size else ""
@@ -133,7 +138,7 @@ def _event(parts: Any) -> tuple[str, bytes, float]:
 
 
 def _read_regular(path: Path) -> bytes:
-    """The beginning of a file that may be anything by now: a FIFO, a link, endless. It is removed."""
+    """Return the beginning of a file that may be anything by now: a FIFO, a link, endless. It is removed."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:

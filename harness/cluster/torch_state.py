@@ -23,6 +23,7 @@ def _device_random() -> tuple[bytes, ...]:
     module = _device_module()
     if module is None or not hasattr(module, "get_rng_state"):
         return ()  # simulated devices draw from the CPU's generator
+    # Of the current device only: looking at another one would make a context on it.
     device = module.current_device()
     return (str(device).encode(), _bytes(module.get_rng_state(device)))
 
@@ -32,13 +33,15 @@ def _current_device() -> int | None:
 
 
 def _device_module() -> Any:
-    """The module of the accelerator that this process uses; None while it has touched none."""
+    """Return the module of the accelerator that this process uses; None while it has touched none."""
     kind = torch.accelerator.current_accelerator()
     module: Any = None if kind is None else torch.get_device_module(kind)
+    # Asking an untouched device for its state would initialise it, and that would be the first difference of the run.
     return module if module is not None and getattr(module, "is_initialized", bool)() else None
 
 
 def _numpy_random() -> tuple[Any, ...]:
+    # Looked up and not imported: a backend without numpy should not pay for it in each rank.
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is None:
         return ()
@@ -59,6 +62,7 @@ def _cudnn() -> tuple[bool, ...]:
     return (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32)
 
 
+#: Name -> (how to read it, whether only the change is told because the value means nothing to a reader).
 TORCH_FACTS: Mapping[str, tuple[Callable[[], Any], bool]] = {
     "torch's default dtype": (lambda: str(torch.get_default_dtype()), False),
     "torch's default device": (lambda: str(torch.get_default_device()), False),
@@ -78,4 +82,3 @@ TORCH_FACTS: Mapping[str, tuple[Callable[[], Any], bool]] = {
     "The random state of torch on the device": (_device_random, True),
     "The random state of numpy": (_numpy_random, True),
 }
-"""Name -> (how to read it, whether only the change is told because the value means nothing to a reader)."""

@@ -14,8 +14,8 @@ from dcp_conformance.harness.cluster.worker import STACK_SIGNAL
 _STOPPED_LIMIT = 1.0
 _DUMP_LIMIT = 1.0
 _CLOCK = os.sysconf("SC_CLK_TCK")
+#: Share of one processor from which ranks count as working: four that wait in gloo use 0.013 of one, by its polling.
 _WORKING = 0.05
-"""Share of one processor from which ranks count as working: four that wait in gloo use 0.013 of one, by its polling."""
 
 
 class Watch:
@@ -28,21 +28,22 @@ class Watch:
 
     def __init__(self, pids: Sequence[int], *, quiet: float, total: float) -> None:
         self.started = time.monotonic()
+        #: How long to wait for answers before asking `is_hung` again.
         self.pause = min(0.25, quiet / 8, total / 8)
-        """How long to wait for answers before asking `is_hung` again."""
         self._pids = pids
         self._quiet = quiet
         self._total = total
         self._active = self._running = self.started
+        # One second less than nothing, so that the first look counts as work and the clock starts from there.
         self._ticks = -_CLOCK
         self._looks = self._seen_running = 0
 
     def heard(self) -> None:
-        """A rank has said something."""
+        """Note that a rank has said something."""
         self._mark(time.monotonic(), self._ticks)
 
     def out_of_time(self) -> bool:
-        """Whether the total limit has passed."""
+        """Tell whether the total limit has passed."""
         return time.monotonic() - self.started >= self._total
 
     def is_hung(self, silent: Sequence[int]) -> bool:
@@ -51,11 +52,13 @@ class Watch:
         ticks, running = self._activity()
         self._looks += 1
         self._seen_running += running
+        # Two ticks at least: gloo's polling alone may be charged one between two quick looks.
         worked = ticks - self._ticks >= max(2.0, _WORKING * (now - self._active) * _CLOCK)
         # On a busy machine a rank may get no processor time at all, but is found waiting for it nearly every time.
         starved = self._seen_running >= 3 and self._seen_running * 4 >= self._looks
         if worked or starved:
             self._mark(now, ticks)
+        # All of them, and without children: whoever still runs may be about to continue the others.
         if not all(processes.state(pid) == "T" and not processes.descendants(pid) for pid in silent):
             self._running = now
         stopped_for = now - self._running
@@ -95,6 +98,7 @@ def look_at(processes_and_files: Sequence[tuple[int, Path]]) -> list[Silence]:
 
 def _ask(pid: int, file: Path) -> None:
     try:
+        # Stacks of an earlier run would stand before these.
         os.truncate(file, 0)
         os.kill(pid, STACK_SIGNAL)
     except OSError:

@@ -14,8 +14,8 @@ _HEADER = struct.Struct("<Q")
 _CHUNK = 1 << 18
 _MOST_CHUNKS = 64
 _MOST_FDS = 250  # SCM_MAX_FD is 253
+#: Bytes. No scenario sends so much; who claims to is not waited for.
 LARGEST_FRAME = 64 << 20
-"""Bytes. No scenario sends so much; who claims to is not waited for."""
 
 
 class Channel:
@@ -51,6 +51,7 @@ class Channel:
         frame = _HEADER.pack(len(data)) + data
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
         sent = self.socket.sendmsg([frame], [rights])
+        # sendmsg may take a part; the descriptors have gone with its first byte.
         self.socket.sendall(frame[sent:])
 
     def receive(self) -> Any:
@@ -85,7 +86,7 @@ class Channel:
         return messages
 
     def take_fds(self, count: int) -> list[int]:
-        """The next open files that came with messages."""
+        """Return the next open files that came with messages."""
         taken, self._fds = self._fds[:count], self._fds[count:]
         return taken
 
@@ -98,6 +99,7 @@ class Channel:
             data, ancillary, _flags, _address = self.socket.recvmsg(
                 _CHUNK, socket.CMSG_SPACE(_MOST_FDS * 4), flags | socket.MSG_CMSG_CLOEXEC
             )
+        # A process that was killed with unread bytes in its socket resets it: an end like any other.
         except ConnectionResetError:
             return False
         for level, kind, payload in ancillary:

@@ -25,9 +25,9 @@ from dcp_conformance.harness.cluster.exceptions import record
 from dcp_conformance.harness.cluster.functions import FunctionName, resolve
 from dcp_conformance.harness.cluster.wire import Channel
 
+#: Makes a rank write the stacks of its threads. A real-time signal, because backends use SIGUSR1 and SIGUSR2; by its
+#: number (SIGRTMAX - 3), because other systems, where this module is only imported, lack the name.
 STACK_SIGNAL = 61
-"""Makes a rank write the stacks of its threads. A real-time signal, because backends use SIGUSR1 and SIGUSR2; by its
-number (SIGRTMAX - 3), because other systems, where this module is only imported, lack the name."""
 
 _CRASHED = 70
 _LOOKING = 4  # times the settle limit, for what may change loaded values
@@ -47,17 +47,17 @@ class RankSpec:
 
 
 def log_path(folder: str | Path, number: int) -> Path:
-    """Where stdout and stderr of a rank go."""
+    """Return where stdout and stderr of a rank go."""
     return Path(folder, f"rank-{number}.log")
 
 
 def stack_path(folder: str | Path, number: int) -> Path:
-    """Where a rank writes its stacks on STACK_SIGNAL."""
+    """Return where a rank writes its stacks on STACK_SIGNAL."""
     return Path(folder, f"rank-{number}.stack")
 
 
 def events_path(folder: str | Path, number: int) -> Path:
-    """Where children of a rank write their events."""
+    """Return where children of a rank write their events."""
     return Path(folder, f"rank-{number}.events")
 
 
@@ -65,6 +65,7 @@ def live(spec: RankSpec, channel: Channel, *, server: int, late_imports: tuple[s
     """Be a rank until the other side hangs up or the process is killed."""
     code = _CRASHED
     try:
+        # Before all else: from here on a rank cannot outlive its server.
         _bind_to(server)
         _redirect(spec)
         _Rank(spec, channel, late_imports).serve()
@@ -78,6 +79,7 @@ def live(spec: RankSpec, channel: Channel, *, server: int, late_imports: tuple[s
 
 
 def _bind_to(server: int) -> None:
+    # A group of its own: it can be killed whole, and a backend that signals its own group hits nobody else.
     os.setpgid(0, 0)
     processes.die_with_parent(signal.SIGKILL)
     if os.getppid() != server:  # it ended before the line above took effect
@@ -86,6 +88,7 @@ def _bind_to(server: int) -> None:
 
 def _redirect(spec: RankSpec) -> None:
     log = os.open(log_path(spec.folder, spec.rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    # The descriptors and not sys.stdout: native code and children write there too.
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
@@ -93,6 +96,7 @@ def _redirect(spec: RankSpec) -> None:
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what is printed before SIGKILL is kept
     faulthandler.enable(file=2)
     stacks = open(stack_path(spec.folder, spec.rank), "ab", buffering=0)  # noqa: SIM115  kept open for the handler
+    # In C, so that it also answers for a thread that is blocked inside gloo and never comes back to Python.
     faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True, chain=False)
 
 
@@ -110,8 +114,8 @@ class _Rank:
         self._channel = channel
         self._spec = spec
         self._pid = os.getpid()
+        #: The fingerprint was right when the last run ended.
         self._clean = False
-        """The fingerprint was right when the last run ended."""
         try:
             self._info = self._set_up(late_imports)
         except BaseException as error:
@@ -120,6 +124,7 @@ class _Rank:
         # Imported here because it imports torch, which the server does in its own time.
         from dcp_conformance.harness.cluster.fingerprint import Fingerprint
 
+        # After the group and the device are up: their threads and files belong to every rank and not to a run.
         self._baseline = Fingerprint.take()
         channel.send(("ready", self._info.device, self._info.backend))
 
@@ -178,6 +183,8 @@ class _Rank:
         numbers: list[int] = []
         if self._spec.group and _has_group():
             try:
+                # By number, since a plain barrier would pair up with a collective that the run left behind, and both
+                # would seem well.
                 numbers = _numbered_barrier(number, self._spec.world_size)
             except Exception as error:
                 differences.append(f"The barrier after the run failed: {type(error).__name__}: {error}")
@@ -202,7 +209,7 @@ class _Rank:
         return self._baseline.differences()
 
     def _changes_still(self, lasting: Collection[str]) -> bool:
-        """Whether waiting may show more: something is going away, or is left that may yet change loaded values."""
+        """Tell whether waiting may show more: something is going away, or is left that may yet change loaded values."""
         return self._baseline.unsettled(lasting) or (guard.is_watching() and self._baseline.acts_by_itself())
 
 
@@ -259,6 +266,7 @@ def _join(spec: RankSpec) -> tuple[str, str]:
 
     dist.init_process_group(
         backend,
+        # A file and no TCP store: no port to be found free, and no thread that serves it in rank 0.
         store=dist.FileStore(str(Path(spec.folder, "store")), spec.world_size),
         rank=spec.rank,
         world_size=spec.world_size,
@@ -274,7 +282,7 @@ def _has_group() -> bool:
 
 
 def _numbered_barrier(number: int, world_size: int) -> list[int]:
-    """All ranks tell all ranks which run they are at: shows a collective that one of them left behind."""
+    """Let all ranks tell all which run they are at: that shows a collective which one of them left behind."""
     import torch
     import torch.distributed as dist
 

@@ -35,12 +35,12 @@ class Job:
     """What to run on every rank."""
 
     name: FunctionName
+    #: Pickle of the positional arguments.
     arguments: bytes
-    """Pickle of the positional arguments."""
+    #: Seconds after which the run is a hang in any case.
     limit: float
-    """Seconds after which the run is a hang in any case."""
+    #: Seconds without a sign of life before it is one, where these are more than the world's own limit.
     quiet: float = 0.0
-    """Seconds without a sign of life before it is one, where these are more than the world's own limit."""
 
 
 class World:
@@ -49,7 +49,7 @@ class World:
     def __init__(
         self, server: ForkServer, number: int, *, size: int, group: bool, config: ClusterConfig, lasting: Counter[str]
     ) -> None:
-        """lasting: how often what kind of thing was seen to stay after a run; the world counts what it sees itself."""
+        """lasting: counts, by kind, of what stayed behind after earlier runs. The world adds what it sees."""
         self.size = size
         self._lasting = lasting
         self.folder = config.folder.absolute() / f"world-{os.getpid()}-{number}"
@@ -74,7 +74,7 @@ class World:
         return [seat.pid for seat in self._seats]
 
     def is_alive(self) -> bool:
-        """Whether no rank has ended since its last run."""
+        """Tell whether no rank has ended since its last run."""
         self._server.pump()
         return not any(seat.pid in self._server.endings for seat in self._seats)
 
@@ -82,16 +82,20 @@ class World:
         """Run a function on every rank; (outcomes by rank, whether the world is proven clean)."""
         self._runs += 1
         for seat in self._seats:
+            # All of them before any is asked: a fast rank's first event must not be wiped by a slow loop.
             seat.begin_run()
         started = time.monotonic()
         self._ask(("run", self._runs, job.name.module, job.name.qualname, job.name.file, job.arguments))
         silent = self._gather(quiet=max(job.quiet, self._config.quiet_limit), total=job.limit)
         waited = time.monotonic() - started
+        # All at once: by the time one stack was written, what the others waited for may have moved on.
         silences = dict(zip(silent, look_at([(seat.pid, seat.stack_file) for seat in silent]), strict=True))
         outcomes = [
             outcome_of(seat, name=job.name, started=started, waited=waited, silence=silences.get(seat))
             for seat in self._seats
         ]
+        # A rank that raised may have left the others inside a collective; such a world is not worth the time of a
+        # proof.
         if not prove or not all(isinstance(outcome, Returned) for outcome in outcomes):
             return outcomes, False
         leftovers = self._leftovers(known_pids)
@@ -129,12 +133,14 @@ class World:
             raise
         finally:
             for _ours, theirs in pairs:
+                # The rank has its copy: with ours open too, its end would never show as the end of the stream.
                 theirs.close()
         for rank, (ours, _theirs) in enumerate(pairs):
             seat = Seat(rank, pids[rank], ours, self.folder, send_limit=_SEND_LIMIT)
             self._seats.append(seat)
             self._by_fd[ours.fileno()] = seat
             self._poll.register(ours, select.EPOLLIN)
+        # In the same poll: the end of a rank is told by the server, and must not wait for a rank to speak.
         self._poll.register(self._server.channel, select.EPOLLIN)
         silent = self._gather(quiet=_START_LIMIT, total=_START_LIMIT)
         self._check_ready(silent)
@@ -189,6 +195,7 @@ class World:
         if seat.listen():
             watch.heard()
         if seat.channel.closed:
+            # A closed socket is always ready, and would keep the loop from ever looking at its clock.
             self._poll.unregister(fd)
 
     def _note_endings(self) -> None:
@@ -198,7 +205,7 @@ class World:
                 seat.ending = self._server.endings[seat.pid]
 
     def _leftovers(self, known_pids: set[int]) -> list[list[str]]:
-        """What each rank left behind, in sentences; nothing at all is the proof that the world is as it was."""
+        """Return what each rank left behind, in sentences; nothing at all is the proof that the world is as it was."""
         # Also where every rank said that it is clean: the code under test may have said so in a rank's place.
         leftovers = self._prove()
         leftovers[0].extend(
@@ -208,7 +215,7 @@ class World:
         return leftovers
 
     def _doubts(self, rank: int) -> tuple[Doubt, ...]:
-        """What came to light about a rank's evidence after it had answered."""
+        """Return what came to light about a rank's evidence after it had answered."""
         seat = self._seats[rank]
         if seat.garbage:
             return (Doubt("garbled", seat.garbage),)

@@ -23,7 +23,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser(name: str, description: str) -> Parser:
-    """The parser of the command `name`."""
+    """Return the parser of the command `name`."""
     return Parser(prog=f"dcp-conformance {name}", description=description)
 
 
@@ -39,18 +39,18 @@ def add_certificate(to: argparse.ArgumentParser, name: str = "certificate", *, d
 
 
 def place_of(given: str) -> Path:
-    """The file that an argument of `add_certificate` means."""
+    """Return the file that an argument of `add_certificate` means."""
     path = Path(given)
     return path / CERTIFICATE if path.is_dir() else path
 
 
 def certificate_at(given: str) -> dict[str, Any]:
-    """The certificate that an argument of `add_certificate` means. Raises UsageError."""
+    """Return the certificate that an argument of `add_certificate` means. Raises UsageError."""
     return files.read(place_of(given))
 
 
 def findings_of(certificate: dict[str, Any], clause: str, case: str | None = None) -> list[Sighting]:
-    """The failing cases of a clause, in either column, worst first. Raises UsageError where there are none."""
+    """Return the failing cases of a clause, in either column, worst first. Raises UsageError where there are none."""
     found = [
         Sighting(entry=entry, outcome=outcome)
         for entry in (*certificate["clauses"], *certificate["engine_column"])

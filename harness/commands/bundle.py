@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def archive(certificate: Mapping[str, Any], found: Sequence[Sighting], name: str) -> bytes:
-    """A tar archive: what to read first, the findings in full, the run they come from, the lines that repeat them."""
+    """Return a tar archive: what to read first, the findings in full, their run, the lines that repeat them."""
     tokens = [token_of(certificate, one.entry["id"], one.outcome.case).encoded() for one in found]
     commands = [one.outcome.finding.reproduce for one in found if one.outcome.finding]
     contents = {

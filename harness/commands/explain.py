@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def explanation(clause: Clause, report_dir: Path, width: int = WIDTH) -> list[str]:
-    """The lines to print. report_dir: where the last certificate lies, if there is one."""
+    """Return the lines to print. report_dir: where the last certificate lies, if there is one."""
     try:
         last = files.read(report_dir / CERTIFICATE)
     except UsageError:
@@ -45,7 +45,7 @@ def explanation(clause: Clause, report_dir: Path, width: int = WIDTH) -> list[st
 
 
 def tests_of(clause_id: str, folder: Path = SUITES) -> list[str]:
-    """The tests that are marked with the clause, as `path:line name`."""
+    """Return the tests that are marked with the clause, as `path:line name`."""
     return [place for clause, place in marked(folder, naming=f'"{clause_id}"') if clause == clause_id]
 
 
@@ -67,17 +67,17 @@ def _marks(text: str) -> Iterator[tuple[str, str, int]]:
 
 
 def mutants_of(clause_id: str, folder: Path = MUTANTS) -> list[str]:
-    """Names of the mutants that the clause must catch, read from each module's BREAKS without importing it."""
+    """Return the names of the mutants that the clause must catch, read from BREAKS without importing it."""
     return [name for name, clauses in mutants(folder).items() if clause_id in clauses]
 
 
 def mutants(folder: Path = MUTANTS) -> dict[str, tuple[str, ...]]:
-    """Every mutant with the clauses that must catch it."""
+    """Return every mutant with the clauses that must catch it."""
     return {name: clauses for path in sorted(folder.glob("*.py")) for name, clauses in breaks(path).items()}
 
 
 def breaks(path: Path) -> dict[str, tuple[str, ...]]:
-    """The module-level dict BREAKS of a file (mutant -> clauses that must catch it); {} where there is none."""
+    """Return the module-level dict BREAKS of a file (mutant -> clauses that must catch it); {} where there is none."""
     text = path.read_text(encoding="utf-8")
     if "BREAKS" not in text:
         return {}

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def known_file(certificate: Mapping[str, Any]) -> str:
-    """The file as text: an entry for the whole clause where all its cases failed, else one for each failing case."""
+    """Return the file as text: one entry for a clause whose cases all failed, else one for each failing case."""
     name = one_line(certificate["backend"]["name"], 60)
     lines = [
         f"# {name} with {certificate['engine']}, {certificate['run']['ended']}.",
@@ -67,7 +67,7 @@ def _entries(cause: Cause, certificate: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _fails_everywhere(clause: str, certificate: Mapping[str, Any]) -> bool:
-    """Whether every case that was judged broke the clause in one cause: then no single case has to be named."""
+    """Tell whether every case that was judged broke the clause in one cause: then no single case has to be named."""
     [entry] = [entry for entry in certificate["clauses"] if entry["id"] == clause]
     cases = list(map(CaseOutcome.from_data, entry["cases"]))
     groups = [cause for cause in causes_of(certificate, ("broken", "advice")) if clause in cause.clauses]

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _device(token: Token, asked: str | None) -> str:
-    """Where to run: as asked, as found, or on the CPU where there is no such device and the clause allows it."""
+    """Return where to run: as asked, as found, or on the CPU where there is no such device and the clause allows it."""
     device = asked or token.device
     if device not in ("cpu", "sim") and asked is None and not _sees(device):
         device = "cpu"
@@ -54,7 +54,10 @@ def _notes(token: Token, device: str) -> Iterator[str]:
 
 
 def _sees(kind: str) -> bool:
-    """Whether torch can use such a device; asked in another process, for importing it here would slow every command."""
+    """Tell whether torch can use such a device.
+
+    Asked in another process, for importing it here would slow every command.
+    """
     program = "import sys, torch; raise SystemExit(str(torch.accelerator.current_accelerator(True)) != sys.argv[1])"
     return subprocess.run([sys.executable, "-c", program, kind], capture_output=True, check=False).returncode == 0
 

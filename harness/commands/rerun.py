@@ -28,7 +28,7 @@ def sample(certificate: Mapping[str, Any], number: int, seed: int) -> list[tuple
 
 
 def disagreements(certificate: Mapping[str, Any], cases: Sequence[tuple[str, str]], run: Run) -> list[str]:
-    """A sentence for each case that ends otherwise now."""
+    """Return a sentence for each case that ends otherwise now."""
     found = []
     for clause, case in cases:
         before, now = (
@@ -41,7 +41,10 @@ def disagreements(certificate: Mapping[str, Any], cases: Sequence[tuple[str, str
 
 
 def ran_again(certificate: Mapping[str, Any], clause: str, case: str, run: Run) -> dict[str, Any]:
-    """The certificate of a new run of one case. Raises UsageError with what the run printed where it made none."""
+    """Return the certificate of a new run of one case.
+
+    Raises UsageError with what the run printed where it made none.
+    """
     with tempfile.TemporaryDirectory(prefix="dcp-rerun-") as folder:
         words = [*command_of(certificate), "--clause", clause, "--case", case, "--report-dir", folder]
         printed = run(words)
@@ -52,12 +55,12 @@ def ran_again(certificate: Mapping[str, Any], clause: str, case: str, run: Run) 
 
 
 def command_of(certificate: Mapping[str, Any]) -> list[str]:
-    """The words after `dcp-conformance` that certify the same backend in the same way."""
+    """Return the words after `dcp-conformance` that certify the same backend in the same way."""
     return shlex.split(certificate["run"]["command"])[1:]
 
 
 def verdict_of(certificate: Mapping[str, Any], clause: str, case: str) -> str:
-    """The word for one case of one clause; `not run` where the certificate has none."""
+    """Return the word for one case of one clause; `not run` where the certificate has none."""
     for entry in (*certificate["clauses"], *certificate["engine_column"]):
         if entry["id"] == clause:
             words = [item["verdict"] for item in entry["cases"] if item["case"] == case]

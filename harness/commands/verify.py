@@ -80,7 +80,7 @@ def _rerun(certificate: Mapping[str, Any], number: int, seed: int | None) -> boo
 
 
 def _run(command: Sequence[str]) -> str:
-    """What a run prints on stderr and stdout; its exit code says nothing that its certificate does not."""
+    """Return what a run prints on stderr and stdout; its exit code says nothing that its certificate does not."""
     program = [sys.executable, "-m", "dcp_conformance", *command]
     return subprocess.run(program, capture_output=True, text=True, check=False).stdout
 

@@ -45,17 +45,19 @@ _MOST_LOST = 2
 
 @dataclass(frozen=True)
 class Situation:
-    """One save to be cut: by `ranks` ranks, over a checkpoint of `before` ranks (0: to a new id).
+    """One save to be cut, of some ranks, to a new id or over a checkpoint."""
 
-    options, old_options: the settings of both saves, by number among those which the backend offers; said: them in
-    words. metadata: also read the metadata of each state.
-    """
-
+    #: How many save.
     ranks: int = 1
+    #: How many ranks had saved the checkpoint that is replaced; 0 for a new id.
     before: int = 0
+    #: The settings of this save, by number among those which the backend offers.
     options: int = 0
+    #: The settings of the save before, likewise.
     old_options: int = 0
+    #: The settings in words.
     said: str = ""
+    #: Also read the metadata of each state.
     metadata: bool = False
 
     @property
@@ -91,7 +93,7 @@ class Exploration:
     results: dict[Any, Loaded] = field(default_factory=dict)
 
     def judged(self, *models: str) -> Iterable[tuple[State, Loaded]]:
-        """The states that were loaded, of these models, those with the fewest operations first."""
+        """Return the states that were loaded, of these models, those with the fewest operations first."""
         found = [
             (state, self.results[key(state)])
             for model in models
@@ -103,13 +105,15 @@ class Exploration:
         )
 
     def rows(self) -> list[tuple[str | int, ...]]:
-        """One row for each model, under COLUMNS."""
+        """Return one row for each model, under COLUMNS."""
         return [self._row(model) for model in MODELS]
 
     def _row(self, model: str) -> tuple[str | int, ...]:
         found = self.by_model[model]
         trees = {key(state) for state in found}
         kinds = Counter(self.results[tree].kind for tree in trees if tree in self.results)
+        # Counted by state, since one tree may be left both before and after the return, and only then breaks the
+        # promise.
         late = Counter(
             self.results[key(state)].kind for state in found if state.returned and key(state) in self.results
         )
@@ -119,7 +123,8 @@ class Exploration:
 
 
 def key(state: State) -> Any:
-    """What two states have in common that a load cannot tell apart."""
+    """Return what two states have in common that a load cannot tell apart."""
+    # Only the tree: which operations led to it, and what was lost, no load can see.
     return frozenset(state.tree.items())
 
 
@@ -143,9 +148,11 @@ def from_its_files(subject: Subject, found: Exploration) -> None:
     """Untestable where a load of a state reads what no crash would leave: memory, sockets, files that lie elsewhere."""
     states = [state for state, loaded in found.judged(*reversed(MODELS)) if loaded.kind in ("OLD", "NEW")]
     # Evenly, from what misses most to what misses nothing.
+    # A store that answers from memory gives itself away where the files alone could not have answered.
     states.sort(key=lambda state: sum(len(item) for item in state.tree.values() if isinstance(item, bytes)))
     chosen = dict(enumerate(states[:: max(1, len(states) // _MOST_WATCHED)]))
     arguments = (_place(found.situation), found.situation.versions, {n: s.tree for n, s in chosen.items()})
+    # On fresh ranks: the filter that watches can never be taken off a process again.
     elsewhere = subject.alone(on_ranks.load_watched, *arguments, _WATCHED_SECONDS, fresh=True)
     if elsewhere:
         number, said = elsewhere[0]
@@ -153,7 +160,7 @@ def from_its_files(subject: Subject, found: Exploration) -> None:
 
 
 def confirm(subject: Subject, situation: Situation, state: State) -> Loaded:
-    """What a load of one state gives on a rank that never loaded anything: nothing that is kept there can mislead."""
+    """Load one state on a rank that never loaded anything, so that nothing kept in memory can mislead."""
     [found] = _loads(subject, situation, {0: state}, seconds=MOST_SECONDS, fresh=True).values()
     return found
 
@@ -181,13 +188,18 @@ def needs(subject: Subject, *capabilities: str) -> None:
 
 
 def recorded(subject: Subject, situation: Situation) -> Exploration:
-    """The recordings of a situation: with several ranks, one with each of them held back while it would write."""
-    place, recordings = _place(situation), []  # type: str, list[Recording]
+    """Record a situation; with several ranks, once with each of them held back when it is about to write."""
+    place = _place(situation)
+    recordings: list[Recording] = []
+    if max(situation.ranks, situation.before) > 1:
+        subject.needs("resharding")  # one process loads what is left; without it that fails in any case
     if situation.before:
         subject.observe(situation.before, on_ranks.save_old, place, situation.old_options)
     for late in range(situation.ranks) if situation.ranks > 1 else [None]:
         if recordings:  # each starts from the same tree, in the same place
             subject.observe(1, on_ranks.restore, place, recordings[0].before)
+        # The place is the same for all recordings: a backend may store absolute paths, and states are loaded where they
+        # were made.
         arguments = (place, f"{place}-{len(recordings)}", situation.options, late)
         path = observed(subject.run(situation.ranks, on_ranks.record_save, *arguments, fresh=True))[0]
         recordings.append(recording(subject, path))
@@ -200,11 +212,12 @@ def _place(situation: Situation) -> str:
 
 
 def make_states(found: Exploration, *, finish_only: bool = False) -> None:
-    """All states of a situation, by model."""
+    """Make all states of a situation, by model."""
     kills: list[State] = []
     power: dict[bool, list[State]] = {True: [], False: []}
     for number, item in enumerate(found.recordings):
         back = _returned(item, found.situation.ranks)
+        # Told by the tap on the storage; an engine with a store of its own passes no tap, so its finish cannot be seen.
         begun = _mark(item, "finish began on rank") if finish_only else 0
         if begun is None and _mark(item, "write_data began on rank") is None:
             raise NotApplicable("its engine has a store of its own, whose commit nobody outside can tell from the rest")
@@ -224,6 +237,7 @@ def between_ranks(recordings: Sequence[Recording]) -> list[State]:
     if len(recordings) != 2:
         return []
     windows = [_windows(item) for item in recordings]
+    # Any hint that the ranks wait for each other, and no such state is made: an impossible one would be a false alarm.
     if any(states.why_not_free(item, inside) for item, inside in zip(recordings, windows, strict=True)):
         return []
     held = zip(range(2), recordings, windows, strict=True)
@@ -248,6 +262,7 @@ def _mark(item: Recording, text: str) -> int | None:
 
 def _returned(item: Recording, ranks: int) -> int | None:
     """After how many operations the save had returned on all ranks."""
+    # The last rank counts: what one rank's return promises, the others may still be at.
     places = [place for place, said in item.marks if said.startswith("returned on rank")]
     return max(places) if len(places) == ranks else None
 
@@ -260,8 +275,9 @@ def load_all(subject: Subject, found: Exploration, *, most: int = MOST_TREES, se
 
 
 def _chosen(candidates: Iterable[State], most: int) -> list[State]:
-    """One state for each tree, in the order in which they are loaded, `most` of them; see MOST_TREES."""
+    """Return one state for each tree, in the order in which they are loaded, `most` of them; see MOST_TREES."""
     first: dict[Any, State] = {}
+    # Sorted first: of several states with one tree the one that must be right stands for it.
     for state in sorted(candidates, key=_importance):
         first.setdefault(key(state), state)
     unique = list(first.values())
@@ -271,6 +287,7 @@ def _chosen(candidates: Iterable[State], most: int) -> list[State]:
 
 
 def _importance(state: State) -> int:
+    # Durability comes first: once save has returned there is exactly one right answer.
     if state.returned:
         return 0
     wrote = " write " in state.last
@@ -291,6 +308,7 @@ def _loads(
         [outcome] = subject.run(1, on_ranks.load_trees, *arguments, fresh=fresh)
         results |= _results(outcome)
         lost += not isinstance(outcome, Returned)
+        # A rank that died has answered for what it loaded before; its last tree is noted as HANG and not tried again.
         waiting = [place for place in waiting if place not in results]
     return results
 
@@ -299,6 +317,7 @@ def _results(outcome: Outcome) -> dict[int, Loaded]:
     found = {event.data["number"]: _loaded(event) for event in outcome.events if event.kind == "loaded"}
     if isinstance(outcome, Died | Hung):
         begun = [event.data["number"] for event in outcome.events if event.kind == "loading"]
+        # Nothing of the backend had been called for these trees, so it cannot have been the backend's load.
         if not begun:
             raise HarnessFault(f"the rank was lost before its first load: {outcome}")
         how = (
@@ -309,6 +328,7 @@ def _results(outcome: Outcome) -> dict[int, Loaded]:
         found[begun[-1]] = Loaded("HANG", f"the load {how}")
     else:
         must_return([outcome])
+    # An error with no frame of code under test is ours; as ERROR it would pass for a lawful refusal.
     faults = [result.said for result in found.values() if result.kind == "FAULT"]
     if faults:
         raise HarnessFault(f"a state could not be loaded: {faults[0]}")

@@ -35,7 +35,8 @@ def old_new_or_error(state: State, loaded: Loaded) -> bool:
 
 
 def never_mixed(state: State, loaded: Loaded) -> bool:
-    """No load gives parts of both versions; of kills: nothing else either that was never saved."""
+    """Refuse parts of both versions; after kills, anything else that was never saved too."""
+    # After a power cut torn bytes may load as garbage that is of neither version; that is another clause's business.
     return not loaded.mixed and (loaded.kind in ("OLD", "NEW", "ERROR") or state.lost != "nothing")
 
 
@@ -45,7 +46,8 @@ def old_or_new(state: State, loaded: Loaded) -> bool:
 
 
 def new_once_returned(state: State, loaded: Loaded) -> bool:
-    """What save returned for is there."""
+    """Allow only the new version once save has returned."""
+    # A power cut is no excuse: durable is what the return of save means.
     return loaded.kind == "NEW" or not state.returned
 
 
@@ -57,6 +59,8 @@ def metadata_whole_or_none(state: State, loaded: Loaded) -> bool:
 def lawful(subject: Subject, found: Exploration, *laws: Allowed, models: tuple[str, ...]) -> None:
     """Broken with the smallest state that breaks one of the laws, shown again on a rank of its own."""
     broken = [pair for pair in found.judged(*models) if not all(law(*pair) for law in laws)]
+    # Shown again on a rank that never loaded anything: what a reader kept in memory from an earlier state could have
+    # misled it.
     for state, _ in broken[:3]:
         again = confirm(subject, found.situation, state)
         if not all(law(state, again) for law in laws):
@@ -64,7 +68,7 @@ def lawful(subject: Subject, found: Exploration, *laws: Allowed, models: tuple[s
 
 
 def counter_example(found: Exploration, state: State, loaded: Loaded, count: int) -> Broken:
-    """The finding: what had happened, what was lost, what was read, and how many states are like it."""
+    """Return the finding: what had happened, what was lost, what was read, and how many states are like it."""
     observed = (
         _SAID[loaded.kind] if loaded.metadata in ("whole", "none") else f"read_metadata returned, but {loaded.metadata}"
     )
@@ -86,7 +90,7 @@ def _ranks(count: int) -> str:
 
 
 def _listing(found: Exploration, state: State) -> str:
-    """The operations that had happened, the latest ones if there are many."""
+    """Return the operations that had happened, the latest ones if there are many."""
     left = dict(enumerate(state.done))
     made = []
     for operation in found.recordings[state.recording].operations:
@@ -94,11 +98,13 @@ def _listing(found: Exploration, state: State) -> str:
             left[operation.rank] -= 1
             made.append(operation.describe())
     hidden = len(made) - _SHOWN
-    return "\n".join([f"({hidden} before these)"] * (hidden > 0) + made[-_SHOWN:])
+    before = [f"({hidden} before these)"] if hidden > 0 else []
+    return "\n".join(before + made[-_SHOWN:])
 
 
 def _kept(found: Exploration, state: State) -> str:
-    """Where the state is kept, for a look at it alone: see harness.crashes.reload."""
+    """Return where the state is kept, for a look at it alone: see harness.crashes.reload."""
+    # A checksum for a name: the sentence holds paths and is too long for one.
     path = Path(f"{found.path}-{zlib.crc32(state.sentence().encode()):08x}.state")
     source = found.recordings[state.recording]
     kept = Recording(

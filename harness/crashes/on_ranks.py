@@ -30,7 +30,8 @@ HELD, SETTLED = 3.0, 0.1
 
 
 def state_of(parts: Sequence[int], version: int, *, objects: bool = True) -> dict[str, Any]:
-    """What a rank saves that has these parts, and a small tensor that all have."""
+    """Return what a rank saves that has these parts, and a small tensor that all have."""
+    # Each element says tensor, place and version: with equal layouts a mixture would otherwise look like a sound load.
     state: dict[str, Any] = {"common": coded(0, (50,), version=version)}
     for part in parts:
         state[f"own{part}"] = coded(10 + part, (LENGTH,), version=version)
@@ -41,18 +42,18 @@ def state_of(parts: Sequence[int], version: int, *, objects: bool = True) -> dic
 
 
 def why_not(session: Session, capabilities: Sequence[str]) -> str | None:
-    """Why the backend has one of these not; None where it has them all."""
+    """Return why the backend has one of these not; None where it has them all."""
     return next((f"{name}: {session.storage.unsupported[name]}" for name in capabilities
                  if name in session.storage.unsupported), None)  # fmt: skip
 
 
 def option_sets(session: Session) -> list[str]:
-    """The settings of the writer that the backend offers, in words."""
+    """Return the settings of the writer that the backend offers, in words."""
     return [_said(options) for options in session.storage.option_sets]
 
 
 def save_old(session: Session, place: str, options: int) -> None:
-    """The checkpoint that will be replaced."""
+    """Save the checkpoint that will be replaced."""
     inner = apart(session, place)
     inner.save(_own(session, OLD), inner.new_id(), **_writing(inner, options))
 
@@ -97,6 +98,7 @@ def load_trees(
         if time.monotonic() > deadline:
             return count
         rebuild(folder, tree)
+        # Before the load: if it kills the rank, this is how it is known which tree did it.
         announce("loading", number=number)
         kind, said, mixed = _loaded(inner, checkpoint_id, states)
         names = _metadata(inner, checkpoint_id, states[NEW]) if metadata else "none"
@@ -107,7 +109,7 @@ def load_trees(
 def load_watched(
     session: Session, place: str, versions: Sequence[int], trees: Mapping[int, Mapping[str, Content]], limit: float
 ) -> list[tuple[int, str]]:
-    """The numbers of the trees of which a load read what lies elsewhere, and what that was. limit: as above."""
+    """Return the numbers of the trees of which a load read what lies elsewhere, and what that was. limit: as above."""
     inner, folder, deadline, found = apart(session, place), folder_of(session, place), time.monotonic() + limit, []
     objects = "objects" not in session.storage.unsupported
     states = {version: state_of(range(PARTS), version, objects=objects) for version in versions}
@@ -135,6 +137,8 @@ def save_upon(
     checkpoint_id, found = inner.new_id(), []
     for number, tree in trees.items():
         rebuild(folder, tree)
+        # Fewer keys and other values: with the same ones, bytes that an interrupted save left behind could pass for the
+        # new.
         state = state_of((0,), 3, objects="objects" not in session.storage.unsupported)
         if inner.attempt(inner.load, blank(state), checkpoint_id).ok:
             continue
@@ -142,6 +146,7 @@ def save_upon(
         target = blank(state)
         loaded = inner.attempt(inner.load, target, checkpoint_id)
         found.append((number, saved, loaded, differences(state, target) if loaded.ok else []))
+        # One refusal is the finding; each further save may cost the same wait again.
         if not saved.ok or time.monotonic() > deadline:
             break
     return found
@@ -153,6 +158,7 @@ def _loaded(session: Session, checkpoint_id: Any, states: Mapping[int, Mapping[s
     Returns OLD, NEW, ERROR, SILENT, or FAULT for an error that is not the backend's; what there is to say; and whether
     what was loaded is made of both versions, and of nothing else.
     """
+    # NEW has every key that OLD has, so that one target serves both versions.
     target = blank(dict(states[NEW]))
     attempt = session.attempt(session.load, target, checkpoint_id)
     if attempt.error is not None:
@@ -166,7 +172,7 @@ def _loaded(session: Session, checkpoint_id: Any, states: Mapping[int, Mapping[s
 
 
 def _is_mixture(target: Mapping[str, Any], states: Mapping[int, Mapping[str, Any]]) -> bool:
-    """Whether every element is that of one of two versions."""
+    """Tell whether every element is that of one of two versions."""
     if OLD not in states:
         return False
     for key, found in target.items():
@@ -178,7 +184,7 @@ def _is_mixture(target: Mapping[str, Any], states: Mapping[int, Mapping[str, Any
 
 
 def _metadata(session: Session, checkpoint_id: Any, wanted: Mapping[str, Any]) -> str:
-    """What reading the metadata gave: `whole`, `none` (it raised), or what is missing in it."""
+    """Return what reading the metadata gave: `whole`, `none` (it raised), or what is missing in it."""
     if session.storage.reader is None:
         return "none"
     found: list[set[str]] = []
@@ -199,7 +205,10 @@ def _own(session: Session, version: int) -> dict[str, Any]:
 
 
 def _writing(session: Session, options: int) -> dict[str, Any]:
-    """The writer of a save with some of the settings that the backend offers; nothing for an engine without writers."""
+    """Return the writer of a save with some of the settings that the backend offers.
+
+    Nothing for an engine without writers.
+    """
     if session.storage.writer is None or not session.takes("save", "storage_writer"):
         return {}
     return {"writer": session.writer(session.new_id(), **session.storage.option_sets[options])}
@@ -224,11 +233,13 @@ class _Marking:
         self.watching.mark(f"{method} began on rank {self.rank}")
         if method != "write_data" or self.held is None:
             return inner(*args, **kwargs)
+        # Bounded: where the others wait for this rank inside write_data, holding it back would hang the save.
         deadline = time.monotonic() + HELD
         self._say("ready")
         self._wait("ready", deadline)
         if self.rank == self.held:
             self._wait("done", deadline)
+            # A write_data that has returned may still be writing in threads of its own.
             time.sleep(SETTLED)
         result = inner(*args, **kwargs)
         self._say("done")

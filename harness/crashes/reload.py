@@ -46,10 +46,11 @@ def main() -> None:
 
 
 def replayed(cluster: Cluster, backend: str, kept: Recording) -> str:
-    """What a load of a kept state gives, as a sentence."""
+    """Return what a load of a kept state gives, as a sentence."""
     watched = Path(kept.watched)
     watched.mkdir(parents=True, exist_ok=True)
     place, name = watched.name.removesuffix(_FOLDER).split("-crash-", 1)
+    # A save to a new id finds folders at most: any content before it is an older checkpoint.
     versions = (OLD, NEW) if any(kept.before.values()) else (NEW,)
     subject = Subject(cluster, _spec(cluster, backend, watched.parent, place), ())
     arguments = (f"crash-{name}", versions, {0: kept.after}, True, MOST_SECONDS)

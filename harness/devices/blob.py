@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import torch
 
+#: DLPack's numbers of devices; torch takes `EXTENSION` for its PrivateUse1.
 CPU, EXTENSION = 1, 12
-"""DLPack's numbers of devices; torch takes `EXTENSION` for its PrivateUse1."""
 
 
 class _Device(ctypes.Structure):
@@ -47,7 +47,7 @@ _BYTE = _Type(1, 8, 1)
 
 
 def bytes_at(address: int, count: int, *, kind: int, index: int, freed: Callable[[], None]) -> torch.Tensor:
-    """A tensor of `count` bytes at `address`; `freed` is called once torch has let its storage go.
+    """Return a tensor of `count` bytes at `address`; `freed` is called once torch has let its storage go.
 
     The deleter that DLPack asks for is C's free: one in Python would run while an exception is on its way, and lose it.
     """

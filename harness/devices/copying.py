@@ -53,7 +53,7 @@ def moved(
     machine: Machine, tensor: torch.Tensor, *, dtype: torch.dtype | None, device: torch.device | None,
     non_blocking: bool, memory_format: torch.memory_format | None,
 ) -> torch.Tensor:  # fmt: skip
-    """What `tensor.to(...)` makes of a tensor that is on a device or goes to one, and has to be copied."""
+    """Return what `tensor.to(...)` makes of a tensor that is on a device or goes to one, and has to be copied."""
     device, dtype = device or tensor.device, dtype or tensor.dtype
     kept = torch.preserve_format if memory_format is None else memory_format
     shape = torch.empty_like(tensor, dtype=dtype, device="meta", memory_format=kept)
@@ -67,7 +67,7 @@ def moved(
 
 
 def pinned_like(machine: Machine, tensor: torch.Tensor) -> torch.Tensor:
-    """A pinned CPU tensor of the same shape, strides and dtype."""
+    """Return a pinned CPU tensor of the same shape, strides and dtype."""
     size, stride = tuple(tensor.shape), tensor.stride()
     raw = machine.pinned.empty(span(size, stride) * tensor.element_size())
     return raw.view(tensor.dtype).as_strided(size, stride)

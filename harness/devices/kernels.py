@@ -72,7 +72,7 @@ def _kernels(machine: Machine) -> dict[str, Callable[..., Any]]:
 
 
 def _as_on_cpu(name: str) -> Callable[..., Any]:
-    """The CPU's kernel, for what changes only a tensor's shape and strides and never looks at its memory."""
+    """Return the CPU's kernel, for what changes only a tensor's shape and strides and never looks at its memory."""
     packet, _, overload = name.partition(".")
     operator = getattr(getattr(torch.ops.aten, packet), overload or "default")
     return lambda *args, **kwargs: operator._op_dk(torch._C.DispatchKey.CPU, *args, **kwargs)
@@ -127,7 +127,10 @@ class _Fallback:
                 kwargs[name].resize_(named[name].shape)
 
     def _outputs(self, operator: Any, args: Any, kwargs: Any, index: int) -> Any:
-        """Tensors of the right shapes for what the operator will compute; None where only the values tell them."""
+        """Return the tensors of the right shapes for what the operator will compute.
+
+        None where only the values tell them.
+        """
         if not all("Tensor" in str(item.type) for item in operator._schema.returns):
             return None
         shapes = tree_map_only(torch.Tensor, lambda tensor: tensor.to("meta"), (args, _to_meta(kwargs)))
@@ -180,7 +183,7 @@ def _to_meta(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _written(operator: Any, item: Any, args: Any, kwargs: Any) -> Any:
-    """The argument that a return is, for operators in place and with out=; None for others."""
+    """Return the argument that a return is, for operators in place and with out=; None for others."""
     if item.alias_info is None:
         return None
     for place, parameter in enumerate(operator._schema.arguments):
@@ -191,7 +194,7 @@ def _written(operator: Any, item: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _device_of(operator: Any, args: Any, kwargs: Any) -> int:
-    """The one device of an operator's tensors.
+    """Return the one device of an operator's tensors.
 
     Raises:
         RuntimeError: they lie on several devices.

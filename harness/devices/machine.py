@@ -40,7 +40,7 @@ class Machine:
         self._thread.device = index
 
     def queue(self, index: int) -> int:
-        """The calling thread's current queue on a device."""
+        """Return the calling thread's current queue on a device."""
         return int(self._queues().get(index, DEFAULT))
 
     def use_queue(self, index: int, queue: int) -> None:
@@ -58,7 +58,7 @@ class Machine:
     def empty(
         self, size: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype, device: torch.device
     ) -> torch.Tensor:
-        """A tensor on that device; what it holds is nothing that anybody wrote."""
+        """Return a tensor on that device; what it holds is nothing that anybody wrote."""
         index = self.current if device.index is None else device.index
         if not 0 <= index < self.count:
             raise RuntimeError(f"there is no device {KIND}:{index}; there are {self.count}")
@@ -70,7 +70,7 @@ class Machine:
         return raw.view(dtype).as_strided(size, stride)
 
     def seen_by_device(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A device tensor as its device's work sees it; any other as it is."""
+        """Return a device tensor as its device's work sees it; any other as it is."""
         if tensor.device.type != KIND:
             return tensor
         return self.memories[tensor.device.index].seen_by_device(tensor)

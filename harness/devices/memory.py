@@ -13,12 +13,12 @@ import threading
 
 import torch
 
+#: Bytes of one device. Pages are real only once they are written.
 SIZE = 1 << 30
-"""Bytes of one device. Pages are real only once they are written."""
+#: As CUDA's allocator rounds: no two tensors share a line.
 ALIGNMENT = 512
-"""As CUDA's allocator rounds: no two tensors share a line."""
+#: What memory holds that nobody has written yet, and what it holds once its tensor is gone.
 _FRESH, _FREED = 0xA5, 0x5A
-"""What memory holds that nobody has written yet, and what it holds once its tensor is gone."""
 
 
 class OutOfMemory(RuntimeError):
@@ -36,8 +36,8 @@ class Memory:
             self.base = _forbidden_mapping(file, size)
         finally:
             os.close(file)
+        #: All of it as the device sees it; for its work only.
         self.bytes = torch.frombuffer(self._mapping, dtype=torch.uint8)
-        """All of it as the device sees it; for its work only."""
         self._lock = threading.RLock()
         self._free = [(0, size)]
         self._used: dict[int, int] = {}
@@ -74,7 +74,10 @@ class Memory:
             self._free = _joined(sorted([*self._free, (start, room)]))
 
     def seen_by_device(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A CPU tensor on the same elements, through the mapping that may be read; for the device's work only."""
+        """Return a CPU tensor on the same elements, through the mapping that may be read.
+
+        For the device's work only.
+        """
         storage = tensor.untyped_storage()
         start, width = storage.data_ptr() - self.base, tensor.element_size()
         raw = self.bytes[start : start + storage.nbytes() // width * width]
@@ -95,7 +98,7 @@ def _joined(holes: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _forbidden_mapping(file: int, size: int) -> int:
-    """The address of a mapping that nobody may read or write; Python's mmap always makes readable ones."""
+    """Return the address of a mapping that nobody may read or write; Python's mmap always makes readable ones."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]

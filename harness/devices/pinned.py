@@ -24,7 +24,7 @@ class Pinned:
             return sum(map(ctypes.sizeof, self._blocks.values()))
 
     def empty(self, count: int) -> torch.Tensor:
-        """A CPU tensor of `count` pinned bytes."""
+        """Return a CPU tensor of `count` pinned bytes."""
         block = ctypes.create_string_buffer(max(1, count))
         address = ctypes.addressof(block)
         with self._lock:
@@ -32,7 +32,7 @@ class Pinned:
         return blob.bytes_at(address, count, kind=blob.CPU, index=0, freed=lambda: self._release(address))
 
     def holds(self, tensor: torch.Tensor) -> bool:
-        """Whether the tensor's memory is pinned."""
+        """Tell whether the tensor's memory is pinned."""
         with self._lock:
             return tensor.layout == torch.strided and tensor.untyped_storage().data_ptr() in self._blocks
 

@@ -21,12 +21,12 @@ from dcp_conformance.harness.devices import SIMULATED as KIND
 from dcp_conformance.harness.devices import copying, kernels, streams
 from dcp_conformance.harness.devices.machine import Machine
 
+#: Devices of a process. Processes share none, as if each had been given its own.
 COUNT = 4
-"""Devices of a process. Processes share none, as if each had been given its own."""
 
 
+#: The process-group backend of these devices: it can be had, and carries no tensor of theirs.
 GROUP = "simulated"
-"""The process-group backend of these devices: it can be had, and carries no tensor of theirs."""
 
 
 class _Started:
@@ -35,12 +35,12 @@ class _Started:
 
 
 def available() -> bool:
-    """Whether this torch can carry the simulation (2.13 can; older ones may lack the doors for Python)."""
+    """Tell whether this torch can carry the simulation (2.13 can; older ones may lack the doors for Python)."""
     return hasattr(torch._C, "_acc") and hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
 
 
 def running() -> Machine | None:
-    """The simulated machine of this process, if it was started."""
+    """Return the simulated machine of this process, if it was started."""
     return _Started.machine
 
 

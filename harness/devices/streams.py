@@ -11,8 +11,8 @@ from dcp_conformance.harness.devices import SIMULATED as KIND
 from dcp_conformance.harness.devices.machine import Machine
 from dcp_conformance.harness.devices.work import DEFAULT, Mark
 
+#: torch's number of PrivateUse1 among the types of devices.
 _TYPE = 20
-"""torch's number of PrivateUse1 among the types of devices."""
 _TorchStream: Any = torch.Stream
 _TorchEvent: Any = torch.Event
 
@@ -20,8 +20,8 @@ _TorchEvent: Any = torch.Event
 class Stream(_TorchStream):  # type: ignore[misc]
     """A queue of a simulated device. For another kind of device `Stream(...)` gives torch's own."""
 
+    #: Set once, by whoever starts the simulation.
     machine: Machine
-    """Set once, by whoever starts the simulation."""
     _entered: threading.local
 
     def __new__(cls, device: Any = None, *, priority: int = 0, queue: int | None = None, **other: Any) -> Any:
@@ -35,7 +35,7 @@ class Stream(_TorchStream):  # type: ignore[misc]
         return made
 
     def query(self) -> bool:
-        """Whether everything queued has run."""
+        """Tell whether everything queued has run."""
         return self.machine.work.done(self.machine.work.mark(self.device_index, self.stream_id))
 
     def synchronize(self) -> None:
@@ -73,7 +73,7 @@ class Stream(_TorchStream):  # type: ignore[misc]
         self.machine.current = device
 
     def __eq__(self, other: object) -> bool:
-        """The same queue of the same device."""
+        """Compare by device and queue."""
         return isinstance(other, _TorchStream) and _key(self) == _key(other)
 
     def __hash__(self) -> int:
@@ -105,7 +105,7 @@ class Event(_TorchEvent):  # type: ignore[misc]
         (current_stream() if stream is None else stream).wait_event(self)
 
     def query(self) -> bool:
-        """Whether everything before it has run; true before it is recorded."""
+        """Tell whether everything before it has run; true before it is recorded."""
         return self.mark is None or Stream.machine.work.done(self.mark)
 
     def synchronize(self) -> None:
@@ -115,20 +115,20 @@ class Event(_TorchEvent):  # type: ignore[misc]
 
 
 def current_stream(device: Any = None) -> Stream:
-    """The calling thread's stream on a device."""
+    """Return the calling thread's stream on a device."""
     index = place(Stream.machine, device).index
     made: Stream = Stream(torch.device(KIND, index), queue=Stream.machine.queue(index))
     return made
 
 
 def default_stream(device: Any = None) -> Stream:
-    """The stream on which a device's work goes unless something else is said."""
+    """Return the stream on which a device's work goes unless something else is said."""
     made: Stream = Stream(torch.device(KIND, place(Stream.machine, device).index), queue=DEFAULT)
     return made
 
 
 def place(machine: Machine, device: Any) -> torch.device:
-    """The device that is meant by what torch's functions take for one: nothing, a number, a name, a device."""
+    """Return the device that is meant by what torch's functions take for one: nothing, a number, a name, a device."""
     if device is None or isinstance(device, int):
         return torch.device(KIND, machine.current if device is None or device < 0 else device)
     named = torch.device(device)

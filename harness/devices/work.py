@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+#: The number of each device's default queue.
 DEFAULT = 0
-"""The number of each device's default queue."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ class Mark:
 @dataclass(kw_only=True)
 class _Queue:
     work: deque[tuple[int, Callable[[], None]]] = field(default_factory=deque)
+    #: The number of the last piece of work that came in.
     filled: int = 0
-    """The number of the last piece of work that came in."""
 
 
 class Work:
@@ -43,7 +43,7 @@ class Work:
         self._names = itertools.count(DEFAULT + 1)
 
     def new_queue(self) -> int:
-        """The number of a queue that nobody else has."""
+        """Return the number of a queue that nobody else has."""
         return next(self._names)
 
     def put(self, device: int, queue: int, action: Callable[[], None]) -> None:
@@ -54,7 +54,7 @@ class Work:
             held.work.append((held.filled, action))
 
     def mark(self, device: int, queue: int) -> Mark:
-        """The place behind everything that the queue holds now."""
+        """Return the place behind everything that the queue holds now."""
         with self._lock:
             held = self._queues.get((device, queue))
             return Mark(device=device, queue=queue, number=held.filled if held else 0)
@@ -64,7 +64,7 @@ class Work:
         self.put(device, queue, lambda: self.finish(mark))
 
     def done(self, mark: Mark) -> bool:
-        """Whether everything up to `mark` has run."""
+        """Tell whether everything up to `mark` has run."""
         with self._lock:
             held = self._queues.get((mark.device, mark.queue))
             return held is None or not held.work or held.work[0][0] > mark.number

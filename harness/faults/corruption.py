@@ -61,25 +61,28 @@ _STUMBLES = frozenset({
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """One change of the stored bytes of a checkpoint.
+    """One change of the stored bytes of a checkpoint."""
 
-    kind: one of KINDS. name: the object. position: first byte that changes (flip, zero, length), or the length that is
-    left (truncate). size: number of bytes (zero). bit: 0 to 7 (flip). other: the object that it changes places with
-    (swap: of equal size, exchange: of another), or whose bytes it gets from a donor checkpoint (substitute). region:
-    what lies there, in words. part: the kind of place, one of PARTS.
-    """
-
+    #: One of KINDS.
     kind: str
+    #: The object.
     name: str
+    #: The first byte that changes (flip, zero, length), or the length that is left (truncate).
     position: int = 0
+    #: Number of bytes (zero).
     size: int = 0
+    #: 0 to 7 (flip).
     bit: int = 0
+    #: The object that it changes places with (swap: of equal size, exchange: of another), or whose bytes it gets from
+    #: a donor checkpoint (substitute).
     other: str = ""
+    #: What lies there, in words.
     region: str = ""
+    #: The kind of place, one of PARTS.
     part: str = "object"
 
     def sentence(self) -> str:
-        """The damage in words, with its place."""
+        """Return the damage in words, with its place."""
         where = f" in the {self.region}" if self.region else ""
         return {
             "delete": f"the object {self.name!r} deleted",
@@ -95,7 +98,7 @@ class Damage:
 
 
 def changes(damage: Damage, stored: Stored, donor: Stored | None = None) -> Changes:
-    """What the damage makes of the objects that it touches."""
+    """Return what the damage makes of the objects that it touches."""
     data, at = stored[damage.name], damage.position
     if damage.kind in ("swap", "exchange"):
         return {damage.name: stored[damage.other], damage.other: data}
@@ -121,6 +124,7 @@ def inflicted(blobs: Blobs, done: Changes, stored: Stored) -> Iterator[None]:
             _put(blobs, name, data)
         yield
     finally:
+        # All of them, also those that were not reached: putting sound bytes over sound bytes harms nothing.
         for name in done:
             _put(blobs, name, stored.get(name))
 
@@ -134,12 +138,15 @@ def _put(blobs: Blobs, name: str, data: bytes | None) -> None:
 
 
 def contents(blobs: Blobs) -> dict[str, bytes]:
-    """All stored objects by name."""
+    """Return all stored objects by name."""
     return {name: blobs.read(name) for name in blobs.names()}
 
 
 def planned(kinds: Iterable[str], stored: Stored, known: Mapping[str, bytes]) -> list[Damage]:
-    """Damages of the given kinds to each object in turn. known: label -> bytes whose place makes a region."""
+    """Return the damages of the given kinds to each object in turn.
+
+    known: label -> bytes whose place makes a region.
+    """
     makers = {
         "delete": lambda name, data: [Damage(kind="delete", name=name)],
         "truncate": lambda name, data: _cuts(name, data),
@@ -155,11 +162,12 @@ def planned(kinds: Iterable[str], stored: Stored, known: Mapping[str, bytes]) ->
 
 
 def swaps(stored: Stored) -> list[Damage]:
-    """Exchanges of objects of equal size and other contents, each object once with its next equal."""
+    """Return the exchanges of objects of equal size and other contents, each object once with its next equal."""
     pairs = []
     names = sorted(stored)
     for place, name in enumerate(names):
         for other in names[place + 1 :]:
+            # Of equal size, so that no length gives it away: only a checksum that is bound to a name can.
             if len(stored[name]) == len(stored[other]) and stored[name] != stored[other]:
                 pairs.append(Damage(kind="swap", name=name, other=other))
                 break
@@ -167,7 +175,7 @@ def swaps(stored: Stored) -> list[Damage]:
 
 
 def _exchanges(stored: Stored) -> list[Damage]:
-    """Exchanges of each object with the next one of another size."""
+    """Return the exchanges of each object with the next one of another size."""
     names, found = sorted(stored), []
     for place, name in enumerate(names):
         other = next((item for item in names[place + 1 :] if len(stored[item]) != len(stored[name])), None)
@@ -181,6 +189,7 @@ def substitutions(stored: Stored, donor: Stored, names: Iterable[str], *, any_si
 
     Its like has the same name, else the same place in the order of names; and the same size, unless `any_size`.
     """
+    # Names may carry the id of a save; then the place in the order stands for the name.
     twins = dict(zip(sorted(stored), sorted(donor), strict=False)) if len(stored) == len(donor) else {}
     found = []
     for name in sorted(names):
@@ -192,13 +201,13 @@ def substitutions(stored: Stored, donor: Stored, names: Iterable[str], *, any_si
 
 
 def flips_every(step: int, name: str, data: bytes, *, most: int) -> list[Damage]:
-    """One flipped bit in every `step`-th byte, thinned out evenly where that is more than `most`."""
+    """Return one flipped bit in every `step`-th byte, thinned out evenly where that is more than `most`."""
     step = max(step, -(-len(data) // most))
     return [Damage(kind="flip", name=name, position=at, bit=at % 8) for at in range(0, len(data), step)]
 
 
 def sampled(start: int, stop: int, count: int) -> list[int]:
-    """Up to `count` positions of a region, spread evenly, its first and its last byte among them."""
+    """Return up to `count` positions of a region, spread evenly, its first and its last byte among them."""
     size = stop - start
     if size <= count:
         return list(range(start, stop))
@@ -207,6 +216,7 @@ def sampled(start: int, stop: int, count: int) -> list[int]:
 
 def regions(data: bytes, known: Mapping[str, bytes]) -> list[tuple[str, int, int]]:
     """(name, start, stop) of each known piece that is found, and of what lies between them."""
+    # By looking for the saved bytes: it works for every format that neither compresses nor encrypts.
     found = sorted((data.find(piece), label, len(piece)) for label, piece in known.items() if piece and piece in data)
     parts, end = [], 0
     for start, label, size in found:
@@ -220,7 +230,7 @@ def regions(data: bytes, known: Mapping[str, bytes]) -> list[tuple[str, int, int
 
 
 def part_of(data: bytes, known: Mapping[str, bytes], position: int) -> str:
-    """Which of PARTS lies at a position: before the first known piece, in one, between them, or behind the last."""
+    """Return which of PARTS lies at a position: before the known pieces, in one, between them, or behind them."""
     values = [(start, stop) for name, start, stop in regions(data, known) if name.startswith("value of")]
     if not values:
         return "object"
@@ -244,6 +254,7 @@ def graded(error: ExceptionRecord | None, *, right: bool, name: str, keys: Itera
     wanted = list(keys)
     if name.rsplit("/", 1)[-1] in text and (not wanted or any(key in text for key in wanted)):
         return Grade.NAMED
+    # A CheckpointException only collects; what it carries is what the user has to understand.
     cause = next((item for item in chain if not item.failures), error)
     return Grade.OPAQUE if not cause.text.strip() or cause.type_name in _STUMBLES else Grade.TYPED
 
@@ -261,6 +272,7 @@ def _cuts(name: str, data: bytes) -> list[Damage]:
 
 def _flips(name: str, data: bytes, known: Mapping[str, bytes]) -> list[Damage]:
     return [
+        # The bit follows from the place: spread over all eight, and the same in a second run.
         Damage(kind="flip", name=name, position=at, bit=(at * 5 + 3) % 8, region=region)
         for region, start, stop in regions(data, known)
         for at in sampled(start, stop, 7)
@@ -268,7 +280,7 @@ def _flips(name: str, data: bytes, known: Mapping[str, bytes]) -> list[Damage]:
 
 
 def _lengths(name: str, data: bytes, known: Mapping[str, bytes]) -> list[Damage]:
-    """A giant number wherever sizes may stand: all about the values, and densest at the start."""
+    """Put a giant number wherever sizes may stand: all about the values, and densest at the start."""
     size = len(GIANT)
     places = {
         (at, region)
@@ -284,5 +296,6 @@ def _zeroes(name: str, data: bytes, known: Mapping[str, bytes]) -> list[Damage]:
     return [
         Damage(kind="zero", name=name, position=start, size=min(BLOCK, stop - start), region=region)
         for region, start, stop in regions(data, known)
+        # Zeroing zeros damages nothing.
         if data[start : min(start + BLOCK, stop)].strip(b"\0")
     ]

@@ -28,15 +28,16 @@ class _Call:
 
 
 def _shared_lists() -> bytes:
-    """A list that holds one twice, which holds one twice, and so on: 2 to the levels paths lead to its end."""
+    """Return a list that holds one twice, which holds one twice, and so on: 2 to the levels paths lead to its end."""
     inner: list[Any] = []
     for _ in range(_LEVELS):
         inner = [inner, inner]
+    # pickle stores each list once: a few bytes a level, however many paths there are.
     return pickle.dumps(inner)
 
 
 def _deflated() -> bytes:
-    """An archive as torch.save names its records, of zeros that were compressed."""
+    """Return an archive as torch.save names its records, of zeros that were compressed."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", _ZEROS)
@@ -44,7 +45,7 @@ def _deflated() -> bytes:
 
 
 def dear_bytes() -> Mapping[str, bytes]:
-    """The bytes by what they ask for, in words. The longest are 128 KiB."""
+    """Return the bytes by what they ask for, in words. The longest are 128 KiB."""
     return {
         "a pickle that remembers a value under the number 2^25": b"\x80\x04Nr\x00\x00\x00\x02.",
         "a pickle of a set of four million numbers": pickle.dumps(_Call(set, range(_MANY))),

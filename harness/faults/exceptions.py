@@ -22,13 +22,14 @@ class HoldsLock(Exception):
 
 
 def make(name: str, phase: str) -> BaseException:
-    """An exception of the class `name`, from here or from builtins, whose text names the phase that raised it."""
+    """Make an exception of the class `name`, from here or from builtins; its text names the phase that raised it."""
     text = f"injected by dcp-conformance in {phase}"
     if name == "TwoArguments":
         return TwoArguments(503, text)
     if name == "HoldsLock":
         return HoldsLock(text)
     kind = getattr(builtins, name)
+    # With an errno, EIO: an OSError of text alone has none, and storages look at it.
     error = kind(5, text) if issubclass(kind, OSError) else kind(text)
     assert isinstance(error, BaseException)
     return error

@@ -38,24 +38,23 @@ KINDS = ("raise", "delay", "hang", "kill", "stop", "exit", "interrupt")
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One way to break one phase on some ranks.
+    """One way to break one phase on some ranks."""
 
-    phase: a value of SAVE_PHASES, LOAD_PHASES or PLANNER_PHASES, or "reset" or "storage_meta".
-    ranks: group ranks on which it acts (the global rank where there is no sub-group).
-    kind: raise an exception; delay by `seconds`; hang for ever; kill the process (SIGKILL); stop it (SIGSTOP);
-        exit (`os._exit(1)`); interrupt (SIGINT to the process, as Ctrl-C does).
-    exception: name of a class in builtins or in harness.faults.exceptions.
-    after: act after the real call instead of before it.
-    first, last: the calls of that phase on which it acts, counted from 1; last=0 means every call from `first` on.
-    """
-
+    #: A value of SAVE_PHASES, LOAD_PHASES or PLANNER_PHASES, or "reset" or "storage_meta".
     phase: str
+    #: Group ranks on which it acts (the global rank where there is no sub-group).
     ranks: tuple[int, ...]
+    #: One of KINDS: raise an exception; delay by `seconds`; hang for ever; kill the process (SIGKILL); stop it
+    #: (SIGSTOP); exit (`os._exit(1)`); interrupt (SIGINT to the process, as Ctrl-C does).
     kind: str = "raise"
+    #: Name of a class in builtins or in harness.faults.exceptions.
     exception: str = "ValueError"
     seconds: float = 0.0
+    #: Act after the real call instead of before it.
     after: bool = False
+    #: The first call of that phase on which it acts, counted from 1.
     first: int = 1
+    #: The last such call; 0 means every call from `first` on.
     last: int = 0
 
     def __post_init__(self) -> None:
@@ -66,6 +65,6 @@ class Fault:
             )
 
     def acts_on(self, phase: str, rank: int, count: int, *, after: bool) -> bool:
-        """Whether this fault acts on the `count`-th call of `phase` on `rank`."""
+        """Tell whether this fault acts on the `count`-th call of `phase` on `rank`."""
         in_range = self.first <= count and (self.last == 0 or count <= self.last)
         return phase == self.phase and rank in self.ranks and in_range and after == self.after

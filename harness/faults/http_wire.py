@@ -20,7 +20,7 @@ class Stream:
     held: bytes = b""
 
     def until(self, mark: bytes) -> bytes:
-        """Bytes up to and with a mark. Raises EOFError at the end of the stream."""
+        """Return the bytes up to and with a mark. Raises EOFError at the end of the stream."""
         while mark not in self.held:
             self._more()
         found, _, self.held = self.held.partition(mark)
@@ -34,7 +34,7 @@ class Stream:
         return found
 
     def rest(self) -> bytes:
-        """All that comes until the other side closes."""
+        """Return all that comes until the other side closes."""
         with contextlib.suppress(EOFError):
             while True:
                 self._more()
@@ -49,7 +49,11 @@ class Stream:
 
 
 def body_of(stream: Stream, head: bytes, *, until_closed: bool = False) -> bytes:
-    """The body that a head announces, as it is on the wire; without a word about it, none or all until the close."""
+    """Return the body that a head announces, as it is on the wire.
+
+    A head that says nothing of it has none, or all that comes until the close.
+    """
+    # Asked first: where both are given, chunks decide (RFC 9112, 6.3).
     if re.search(rb"\r\ntransfer-encoding:\s*chunked", head, re.IGNORECASE):
         return b"".join(_chunks(stream))
     length = re.search(rb"\r\ncontent-length:\s*(\d+)", head, re.IGNORECASE)
@@ -73,13 +77,14 @@ def _chunks(stream: Stream) -> Iterator[bytes]:
 
 
 def closes(head: bytes) -> bool:
-    """Whether the side that sent this head closes the connection after the message."""
+    """Tell whether the side that sent this head closes the connection after the message."""
     return re.search(rb"\r\nconnection:\s*close", head, re.IGNORECASE) is not None
 
 
 def reset(end: socket.socket) -> None:
     """Close a connection so that its other end sees a reset and no orderly end."""
     with contextlib.suppress(OSError):
+        # Lingering for no time at all makes the close a reset.
         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         # shutdown wakes a thread that waits for data; alone, it would be an orderly end.
         end.shutdown(socket.SHUT_RD)

@@ -21,7 +21,7 @@ _CAPABILITY_VERSION = 0x20080522
 
 @contextlib.contextmanager
 def file_size_limit(size: int, *, lifted_after: float | None = None) -> Iterator[None]:
-    """No file of this process, its threads and new children may grow beyond `size` bytes.
+    """Let no file of this process, its threads and new children grow beyond `size` bytes.
 
     A write across the limit is short, and the next one fails with EFBIG: a full disk, without filling one.
     lifted_after: seconds after which the limit goes away by itself, for a fault that passes.
@@ -32,6 +32,8 @@ def file_size_limit(size: int, *, lifted_after: float | None = None) -> Iterator
     def lift() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
+    # The soft limit only: a hard one could not be raised again without privilege. Python ignores SIGXFSZ, so that a
+    # write fails instead of the process.
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         if lifted_after is not None:
@@ -41,13 +43,14 @@ def file_size_limit(size: int, *, lifted_after: float | None = None) -> Iterator
     finally:
         if timer is not None:
             timer.cancel()
+            # Or it could lift the limit of a later fault.
             timer.join()
         lift()
 
 
 @contextlib.contextmanager
 def address_space_limit(extra: int) -> Iterator[None]:
-    """This process may map at most `extra` bytes more than it has mapped now; beyond that, memory is refused to it."""
+    """Let this process map at most `extra` bytes more than now; beyond that, memory is refused to it."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     most = pages * resource.getpagesize() + extra
@@ -61,7 +64,7 @@ def address_space_limit(extra: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def read_only(folder: str | os.PathLike[str]) -> Iterator[bool]:
-    """Everything at `folder` and below can be read and not changed by this thread and those that it starts.
+    """Make everything at `folder` and below readable, not changeable, for this thread and those that it starts.
 
     Gives whether that was achieved, found out by trying. Where the process is privileged, its thread gives up the
     privileges that override file modes, and takes them back afterwards.
@@ -73,6 +76,7 @@ def read_only(folder: str | os.PathLike[str]) -> Iterator[bool]:
         try:
             for path, mode in modes.items():
                 path.chmod(mode & ~0o222)
+            # Tried as well as asked: on some mounts modes mean nothing.
             yield not os.access(root, os.W_OK, effective_ids=True) and not _can_change(root)
         finally:
             for path, mode in modes.items():
@@ -120,7 +124,10 @@ def _without_overrides() -> Iterator[None]:
 
 
 def peak_memory(*, reset: bool = True) -> int:
-    """The most memory that the process has held, in bytes; since now, where the system lets it be counted anew."""
+    """Return the most memory that the process has held, in bytes.
+
+    It is counted from now on, where the system allows that.
+    """
     if reset:
         try:
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

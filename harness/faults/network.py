@@ -64,7 +64,7 @@ class NetworkFault:
     number: int
 
     def hits(self, number: int) -> bool:
-        """Whether it acts on the `number`-th request."""
+        """Tell whether it acts on the `number`-th request."""
         last = self.number + (_ANSWERS[self.kind][2] - 1 if self.kind in ("busy", "limited") else 0)
         return self.number <= number and (self.kind in _LASTING or number <= last)
 
@@ -138,6 +138,7 @@ class NetworkProxy:
 
     def _serve(self, client: socket.socket) -> None:
         # Whatever ends a connection, on either side, ends both sides of it.
+        # One connection to the store for each of the client's: a pool of ours would hide what the client's pool does.
         with contextlib.suppress(OSError, EOFError), socket.create_connection(_pair(self._store)) as server:
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = _Connection(Stream(client), Stream(server))
@@ -168,6 +169,8 @@ class _Connection:
     def exchange(self, noted: Callable[[Request], str]) -> bool:
         """Pass one request and its answer; whether another may follow."""
         head = self.client.until(END)
+        # Answered here: the request is to be read whole before its fault is chosen, and the client sends no body
+        # before.
         if re.search(rb"\r\nexpect:\s*100-continue", head, re.IGNORECASE):
             head = re.sub(rb"\r\nexpect:[^\r]*", b"", head, flags=re.IGNORECASE)
             self.client.end.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -206,8 +209,10 @@ class _Connection:
 
     def _answer(self, method: bytes) -> bytes:
         head = self.server.until(END)
+        # 1xx answers come before the real one.
         while head.split(b" ", 2)[1][:1] == b"1":
             head = self.server.until(END)
+        # These have no body, whatever length they announce.
         if method == b"HEAD" or head.split(b" ", 2)[1] in (b"204", b"304"):
             return head
         return head + body_of(self.server, head, until_closed=True)
@@ -221,9 +226,10 @@ def _made_up(method: bytes, status: int, code: str) -> bytes:
 
 
 def _general(target: str) -> str:
-    """A path with no folder of this run in it: what stands before the last name goes, of a query only the keys stay."""
+    """Return a path without what belongs to this run: of folders nothing stays, of a query only the keys."""
     path, _, query = target.partition("?")
     keys = "&".join(sorted(re.sub(r"=.*", "", part) for part in query.split("&"))) if query else ""
+    # Ids of saves and uploads, which no two runs share.
     name = re.sub(r"[0-9a-fA-F]{8,}(-[0-9a-fA-F]{4,})*", "*", path.rstrip("/").rpartition("/")[2])
     return f".../{name}" + (f"?{keys}" if keys else "")
 

@@ -24,7 +24,8 @@ class Note:
     result: Any
 
     def argument(self, place: int, name: str) -> Any:
-        """The argument `name`, which stands at `place` where it was given by position."""
+        """Return the argument `name`, which stands at `place` where it was given by position."""
+        # Engines may give any argument either way, and torch's own has changed over releases.
         return self.kwargs[name] if name in self.kwargs else self.args[place]
 
 
@@ -38,11 +39,12 @@ class Notes:
     def call(self, method: str, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Perform the call, note it down, and pass on its result, changed where that was asked for."""
         result = inner(*args, **kwargs)
+        # After the call: one that raised has given nothing to look at.
         self.calls.append(Note(method, args, dict(kwargs), result))
         return self.changes[method](result) if method in self.changes else result
 
     def of(self, method: str) -> list[Note]:
-        """The calls of one method."""
+        """Return the calls of one method."""
         return [note for note in self.calls if note.method == method]
 
 

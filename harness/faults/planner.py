@@ -36,6 +36,7 @@ class PlannerTap:
     def _act(self, phase: str, count: int, *, after: bool) -> None:
         for fault in self.faults:
             if fault.acts_on(phase, self.rank, count, after=after):
+                # Before it acts: after a kill nobody could say that the fault was reached.
                 announce("fault", phase=phase, what=fault.kind)
                 act(fault)
 

@@ -49,7 +49,7 @@ def own_mounts() -> None:
 
 @contextlib.contextmanager
 def _our_business() -> Iterator[None]:
-    """What the system refuses to do for such a disk is no fault of a backend."""
+    """Turn what the system refuses to do for such a disk into Unavailable: it is no fault of a backend."""
     try:
         yield
     except OSError as error:
@@ -79,13 +79,16 @@ class Disk:
     def cut(self) -> None:
         """Cut the power: nothing more reaches the disk, nor does what the file system still had in memory."""
         with self._opened() as opened:
+            # Without flushing the journal, or everything up to now would be saved by the cut itself.
             fcntl.ioctl(opened, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
 
     def restart(self) -> None:
-        """What a mount of the disk finds now, as plain files at the same place, for every process to see."""
+        """Put what a mount of the disk finds now, as plain files, at the same place, for every process to see."""
         copy, found = self.image.with_suffix(".after"), self.place.with_suffix(".found")
         # A copy: a store may still have files open, so that the disk itself could not be unmounted.
         _run("cp", "--sparse=always", str(self.image), str(copy))
+        # Lazily: descriptors of the store keep the old file system alive, and its place is needed for what a mount
+        # finds.
         _run("umount", "--lazy", str(self.place))
         with _our_business():
             found.mkdir()

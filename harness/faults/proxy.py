@@ -35,16 +35,18 @@ _OWN = frozenset({
 
 
 def interpose(inner: object, methods: tuple[str, ...], tap: Tap) -> Any:
-    """A proxy of `inner` whose `methods` go through `tap`; everything else is forwarded untouched."""
+    """Return a proxy of `inner` whose `methods` go through `tap`; everything else is forwarded untouched."""
     kind: Any = type(inner)
     return _proxy_class(kind, methods)(inner, methods, tap)
 
 
 @functools.lru_cache(maxsize=256)
 def _proxy_class(kind: Any, methods: tuple[str, ...]) -> type:
+    # Of the type, once: engines ask types for methods, and instances cannot have special ones.
     names = [name for name in dir(kind) if name not in _OWN and name not in methods]
     body: dict[str, Any] = {name: _forwarded(name) for name in names}
     body.update({name: _tapped(name) for name in methods if hasattr(kind, name)})
+    # What `isinstance` asks after the type itself.
     body["__class__"] = property(lambda self: type(object.__getattribute__(self, "_proxied")))
     return type(f"proxy of {kind.__name__}", (_Proxy,), body)
 
@@ -79,6 +81,7 @@ class _Proxy:
     """What all proxies share: where the real object is, and how attributes and pickling reach it."""
 
     def __init__(self, inner: object, methods: tuple[str, ...], tap: Tap) -> None:
+        # Past our own __setattr__, which writes to the real object.
         object.__setattr__(self, "_proxied", inner)
         object.__setattr__(self, "_methods", methods)
         object.__setattr__(self, "_tap", tap)
@@ -94,4 +97,5 @@ class _Proxy:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         read = object.__getattribute__
+        # A new proxy in the other process: the class of this one was made here and has no name to be found by.
         return interpose, (read(self, "_proxied"), read(self, "_methods"), read(self, "_tap"))

@@ -52,6 +52,7 @@ class LateStager(PromptStager):
             except BaseException as error:  # delivered by the future
                 staged.set_exception(error)
 
+        # Late enough that an engine which does not wait goes on before it.
         threading.Timer(0.1, work).start()
         return staged
 

@@ -41,7 +41,9 @@ class StorageTap:
     def call(self, method: str, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Emit, act before, perform, act after, and put a faulty future around the result where one is asked for."""
         phase = self.phases[method]
+        # Counted before the fault, so that a call which fails has been a call.
         count = self.counts[method] = self.counts.get(method, 0) + 1
+        # Before the call: one that hangs or kills the process has been reached too.
         announce("call", owner=self.owner, part="S", name=method)
         self._act(phase, count, after=False)
         result = inner(*args, **kwargs)
@@ -51,6 +53,7 @@ class StorageTap:
     def _act(self, phase: str, count: int, *, after: bool) -> None:
         for fault in self.faults:
             if fault.acts_on(phase, self.rank, count, after=after):
+                # Before it acts: after a kill nobody could say that the fault was reached.
                 announce("fault", phase=phase, what=fault.kind)
                 act(fault)
 
@@ -75,8 +78,10 @@ def act(fault: Fault) -> None:
     if fault.kind == "delay":
         time.sleep(fault.seconds)
     elif fault.kind == "hang":
+        # In Python, so that the stack of the hang names this line.
         threading.Event().wait()
     elif fault.kind == "exit":
+        # Without cleaning up, as a crash does: `sys.exit` would only be an exception here.
         os._exit(1)
     elif fault.kind == "interrupt":
         os.kill(os.getpid(), signal.SIGINT)
@@ -86,7 +91,10 @@ def act(fault: Fault) -> None:
 
 
 def _faulty_future(fault: Fault, inner: Any) -> Any:
-    """A future that fails, is late, or never completes; the real work is done first, so that only the report fails."""
+    """Return a future that fails, is late, or never completes.
+
+    The real work is done first, so that only the report fails.
+    """
     outer: Any = torch.futures.Future()
 
     def complete() -> None:
@@ -100,6 +108,7 @@ def _faulty_future(fault: Fault, inner: Any) -> Any:
     if fault.kind == "raise":
         complete()
     else:
+        # A daemon: a future that never completes must not keep the rank from ending.
         threading.Thread(target=complete, daemon=True).start()
     return outer
 

@@ -19,7 +19,7 @@ METADATA = ".metadata"
 
 
 def read_metadata(blobs: Blobs) -> Any:
-    """The stored Metadata. Raises LookupError where there is none."""
+    """Return the stored Metadata. Raises LookupError where there is none."""
     try:
         stored = blobs.read(METADATA)
     except KeyError:
@@ -28,24 +28,26 @@ def read_metadata(blobs: Blobs) -> Any:
 
 
 def edited(blobs: Blobs, key: str, change: Callable[[Any], None]) -> bytes:
-    """The bytes of `.metadata` after `change` was applied to a plain copy of each storage entry of `key`."""
+    """Return the bytes of `.metadata` after `change` was applied to a plain copy of each storage entry of `key`."""
     metadata = read_metadata(blobs)
     for index, info in metadata.storage_data.items():
         if index.fqn == key:
+            # A copy: entries may share one object, and the edit is about one of them.
             metadata.storage_data[index] = entry = plain(info)
             change(entry)
     return pickle.dumps(metadata)
 
 
 def plain(info: Any) -> Any:
-    """A storage entry with torch's fields only: no checksum that a backend may have added."""
+    """Return a storage entry with torch's fields only: no checksum that a backend may have added."""
     from torch.distributed.checkpoint.filesystem import _StorageInfo
 
+    # As an attacker would: a reader that checks a checksum only where there is one must look further.
     return _StorageInfo(relative_path=info.relative_path, offset=info.offset, length=info.length)
 
 
 def exchanged(blobs: Blobs, first: str, second: str) -> bytes:
-    """The bytes of `.metadata` with the storage entries of two keys exchanged, whatever they hold."""
+    """Return the bytes of `.metadata` with the storage entries of two keys exchanged, whatever they hold."""
     metadata = read_metadata(blobs)
     by_key = {index.fqn: index for index in metadata.storage_data if index.fqn in (first, second)}
     one, two = by_key[first], by_key[second]
@@ -54,12 +56,12 @@ def exchanged(blobs: Blobs, first: str, second: str) -> bytes:
 
 
 def entry_of(blobs: Blobs, key: str) -> Any:
-    """The first storage entry of `key`."""
+    """Return the first storage entry of `key`."""
     return next(info for index, info in read_metadata(blobs).storage_data.items() if index.fqn == key)
 
 
 def saved_object(value: Any, **options: Any) -> bytes:
-    """What torch.save makes of a value."""
+    """Return what torch.save makes of a value."""
     stream = io.BytesIO()
     torch.save(value, stream, **options)
     return stream.getvalue()

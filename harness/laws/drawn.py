@@ -27,16 +27,16 @@ LAWS = {
 
 @dataclass(frozen=True)
 class Trip:
-    """How one combination went on one rank.
-
-    step: where it ended ("" for the end of the way); ended: how that step did; found: (law, difference) pairs; main:
-    the law that an error of a step is counted under.
-    """
+    """How one combination went on one rank."""
 
     row: dict[str, str]
+    #: Where it ended; "" for the end of the way.
     step: str
+    #: How that step did.
     ended: Attempt | None
+    #: (Law, difference) pairs.
     found: Sequence[tuple[str, Difference]] = field(default_factory=tuple)
+    #: The law that an error of a step is counted under.
     main: str = "tensor"
 
     @property
@@ -47,5 +47,5 @@ class Trip:
 
 
 def broken(trip: Trip) -> bool:
-    """Whether any law was."""
+    """Tell whether any law was."""
     return bool(trip.laws)

@@ -29,12 +29,12 @@ class Table:
                     raise ValueError(f"table {self.title!r}: a cell must be a text or a whole number, is {cell!r}")
 
     def as_data(self) -> dict[str, Any]:
-        """The table as JSON data."""
+        """Return the table as JSON data."""
         return {"title": self.title, "columns": list(self.columns), "rows": [list(row) for row in self.rows]}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Table:
-        """The reverse of `as_data`. Raises KeyError, TypeError or ValueError for anything else."""
+        """Return the reverse of `as_data`. Raises KeyError, TypeError or ValueError for anything else."""
         return cls(
             title=str(data["title"]),
             columns=tuple(map(str, data["columns"])),
@@ -57,20 +57,19 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Difference:
-    """One way in which a value is not the promised one: where it is, what was promised and what was found.
+    """One way in which a value is not the promised one: where it is, what was promised and what was found."""
 
-    key: path in the state, joined by dots; index: position in the tensor, or () for a whole value; cause: what the
-    value as a whole is instead ("is zero in every element"), where that is known.
-    """
-
+    #: Path in the state, joined by dots.
     key: str
+    #: Position in the tensor, or () for a whole value.
     index: tuple[int, ...]
     expected: str
     observed: str
+    #: What the value as a whole is instead ("is zero in every element"), where that is known.
     cause: str = ""
 
     def sentence(self) -> str:
-        """The difference as half a sentence, its cause first: `'a.b'[3] is 2.0 instead of 1.0`."""
+        """Return the difference as half a sentence, its cause first: `'a.b'[3] is 2.0 instead of 1.0`."""
         cause = f"{self.key!r} {self.cause}: " if self.cause else ""
         place = f"[{', '.join(map(str, self.index))}]" if self.index else ""
         return f"{cause}{self.key!r}{place} is {self.observed} instead of {self.expected}"

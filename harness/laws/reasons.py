@@ -21,7 +21,7 @@ ANY = ("i/o", "io error", "disk", "unable to open", "cannot open")
 
 
 def tells_reason(error: ExceptionRecord, number: int) -> bool:
-    """Whether an error, its failures or its causes say that the system answered with the error `number`.
+    """Tell whether an error, its failures or its causes say that the system answered with the error `number`.
 
     An OSError does, whatever its text: who catches it can tell it from a defect of the program.
     """
@@ -30,7 +30,7 @@ def tells_reason(error: ExceptionRecord, number: int) -> bool:
 
 
 def chain(error: ExceptionRecord) -> Iterator[ExceptionRecord]:
-    """An error, the failures that it carries and what caused each of them.
+    """Yield an error, the failures that it carries and what caused each of them.
 
     One that carries failures says nothing of its own: its text is theirs, with lines of code from their stacks.
     """

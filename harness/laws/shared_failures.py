@@ -53,5 +53,5 @@ def must_tell_all_alike(attempts: Sequence[Attempt]) -> None:
 
 
 def failures_of(attempt: Attempt) -> dict[int, ExceptionRecord]:
-    """The failures that a rank was told of: none where it got no CheckpointException."""
+    """Return the failures that a rank was told of: none where it got no CheckpointException."""
     return {} if attempt.error is None or attempt.error.failures is None else attempt.error.failures

@@ -60,7 +60,7 @@ _FIELDS: Mapping[str, Mapping[str, type]] = {
 
 
 def must_return(outcomes: Sequence[Outcome]) -> list[Any]:
-    """The values of all ranks, in rank order; Broken when a rank raised, died or hung instead of returning."""
+    """Return the values of all ranks, in rank order; Broken when a rank raised, died or hung instead of returning."""
     must_have_gone_on(outcomes)
     hung = [outcome for outcome in outcomes if isinstance(outcome, Hung)]
     if hung:
@@ -114,7 +114,7 @@ def ended_by_itself(error: ExceptionRecord) -> Exception | None:
 
 
 def hang_finding(hung: Sequence[Hung]) -> Broken:
-    """The finding for ranks that never answered, with the stack of each."""
+    """Return the finding for ranks that never answered, with the stack of each."""
     ranks = ", ".join(str(outcome.rank) for outcome in hung)
     phases = {outcome.rank: last_call(outcome) for outcome in hung}
     first = hung[0]
@@ -125,7 +125,7 @@ def hang_finding(hung: Sequence[Hung]) -> Broken:
 
 
 def death_finding(outcome: Died) -> Broken:
-    """The finding for a rank whose process ended."""
+    """Return the finding for a rank whose process ended."""
     how = f"by signal {outcome.signal}" if outcome.signal else f"with exit code {outcome.exit_code}"
     return Broken(
         f"its process ended {how} in {last_call(outcome)}",
@@ -134,7 +134,7 @@ def death_finding(outcome: Died) -> Broken:
 
 
 def unexpected(error: ExceptionRecord, rank: int, outcome: Outcome | None = None) -> Exception:
-    """What an error that nobody asked for means: the backend's finding, or a fault of the scenario itself."""
+    """Return what an error that nobody asked for means: the backend's finding, or a fault of the scenario itself."""
     if not of_subject(error):
         return HarnessFault(f"the scenario failed on rank {rank}{_where(error)}: {described(error)}\n{error.traceback}")
     evidence = {"traceback": error.traceback}
@@ -144,20 +144,20 @@ def unexpected(error: ExceptionRecord, rank: int, outcome: Outcome | None = None
 
 
 def _where(error: ExceptionRecord) -> str:
-    """The line of a scenario that an error went through last."""
+    """Return the line of a scenario that an error went through last."""
     ours = [(file, line, function) for file, line, function in error.frames if "/suites/" in file]
     return " at suites/{}:{}, in {}".format(ours[-1][0].rpartition("/suites/")[2], *ours[-1][1:]) if ours else ""
 
 
 def of_subject(error: ExceptionRecord) -> bool:
-    """Whether an error came out of the code under test."""
+    """Tell whether an error came out of the code under test."""
     return error.type_name == _GARBAGE or any(
         file.endswith(door) and function == name for file, _, function in error.frames for door, name in _DOORS
     )  # fmt: skip
 
 
 def described(error: ExceptionRecord) -> str:
-    """An exception as a reader needs it: its class, its first line, and what each failing rank raised."""
+    """Return an exception as a reader needs it: its class, its first line, and what each failing rank raised."""
     if error.failures:
         inner = "; ".join(f"{rank}: {described(cause)}" for rank, cause in sorted(error.failures.items()))
         return f"{error.type_name}{{{inner}}}"
@@ -166,7 +166,7 @@ def described(error: ExceptionRecord) -> str:
 
 
 def last_call(outcome: Outcome) -> str:
-    """The last interface call that a rank was seen to make."""
+    """Return the last interface call that a rank was seen to make."""
     calls = [event.data["name"] for event in outcome.events if event.kind == "call"]
     return f"{calls[-1]}()" if calls else "no call of the backend"
 
@@ -227,6 +227,6 @@ def must_name(attempt: Attempt, words: Iterable[str], what: str, *, rank: int) -
 
 
 def mentions(error: ExceptionRecord, word: str) -> bool:
-    """Whether an error, a failure that it carries or its cause has `word` in its text."""
+    """Tell whether an error, a failure that it carries or its cause has `word` in its text."""
     inner = [*(error.failures or {}).values(), *([error.cause] if error.cause is not None else [])]
     return word in error.text or any(mentions(item, word) for item in inner)

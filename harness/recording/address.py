@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def short(address: str) -> Iterator[str]:
-    """A path for as long as the context lasts, which leads to the same place and is short enough."""
+    """Give a path that is short enough and leads to the same place while the context lasts."""
     folder, name = os.path.split(address)
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

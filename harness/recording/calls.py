@@ -29,16 +29,15 @@ _MS_SYNC = 4
 
 @dataclass
 class Planned:
-    """One operation before it is done.
-
-    act: does it in place of the kernel and gives the details that it found, with "descriptor" for an opened file;
-    None: the kernel does it. then: operations that happen with it.
-    """
+    """One operation before it is done."""
 
     call: str
     path: str
     details: dict[str, Any] = field(default_factory=dict)
+    #: Does it in place of the kernel and gives the details that it found, with "descriptor" for an opened file; None:
+    #: the kernel does it.
     act: Callable[[], dict[str, Any]] | None = None
+    #: Operations that happen with it.
     then: tuple[str, ...] = ()
 
 
@@ -47,7 +46,7 @@ Decoder = Callable[[Job, Caller, Arguments], Planned | None]
 
 
 def planned(name: str, job: Job, caller: Caller, arguments: Arguments) -> Planned | None:
-    """What a system call is going to do to the watched folder; None where it is nothing."""
+    """Return what a system call is going to do to the watched folder; None where it is nothing."""
     return _DECODERS[name](job, caller, arguments)
 
 
@@ -66,8 +65,11 @@ def _mkdir(job: Job, caller: Caller, folder: int, address: int, mode: int) -> Pl
         return None
 
     def act() -> dict[str, Any]:
+        # By full path, which was resolved in the caller's place: the supervisor has another current folder and another
+        # umask.
         os.mkdir(full, mode & 0o7777 & ~caller.mask)
         found = os.stat(full)
+        # New, since the kernel gives the numbers of removed inodes out again.
         job.file((found.st_dev, found.st_ino), new=True)
         return {}
 
@@ -93,6 +95,7 @@ def _rename(job: Job, caller: Caller, arguments: Arguments, flags: int) -> Plann
     source, path, target, new = _two_names(job, caller, arguments)
     if path is None and new is None:
         return None
+    # What comes from outside has bytes that were never seen; what leaves takes seen ones out of sight.
     if path is None or new is None or flags & _WHITEOUT:
         return Planned("opaque", path or new or "", {"target": "a rename across the border of the watched folder"})
     call = "exchange" if flags & _EXCHANGE else "rename"
@@ -145,8 +148,10 @@ def _nothing_found(function: Callable[..., Any], *args: Any, **kwargs: Any) -> C
 
 def _open(job: Job, caller: Caller, folder: int, address: int, flags: int, mode: int) -> Planned | None:
     flags &= 0xFFFFFFFF
+    # Reading changes nothing, O_RDONLY with O_TRUNC or O_CREAT does.
     if not flags & (os.O_ACCMODE | os.O_CREAT | os.O_TRUNC):
         return None
+    # Like the kernel: with O_EXCL a link in the last place is not followed, but is what stands in the way.
     exclusive = flags & os.O_CREAT and flags & os.O_EXCL
     full = job.resolved(caller.path(folder, address), follow=not (exclusive or flags & os.O_NOFOLLOW))
     path = job.inside(full)
@@ -158,6 +163,8 @@ def _open(job: Job, caller: Caller, folder: int, address: int, flags: int, mode:
         return None  # a folder is refused by the kernel, and a pipe would make the supervisor wait
 
     def act() -> dict[str, Any]:
+        # Looked at just before the open, by the only process through which the job's opens go: nobody of the job comes
+        # between.
         existed = os.path.lexists(full)
         size = os.path.getsize(full) if existed else 0
         descriptor = os.open(full, flags | os.O_CLOEXEC, mode & 0o7777 & ~caller.mask)
@@ -175,6 +182,7 @@ def _open(job: Job, caller: Caller, folder: int, address: int, flags: int, mode:
 def _open_with_struct(job: Job, caller: Caller, arguments: Arguments) -> Planned | None:
     flags, mode, resolve = struct.unpack("QQQ", caller.memory(arguments[2], 24))
     found = _open(job, caller, arguments[0], arguments[1], flags, mode)
+    # RESOLVE_BENEATH and its like cannot be kept by a path that another process has resolved.
     if found is None or not resolve:
         return found
     return Planned("opaque", found.path, {"target": "openat2 with rules for paths"})
@@ -184,7 +192,7 @@ def _open_with_struct(job: Job, caller: Caller, arguments: Arguments) -> Planned
 
 
 def _behind(job: Job, caller: Caller, number: int) -> tuple[Descriptor, dict[str, Any], str] | None:
-    """What a descriptor of the caller is, with its file's number and path; None for one outside."""
+    """Return what a descriptor of the caller is, with its file's number and path; None for one outside."""
     if job.inside(caller.link(number)) is None:
         return None  # most calls: sockets, pipes, logs
     found = caller.descriptor(number)
@@ -203,6 +211,7 @@ def _write(job: Job, caller: Caller, number: int, data: Callable[[], bytes], off
     content = data()
     if not content:
         return None
+    # An appending write goes to the end of the file, whatever offset it was given (pwrite(2), BUGS).
     if flags & _RWF_APPEND or found.flags & os.O_APPEND:
         offset = found.size
     details |= {"data": content, "offset": found.position if offset is None else offset}
@@ -245,10 +254,12 @@ def _truncate(job: Job, caller: Caller, arguments: Arguments) -> Planned | None:
 def _allocate(job: Job, caller: Caller, arguments: Arguments) -> Planned | None:
     number, mode, offset, length = arguments[:4]
     behind = _behind(job, caller, number)
+    # Room that is reserved behind the end of a file shows to no reader.
     if behind is None or mode == _KEEP_SIZE:
         return None
     if mode:
         return Planned("opaque", behind[2], {**behind[1], "target": f"fallocate with mode {mode:#x}"})
+    # Reserving what is there already changes nothing.
     if offset + length <= behind[0].size:
         return None
     return Planned("truncate", behind[2], {**behind[1], "offset": offset + length})
@@ -267,13 +278,14 @@ def _sync_map(job: Job, caller: Caller, arguments: Arguments) -> Planned | None:
     if found is None or job.inside(found.path) is None or (mapping := job.mappings.of(found.inode)) is None:
         return None
     start = found.offset
+    # Which blocks of the file a part covers would have to be modelled for the disk; whole syncs are what stores use.
     if start > 0 or start + length < len(mapping.known):
         return Planned("opaque", mapping.path, {"file": mapping.file, "target": "a sync of a part of a mapping"})
     return Planned("fsync", mapping.path, {"file": mapping.file})
 
 
 def _clone(job: Job, caller: Caller, arguments: Arguments) -> Planned | None:
-    """Most file systems cannot share blocks, so that whoever asks can also copy; and copies are seen."""
+    """Refuse to share blocks: most file systems cannot, so whoever asks can also copy, and copies are seen."""
     behind = _behind(job, caller, arguments[0])
     if behind is None:
         return None
@@ -304,6 +316,7 @@ def _copy(job: Job, caller: Caller, source: int, where: int, target: int, to: in
         return None
     found = caller.descriptor(source)
     try:
+        # Opened anew: reading through the caller's own descriptor would move its position.
         descriptor = caller.opened(source, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return Planned("opaque", behind[2], {**behind[1], "target": "a copy from something unreadable"})

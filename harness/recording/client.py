@@ -39,8 +39,8 @@ class Watching:
         self._link, self.path, self.means = link, path, link.means
         self.operations = 0
         self.blind = ""
+        #: Of a watch over what is read: what was read that is not below the folder, in the order of the first time.
         self.elsewhere: list[str] = []
-        """Of a watch over what is read: what was read that is not below the folder, in the order of the first time."""
 
     def mark(self, text: str) -> None:
         """Note in the recording that something has happened by now."""
@@ -51,11 +51,14 @@ class Watching:
         self.mark(f"returned on rank {self._link.rank}")
 
     def faults(self, *rules: Rule) -> None:
-        """From now on these rules hold, with new counts, in place of any others; none: no faults."""
+        """Set these rules, with new counts, in place of any others; none: no faults."""
         self._link.ask("policy", rules=encoded(rules))
 
     def reached(self) -> dict[int, int]:
-        """How often each rule has acted, by its place among those given; rules that never acted are not in it."""
+        """Return how often each rule has acted, by its place among those given.
+
+        Rules that never acted are not in it.
+        """
         answer = self._link.ask("reached")["reached"]
         return {int(place): count for place, count in answer.items()}
 
@@ -84,7 +87,9 @@ class Link:
         """Put this process under the filter; why that is not possible, "" when it is done."""
         if not syscalls.numbers() or not kernel.is_new_enough():
             return "the kernel is too old, or of another kind"
+        # The kernel's word for who is at the other end: the supervisor may have been started by another rank.
         pid = struct.unpack("3i", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        # Made before the filter is on: a call that changes files would wait for an answer that nobody can give yet.
         greeting = json.dumps({"do": "greet", "number": self.rank}).encode()
         descriptors = array.array("i", [0])
         try:
@@ -122,9 +127,11 @@ class Link:
 
         path: where the last rank's leaving puts the recording; the same on all ranks. OSError, RecorderError.
         """
+        # The thread is told by the kernel's number, under which its calls will come.
         self.ask("begin", watched=folder, world=world, thread=threading.get_native_id(), keep=bool(path),
                  means=self.means)  # fmt: skip
         watching = Watching(self, path)
+        # After "begin": its answer says that all ranks are here, and only from then on are calls the job's.
         seen = interposer.Interposer(self.ask, folder).in_place() if self.reason else contextlib.nullcontext()
         try:
             with seen:
@@ -136,6 +143,8 @@ class Link:
 
     def ask(self, what: str, **details: Any) -> dict[str, Any]:
         """Ask the supervisor for something and wait for the answer."""
+        # Threads of the backend reach this through the interposer; two questions at once would get each other's
+        # answers.
         with self._lock:
             self._socket.sendall(json.dumps({"do": what, **details}).encode())
             return self._answer()
@@ -165,6 +174,7 @@ def link(address: str, rank: int, *, start: bool, python: bool = False, reads: b
     address: a path for a socket, the same on all ranks; start: whether this rank starts the supervisor there; python:
     by the lesser means, even if the kernel takes a filter; reads: for what is read, and not for what is changed.
     """
+    # A forked child has the parent's socket and must not speak on it.
     if _Here.link is None or _Here.link.process != os.getpid():
         _Here.link = Link(address, rank, start=start, python=python, reads=reads)
     return _Here.link
@@ -174,11 +184,14 @@ def _close_spare(numbers: list[int]) -> None:
     """Close what was put in the place of files whose close failed; a number may be another file's by now."""
     for number in numbers:
         with contextlib.suppress(OSError):  # somebody closed it twice
+            # Only what is still the stand-in: a number that the process has opened anew is its own.
             if os.readlink(f"/proc/self/fd/{number}") == os.devnull:
                 os.close(number)
 
 
 def _start(address: str) -> None:
+    # Isolated: nothing in the author's environment or current folder may be imported by the process that all calls wait
+    # for.
     words = [sys.executable, "-I", "-c", _START, address, str(IMPORT_ROOT)]
     # In a session of its own: it must outlive this rank for as long as any other is under its filter.
     subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)

@@ -32,12 +32,14 @@ class Interposer:
         self._ask, self._watched = ask, os.path.realpath(watched)
         self._process = os.getpid()
         self._paths: dict[int, str] = {}  # descriptors opened below the watched folder
+        # The originals, taken before anything is replaced, or a write would note itself without end.
         self._open, self._os_open, self._write, self._pwrite = builtins.open, os.open, os.write, os.pwrite
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
         """Python's functions are ours."""
         with contextlib.ExitStack() as stack:
+            # An ExitStack puts all back in reverse, however the watched code ends.
             for name in ("mkdir", "rmdir", "unlink", "remove", "rename", "replace", "link", "symlink", "truncate"):
                 stack.enter_context(mock.patch.object(os, name, self._of_names(name, getattr(os, name))))
             for name in ("fsync", "fdatasync", "ftruncate", "close"):
@@ -55,6 +57,8 @@ class Interposer:
         """Ask for a fault, do it, and tell what was done. found: details, from what `do` returned."""
         fault = self._fault(call, path)
         if fault.get("action") == "error":
+            # On Linux the descriptor is gone even where close fails; a second close could hit another file of that
+            # number.
             if call == "close":
                 do()
             self._note(call, path, failed=fault["errno"])
@@ -74,18 +78,21 @@ class Interposer:
         if fault.get("action") == "error":
             self._note("write", path, failed=fault["errno"], **self._identity(number))
             raise OSError(fault["errno"], os.strerror(fault["errno"]), path)
+        # At least one byte: a write that took none would make callers that loop go round for ever.
         count = do(data[: max(1, len(data) // 2)] if fault.get("action") == "short" else data)
+        # `count`, not the length: only what the system took was written.
         for start in range(0, count, _AT_ONCE):
             part = base64.b64encode(data[start : min(count, start + _AT_ONCE)]).decode()
             self._note("write", path, data=part, offset=offset + start, **self._identity(number))
         return count
 
     def inside(self, path: Any, *, follow: bool = False) -> str | None:
-        """A path relative to the watched folder; None for one outside, and for what is no path."""
+        """Return a path relative to the watched folder; None for one outside, and for what is no path."""
         if isinstance(path, int):
             return self._paths.get(path)
         text = os.path.abspath(os.fsdecode(path))
         folder, name = os.path.split(text)
+        # A call on a name means the link itself: only the folders before it are followed.
         real = os.path.realpath(text) if follow else os.path.join(os.path.realpath(folder), name)
         if real == self._watched:
             return ""
@@ -96,7 +103,7 @@ class Interposer:
         self._paths[number] = path
 
     def opened(self, number: int, existed: bool, size: int, flags: int) -> dict[str, Any]:
-        """What an open did."""
+        """Return what an open did."""
         return {
             **self._identity(number, new=not existed), "created": not existed,
             "truncated": bool(flags & os.O_TRUNC and size), "synchronous": bool(flags & _DIRECT),
@@ -146,6 +153,7 @@ class Interposer:
                 return original(number, *args)
             more = {**self._identity(plain), **({"offset": args[0]} if args else {})}
             if name == "close":
+                # Before the close: from its return on, another thread may be given the same number.
                 del self._paths[plain]
             return self.perform(call, path, lambda: original(number, *args), lambda _: more)
 
@@ -155,9 +163,11 @@ class Interposer:
         def replacement(number: int, data: Any, *args: Any) -> int:
             if number not in self._paths:
                 return original(number, data, *args)
+            # As bytes: it comes as any kind of buffer, and may be halved and noted in parts.
             whole = b"".join(map(bytes, data)) if name.endswith("v") else bytes(data)
             if name.startswith("p"):
                 return self.written(number, whole, args[0], lambda part: self._pwrite(number, part, args[0]))
+            # A plain write goes where the descriptor stands, which no argument says.
             offset = os.lseek(number, 0, os.SEEK_CUR)
             return self.written(number, whole, offset, lambda part: self._write(number, part))
 

@@ -25,8 +25,8 @@ class Job:
         self.blind: dict[str, None] = {}  # reasons, in order, once each
         # Process -> descriptors that it takes for closed, and that refer to /dev/null since their close failed.
         self.spare: dict[int, list[int]] = {}
+        #: Where what is read is watched, and not what is changed.
         self.reads: Reads | None = None
-        """Where what is read is watched, and not what is changed."""
         self._keep = keep
         self._before: Tree = read_tree(Path(watched)) if keep else {}
         self._files: dict[tuple[int, int], int] = {}
@@ -38,45 +38,48 @@ class Job:
     # -- who is who ------------------------------------------------------------------------------------------------
 
     def begin_rank(self, rank: int, thread: int) -> None:
-        """The thread of a rank that began is its number 0."""
+        """Make the thread of a rank that began its number 0."""
         self._threads[rank] = {thread: 0}
 
     def count_threads_anew(self) -> None:
-        """From now on the threads of earlier calls are nobody, but the one that began: rules name those to come."""
+        """Forget the threads of earlier calls, but the one that began: rules name those to come."""
         for rank, known in self._threads.items():
+            # Thread pools of an earlier call are gone or idle; rules speak of the threads of the call that is to come.
             self._threads[rank] = {thread: number for thread, number in known.items() if number == 0}
 
     def thread(self, rank: int, thread: int) -> int:
-        """The number of a thread."""
+        """Return the number of a thread."""
         known = self._threads.setdefault(rank, {})
         return known.setdefault(thread, len(known))
 
     def file(self, identity: tuple[int, int], *, new: bool = False) -> int:
-        """The number of an inode. new: it has just been made, so that an older one with its number is gone."""
+        """Return the number of an inode. new: it has just been made, so that an older one with its number is gone."""
+        # Numbers of ours and not inode numbers: those are used again for other files within one save.
         if new or identity not in self._files:
             self._files[identity] = self._count
             self._count += 1
         return self._files[identity]
 
     def opened_as(self, file: int, path: str) -> None:
-        """A file was opened by this path."""
+        """Note by which path a file was opened."""
         self._names[file] = path
 
     def name(self, file: int, path: str) -> str:
-        """The path by which a file was opened, or else the one by which it is known now."""
+        """Return the path by which a file was opened, or else the one by which it is known now."""
         return self._names.get(file, path)
 
     # -- where things are ------------------------------------------------------------------------------------------
 
     def inside(self, path: str) -> str | None:
-        """A resolved path relative to the watched folder; None where it is outside."""
+        """Return a resolved path relative to the watched folder; None where it is outside."""
         if path == self.watched:
             return ""
+        # With the slash: `/scratch/run-10` is not below `/scratch/run-1`.
         return path[len(self.watched) + 1 :] if path.startswith(self.watched + "/") else None
 
     @staticmethod
     def resolved(path: str, *, follow: bool) -> str:
-        """A path with the links on the way to it followed; follow: also the last one."""
+        """Return a path with the links on the way to it followed; follow: also the last one."""
         if follow:
             return os.path.realpath(path)
         folder, name = os.path.split(path.rstrip("/"))

@@ -30,16 +30,17 @@ _AT_ONCE = 1 << 20  # bytes of another process read in one go
 
 @dataclass(frozen=True)
 class Notification:
-    """One call that waits for an answer. thread: its id in the supervisor's eyes."""
+    """One call that waits for an answer."""
 
     id: int
+    #: Its id in the supervisor's eyes.
     thread: int
     number: int
     arguments: tuple[int, ...]
 
 
 def is_new_enough() -> bool:
-    """Whether the kernel can answer a call with a descriptor in one step, as it can since Linux 5.14."""
+    """Tell whether the kernel can answer a call with a descriptor in one step, as it can since Linux 5.14."""
     found = re.match(r"(\d+)\.(\d+)", os.uname().release)
     return found is not None and (int(found[1]), int(found[2])) >= (5, 14)
 
@@ -51,10 +52,13 @@ def install_filter(supervisor: int, lines: bytes) -> int:
     the kernel or an outer profile forbids it.
     """
     _libc.prctl(_PR_SET_PTRACER, ctypes.c_ulong(supervisor), 0, 0, 0)  # fails without yama, where it is not needed
+    # The kernel's price for a filter without privilege: nothing that this process starts can gain rights any more.
     _called("prctl", _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     buffer = ctypes.create_string_buffer(lines, len(lines))
     # struct sock_fprog: the number of lines, padding, and where they are.
     holder = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(lines) // 8, ctypes.addressof(buffer)), 16)
+    # All threads at once: those that torch has started would otherwise write unseen. With ESRCH a failure to reach one
+    # is an error, which could otherwise not be told from a listener's number.
     flags = _TSYNC | _NEW_LISTENER | _TSYNC_ESRCH
     number = syscalls.numbers()["seccomp"]
     # A call that was received is not interrupted by signals, so that nothing is done twice (since Linux 5.19).
@@ -72,7 +76,7 @@ def wake_up_at_once(listener: int) -> None:
 
 
 def receive(listener: int) -> Notification | None:
-    """The next call that waits; None where it went away in the meantime."""
+    """Return the next call that waits; None where it went away in the meantime."""
     buffer = bytearray(_NOTIFICATION.size)
     try:
         fcntl.ioctl(listener, _RECEIVE, buffer)
@@ -110,7 +114,10 @@ def replace_descriptor(listener: int, call: Notification, number: int, descripto
 
 
 def read_memory(process: int, address: int, length: int) -> bytes:
-    """Bytes of another process; fewer where its memory ends before. PermissionError where it may not be read."""
+    """Return the bytes of another process.
+
+    Fewer where its memory ends before. PermissionError where it may not be read.
+    """
     with open(f"/proc/{process}/mem", "rb", buffering=0) as memory:
         parts, left = [], length
         while left:
@@ -126,7 +133,7 @@ def read_memory(process: int, address: int, length: int) -> bytes:
 
 
 def read_string(process: int, address: int) -> bytes:
-    """A string of another process, without its zero byte: at most a path's 4096 bytes."""
+    """Return a string of another process, without its zero byte: at most a path's 4096 bytes."""
     found, most = b"", 4096
     while b"\0" not in found and len(found) < most:
         here = address + len(found)
@@ -139,8 +146,9 @@ def read_string(process: int, address: int) -> bytes:
 
 
 def descriptor_of(process: int, number: int) -> int:
-    """A descriptor of this process for the same open file, position included, as one of another process."""
+    """Return a descriptor of this process for the same open file, position included, as one of another process."""
     known = syscalls.numbers()
+    # By pidfd and not by opening /proc/PID/fd: that would make another open file, with a position of its own.
     handle = _called("pidfd_open", _libc.syscall(known["pidfd_open"], process, 0))
     try:
         return _called("pidfd_getfd", _libc.syscall(known["pidfd_getfd"], handle, number, 0))

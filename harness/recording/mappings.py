@@ -19,14 +19,16 @@ _BLOCK = 512
 
 @dataclass
 class Mapping:
-    """One mapped file. descriptor: of this process, for the same file; known: its content as far as it is noted."""
+    """One mapped file."""
 
     rank: int
     thread: int
     file: int
     path: str
     identity: tuple[int, int]
+    #: Of this process, for the same file.
     descriptor: int
+    #: Its content as far as it is noted.
     known: bytes
 
 
@@ -37,8 +39,9 @@ class Mappings:
     by_file: dict[int, Mapping] = field(default_factory=dict)
 
     def add(self, caller: Caller, rank: int, number: int, found: Descriptor, file: int, path: str) -> None:
-        """A rank is about to map what is behind its descriptor `number`. Raises OSError where it cannot be read."""
+        """Take in what a rank is about to map: the file behind its descriptor `number`. OSError if unreadable."""
         if file not in self.by_file:
+            # A descriptor of our own: the caller may close its own at once and go on storing through the mapping.
             descriptor = kernel.descriptor_of(caller.process, number & 0xFFFFFFFF)
             content = _content(descriptor)
             self.by_file[file] = Mapping(rank, caller.thread, file, path, found.identity, descriptor, content)
@@ -47,12 +50,14 @@ class Mappings:
         """(the mapping, offset, bytes) of all that was stored since the last look."""
         for mapping in self.by_file.values():
             now = _content(mapping.descriptor)
+            # Another length comes from a call, which is noted by itself; comparing across it would note its bytes
+            # twice.
             if now != mapping.known and len(now) == len(mapping.known):
                 yield from ((mapping, start, now[start:stop]) for start, stop in _ranges(mapping.known, now))
             mapping.known = now
 
     def follow(self, call: str, file: int, offset: int, data: bytes) -> None:
-        """A call is about to write to a mapped file, or to set its length: that is no store."""
+        """Take in a call that is about to write to a mapped file or to set its length: that is no store."""
         mapping = self.by_file.get(file)
         if mapping is not None and call == "write":
             known = mapping.known.ljust(offset, b"\0")
@@ -61,7 +66,7 @@ class Mappings:
             mapping.known = mapping.known[:offset].ljust(offset, b"\0")
 
     def of(self, inode: int) -> Mapping | None:
-        """The mapping of a file."""
+        """Return the mapping of a file."""
         return next((each for each in self.by_file.values() if each.identity[1] == inode), None)
 
     def close(self) -> None:
@@ -76,7 +81,7 @@ def _content(descriptor: int) -> bytes:
 
 
 def _ranges(before: bytes, now: bytes) -> Iterator[tuple[int, int]]:
-    """Where two contents of one length differ, in whole blocks."""
+    """Yield where two contents of one length differ, in whole blocks."""
     start = None
     for at in range(0, len(now), _BLOCK):
         differs = before[at : at + _BLOCK] != now[at : at + _BLOCK]

@@ -47,7 +47,7 @@ class Operation:
     failed: int = 0  # errno the call was answered with; a failed call changed nothing, unless it is a short write
 
     def describe(self) -> str:
-        """One short line, for tables and counter-examples: `rank 0 write a/b [16..24)`."""
+        """Return one short line, for tables and counter-examples: `rank 0 write a/b [16..24)`."""
         where = f" [{self.offset}..{self.offset + len(self.data)})" if self.call == "write" else ""
         length = f" to {self.offset}" if self.call == "truncate" else ""
         target = f" -> {self.target}" if self.target else ""
@@ -90,7 +90,7 @@ def load(path: Path) -> Recording:
 
 
 def read_tree(folder: Path) -> dict[str, bytes | str | None]:
-    """Everything below `folder`, as a Tree."""
+    """Return everything below `folder`, as a Tree."""
     tree: dict[str, bytes | str | None] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()

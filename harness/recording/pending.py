@@ -37,6 +37,7 @@ class Pending:
     def perform(self) -> None:
         """Do it, or have it done."""
         plan = self.plan
+        # Calls on descriptors are the kernel's to do: only it can move the caller's position and report its own errors.
         if plan.act is None:
             self._note()
             for call in plan.then:
@@ -51,6 +52,7 @@ class Pending:
         except OSError as error:
             self.fail(error.errno or errno.EIO)
             return
+        # Taken out of the details, which are kept in the recording: they are means and not facts.
         descriptor, inherited = found.pop("descriptor", None), found.pop("inherited", False)
         plan.details |= found
         self._note()
@@ -91,6 +93,7 @@ class Pending:
         kernel.reply(self.listener, self.call, written)
 
     def _written(self, descriptor: int, data: bytes) -> int:
+        # The descriptor is the caller's open file, position included: a plain write has to move it, a pwrite must not.
         moves = os.lseek(descriptor, 0, os.SEEK_CUR) == self.plan.details["offset"]
         return os.write(descriptor, data) if moves else os.pwrite(descriptor, data, self.plan.details["offset"])
 

@@ -13,21 +13,22 @@ ACTIONS = ("error", "short", "slow", "kill")
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One fault. The calls it counts are those of `calls` that match `rank`, `thread` and `path`.
+    """One fault. The calls it counts are those of `calls` that match `rank`, `thread` and `path`."""
 
-    calls: operations, as in harness.recording.operations.CALLS. nth: which of them it acts on, from 1; sticky: on all
-    later ones too. rank, thread: -1 for any; threads are numbered anew when rules are set. path: a pattern of fnmatch
-    for the path below the watched folder. action: "error": answered with `errno`, nothing is done (a close is done,
-    and the error reported); "short": a write writes half and says so; "slow": done after `seconds`; "kill": SIGKILL to
-    the process at entry, nothing is done.
-    """
-
+    #: Operations, as in harness.recording.operations.CALLS.
     calls: tuple[str, ...]
+    #: Which of them it acts on, from 1.
     nth: int = 1
+    #: Act on all later ones too.
     sticky: bool = False
+    #: -1 for any.
     rank: int = -1
+    #: -1 for any; threads are numbered anew when rules are set.
     thread: int = -1
+    #: A pattern of fnmatch for the path below the watched folder.
     path: str = "*"
+    #: "error": answered with `errno`, nothing is done (a close is done, and the error reported). "short": a write
+    #: writes half and says so. "slow": done after `seconds`. "kill": SIGKILL to the process at entry, nothing is done.
     action: str = "error"
     errno: int = 0
     seconds: float = 0.0
@@ -37,7 +38,7 @@ class Rule:
             raise ValueError(f"no such fault: {self}")
 
     def counts(self, call: str, rank: int, thread: int, path: str) -> bool:
-        """Whether a call is one of those that this rule counts."""
+        """Tell whether a call is one of those that this rule counts."""
         if self.action == "short" and call != "write":
             return False
         right_place = self.rank in (-1, rank) and self.thread in (-1, thread)
@@ -58,7 +59,11 @@ class Policy:
         for place, rule in enumerate(self._rules):
             if not rule.counts(call, rank, thread, path):
                 continue
+            # All rules count, also those behind one that acts: "the third write" must not depend on what else is asked
+            # for.
             self._counted[place] += 1
+            # Both kinds are needed: a disk that stays full fails the metadata as well, and so hides errors that a
+            # thread lost.
             due = self._counted[place] >= rule.nth if rule.sticky else self._counted[place] == rule.nth
             if due and found is None:
                 found = rule

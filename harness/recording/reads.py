@@ -25,10 +25,13 @@ _MEMORY = {"shmget": "shared memory (shmget)", "mq_open": "a message queue", "io
 
 @dataclass
 class Reads:
-    """since: seconds since the epoch; lawful: folders whose files may be read; elsewhere: what else was, once each."""
+    """What one process reads while it is watched."""
 
+    #: Seconds since the epoch; what is older is of no interest.
     since: float
+    #: Folders whose files may be read.
     lawful: tuple[str, ...]
+    #: What else was read, once each.
     elsewhere: dict[str, None] = field(default_factory=dict)
 
     def note(self, name: str, caller: Caller, arguments: tuple[int, ...]) -> None:
@@ -57,6 +60,7 @@ class Reads:
         return self._file(caller, _HERE, arguments[0], arguments[1])
 
     def _file(self, caller: Caller, folder: int, address: int, flags: int) -> str:
+        # Locks and logs: what is only written to gives no values.
         if flags & os.O_ACCMODE == os.O_WRONLY:
             return ""
         named = caller.path(folder, address)
@@ -69,7 +73,9 @@ class Reads:
         if any(path == place or path.startswith(f"{place}/") for place in self.lawful):
             return ""
         found = os.stat(path)
+        # By the time of change, which no process can set back, as it can the time of modification.
         young = found.st_ctime >= self.since
+        # Whatever its age: its bytes come from a process that is alive.
         if stat.S_ISFIFO(found.st_mode):
             return path
         if not stat.S_ISREG(found.st_mode) or not found.st_size or not young or path.startswith(("/proc/", "/sys/")):
@@ -91,7 +97,7 @@ class Reads:
 
 
 def _is_compiled(path: str) -> bool:
-    """Whether Python wrote a file when it imported a module, in this run for the first time."""
+    """Tell whether Python wrote a file when it imported a module, in this run for the first time."""
     if os.path.basename(os.path.dirname(path)) != "__pycache__" or not path.endswith(".pyc"):
         return False
     with open(path, "rb") as file:

@@ -64,6 +64,8 @@ class Supervisor:
     def serve(self) -> None:
         """Until every process under a filter has ended."""
         began = time.monotonic()
+        # Not before the last listener is gone: a process under a filter without a supervisor gets ENOSYS from every
+        # such call.
         while self._ranks or self._listeners or not self._greeted:
             for descriptor, what in self._poll.poll(self._patience()):
                 self._ready(descriptor, what)
@@ -88,6 +90,7 @@ class Supervisor:
         elif descriptor in self._ranks:
             self._hear(self._ranks[descriptor])
         elif descriptor in self._listeners:
+            # Asked before "closed": the last call of the last process may arrive together with its end.
             if what & select.POLLIN:
                 self._answer(descriptor)
             elif what & _CLOSED:  # no process is under this filter any more
@@ -100,6 +103,7 @@ class Supervisor:
     def _hear(self, rank: _Rank) -> None:
         try:
             text, ancillary, _, _ = rank.socket.recvmsg(1 << 20, socket.CMSG_SPACE(4))
+        # A rank that was killed is like one that hung up.
         except ConnectionError:
             text, ancillary = b"", []
         if not text:
@@ -140,7 +144,7 @@ class Supervisor:
         self, rank: _Rank, *, watched: str, world: int, thread: int, keep: bool, means: str, since: float = 0.0,
         own: str = "",
     ) -> None:  # fmt: skip
-        """All ranks wait here for each other: what one of them does before is none of the job's operations."""
+        """Hold each rank until all have come: what one of them does before is none of the job's operations."""
         rank.begun, rank.ended = True, False
         if self._job is None:
             try:
@@ -172,7 +176,7 @@ class Supervisor:
         return {"reached": {} if self._job is None else dict(self._job.policy.reached)}
 
     def _do_fault(self, rank: _Rank, *, call: str, path: str, thread: int) -> dict[str, Any]:
-        """What a call that Python saw is to meet; a rank is killed from here."""
+        """Answer what a call that Python saw is to meet; a rank is killed from here."""
         if self._job is None:
             return {"action": ""}
         found = self._job.policy.fault(call, rank.rank, self._job.thread(rank.rank, thread), path)
@@ -181,7 +185,7 @@ class Supervisor:
         return {"action": ""} if found is None else policy.encoded([found])[0]
 
     def _do_note(self, rank: _Rank, *, call: str, path: str, thread: int, details: dict[str, Any]) -> dict[str, Any]:
-        """A call that Python saw, after it was made."""
+        """Take in a call that Python saw, after it was made."""
         if self._job is not None:
             self._job.add_told(rank=rank.rank, thread=thread, call=call, path=path, details=details)
         return {"ok": self._job is not None}
@@ -211,6 +215,7 @@ class Supervisor:
         if call is None:
             return
         if self._job is None:
+            # Between two recordings the filter stays, so every call has to be let through.
             kernel.proceed(listener, call)
             return
         caller, job = Caller(call.thread), self._job
@@ -220,6 +225,7 @@ class Supervisor:
             return
         try:
             plan = calls.planned(self._names[call.number], job, caller, call.arguments)
+            # Only where it touches the folder: what other processes do elsewhere is nobody's business here.
             if plan is not None and not caller.has_rights_of(self._own):
                 job.lost_sight("a process with other rights than the recorder's changed files")
         except OSError as error:
@@ -231,6 +237,8 @@ class Supervisor:
             kernel.proceed(listener, call)
             return
         try:
+            # Stores through mappings come before the call that is about to happen, or they would be noted after what
+            # they preceded.
             job.catch_up()
             if plan.call == "map":
                 found, file = plan.details["found"], plan.details["file"]
@@ -250,8 +258,11 @@ class Supervisor:
         if fault is None:
             pending.perform()
         elif fault.action == "slow":
+            # Not by sleeping: the other ranks' calls wait for the same process. The id keeps the heap from comparing
+            # functions.
             heapq.heappush(self._late, (time.monotonic() + fault.seconds, pending.call.id, pending.perform))
         elif fault.action == "kill":
+            # No answer is sent: the process dies at the entry of the call, so the call is not made.
             os.kill(pending.caller.process, signal.SIGKILL)
         elif fault.action == "short":
             pending.shorten()

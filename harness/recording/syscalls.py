@@ -51,12 +51,12 @@ _NR, _ARCH, _ARGUMENTS = 0, 4, 16
 
 
 def numbers() -> Mapping[str, int]:
-    """The numbers on this machine; empty where they are not known."""
+    """Return the numbers on this machine; empty where they are not known."""
     return NUMBERS.get(platform.machine(), {})
 
 
 def program() -> bytes:
-    """The filter as an array of `struct sock_filter`: what changes files goes to the supervisor, all else runs.
+    """Return the filter as an array of `struct sock_filter`: what changes files goes to the supervisor, all else runs.
 
     Opening for reading only is left alone, and so are mappings that no other process or file could see.
     """
@@ -73,6 +73,7 @@ def reading_program() -> bytes:
 
 def _filter(names: Iterable[str], conditions: Mapping[str, list[tuple[int, int, int, int]]]) -> bytes:
     known = numbers()
+    # The same numbers mean other calls to a process of another word size: those are let through unseen.
     lines = [(_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, _ARCHITECTURES[platform.machine()]), (_RETURN, 0, 0, _ALLOW)]
     lines.append((_LOAD, 0, 0, _NR))
     for name in names:

@@ -33,6 +33,8 @@ class Disk:
         self.journal = journal
         self.nodes: list[Node] = [Node("folder")]
         self.changes: list[NameChange] = []  # since `_base`, in order
+        # Two views of the same names: `_base` is what the disk holds for certain, `_live` what a process sees. Between
+        # them stand `changes`.
         self._base: Folders = {ROOT: {}}
         self._live: Folders = {ROOT: {}}
         self._files: dict[int, int] = {}  # identity of an inode in the recording -> node
@@ -42,6 +44,7 @@ class Disk:
 
     def play(self, operation: Operation) -> None:
         """Do one operation. Raises UnplayableError when the recording does not tell what it changed."""
+        # A call that the kernel refused, or that a fault of ours failed, changed nothing.
         if operation.failed:
             return
         player = _PLAYERS.get(operation.call)
@@ -50,12 +53,12 @@ class Disk:
         player(self, operation)
 
     def is_synchronous(self, operation: Operation) -> bool:
-        """Whether a write is on the disk when it returns."""
+        """Tell whether a write is on the disk when it returns."""
         opened = (operation.rank, operation.file) in self._synchronous
         return operation.call == "write" and (opened or operation.synchronous)
 
     def settle(self, operation: Operation) -> None:
-        """A synchronous write has reached the disk: its file, and what an fsync of it would take along."""
+        """Bring a synchronous write to the disk: its file, and what an fsync of it would take along."""
         self._fsync(operation)
 
     def pending_names(self) -> list[NameChange]:
@@ -63,15 +66,20 @@ class Disk:
         return [change for change in self.changes if not change.durable]
 
     def dirty(self) -> list[int]:
-        """Files with data that a power cut may undo."""
+        """Return the files with data that a power cut may undo."""
         return [number for number, node in enumerate(self.nodes) if node.pending]
 
     def tree(
         self, *, lost: Iterable[NameChange] = (), contents: Mapping[int, bytes] | None = None
     ) -> dict[str, Content]:
-        """The folder as a reader finds it; `lost`: name changes that did not happen; contents: of files, by node."""
+        """Return the folder as a reader finds it.
+
+        `lost`: name changes that did not happen; contents: of files, by node.
+        """
         folders, gone = self._live, {id(change) for change in lost}
         if gone:
+            # From the base on, in order: what a lost change would have made is then not there for the later ones to
+            # take.
             folders = {number: dict(entries) for number, entries in self._base.items()}
             for change in self.changes:
                 if id(change) not in gone:
@@ -81,18 +89,19 @@ class Disk:
         return found
 
     def node_of(self, operation: Operation) -> int | None:
-        """The node that an operation is about: its inode's if it names one, else what is at its path now."""
+        """Return the node that an operation is about: its inode's if it names one, else what is at its path now."""
+        # By inode first: a file that was renamed or unlinked while it was open is still the one that is written to.
         known = self._files.get(operation.file)
         return self._resolve(operation.path) if known is None else known
 
     def has_name(self, number: int) -> bool:
-        """Whether a path leads to a file as things are now."""
+        """Tell whether a path leads to a file as things are now."""
         names: dict[int, str] = {}
         self._names(ROOT, "", names)
         return number in names
 
     def path_of(self, number: int) -> str:
-        """A name of a file as things are now, or words for one that has none."""
+        """Return a name of a file as things are now, or words for one that has none."""
         names: dict[int, str] = {}
         self._names(ROOT, "", names)
         return names.get(number, "a file without a name")
@@ -123,6 +132,8 @@ class Disk:
         if isinstance(content, str):
             node = Node("link", target=content)
         else:
+            # All that was there before counts as durable: the recording begins with it, and its loss would be no fault
+            # of this save.
             node = Node("folder") if content is None else Node("file", durable=content)
         number = self._new(node)
         for folders in (self._base, self._live):
@@ -135,7 +146,10 @@ class Disk:
         return len(self.nodes) - 1
 
     def _resolve(self, path: str, *, follow: bool = True, depth: int = 0) -> int | None:
-        """The node that a path leads to now; links in its parents are always followed, a last one if `follow`."""
+        """Return the node that a path leads to now.
+
+        Links in its parents are always followed, a last one if `follow`.
+        """
         here, walked = ROOT, ""
         parts = [part for part in path.split("/") if part not in ("", ".")]
         for place, part in enumerate(parts):
@@ -144,6 +158,8 @@ class Disk:
                 return None
             node = self.nodes[found]
             if node.kind == "link" and (follow or place < len(parts) - 1):
+                # An absolute link leads out of the watched folder as far as the recording knows; guessing would make up
+                # states.
                 if depth > _MOST_LINKS or node.target.startswith("/"):
                     return None
                 rest = "/".join([walked, node.target, *parts[place + 1 :]])
@@ -152,7 +168,7 @@ class Disk:
         return here
 
     def _where(self, path: str) -> tuple[int, str] | None:
-        """The folder that holds a name, and the name; None where there is no such folder."""
+        """Return the folder that holds a name, and the name; None where there is no such folder."""
         parent, name = posixpath.split(posixpath.normpath(path))
         folder = self._resolve(parent)
         if folder is None or not name or name == "." or self.nodes[folder].kind != "folder":
@@ -182,6 +198,8 @@ class Disk:
     def _settle(self, durable: Callable[[NameChange], bool]) -> None:
         for change in self.changes:
             change.durable = change.durable or durable(change)
+        # Only from the front: in the strict model a later change may be durable before an earlier one, and must wait
+        # its turn to keep the order.
         while self.changes and self.changes[0].durable:
             self.changes.pop(0).apply(self._base)
 
@@ -200,7 +218,12 @@ class Disk:
         if operation.file >= 0:
             self._files[operation.file] = number
             opened = (operation.rank, operation.file)
-            (self._synchronous.add if operation.synchronous else self._synchronous.discard)(opened)
+            # Each open decides anew: the same file may be opened synchronously once and not the next time.
+            if operation.synchronous:
+                self._synchronous.add(opened)
+            else:
+                self._synchronous.discard(opened)
+        # Emptying is a change of data like any other: before an fsync a power cut may bring the old bytes back.
         if operation.truncated and self.nodes[number].live:
             self.nodes[number].change(Change(0, None))
 
@@ -215,6 +238,7 @@ class Disk:
         node = self._file(operation)
         if node.kind == "file":
             node.sync()
+        # One fsync commits the whole running transaction of a journal, names of all folders included.
         if self.journal:
             self._settle(lambda change: True)
         elif node.kind == "folder":
@@ -252,6 +276,7 @@ class Disk:
         if source is None or target is None or source[1] not in self._live[source[0]]:
             return
         number, other = self._live[source[0]][source[1]], self._live[target[0]].get(target[1])
+        # Two names of one file: rename(2) then does nothing. A folder that is not empty is not replaced.
         if number != other and not (other is not None and self._live.get(other)):
             self._change_names(operation, (source, target), ((*target, number),))
 
@@ -269,11 +294,12 @@ class Disk:
         if where is None or number is None:
             return
         folder = self.nodes[number].kind == "folder"
+        # unlink of a folder, rmdir of a file and rmdir of a full folder are refused by the kernel.
         if folder == (operation.call == "rmdir") and not (folder and self._live[number]):
             self._change_names(operation, (where,), ())
 
     def _close(self, operation: Operation) -> None:
-        """Closing a file makes nothing durable."""
+        """Do nothing: closing a file makes nothing durable."""
 
 
 _PLAYERS: Mapping[str, Callable[[Disk, Operation], None]] = {
@@ -299,7 +325,7 @@ def everything(recording: Recording) -> str:
 
 
 def difference(replayed: Mapping[str, Content], real: Mapping[str, Content]) -> str:
-    """The first way in which a replayed tree is not the real one, as a sentence; "" where it is."""
+    """Return the first way in which a replayed tree is not the real one, as a sentence; "" where it is."""
     for path in sorted({*replayed, *real}):
         if path not in real:
             return f"replaying gives {path}, which is not on the disk"

@@ -20,12 +20,15 @@ class Change:
 
 @dataclass(slots=True)
 class Node:
-    """An inode. durable: its bytes on the disk; pending: changes since then, in order."""
+    """An inode."""
 
     kind: str  # "file", "folder" or "link"
+    #: Its bytes on the disk.
     durable: bytes = b""
     target: str = ""
+    #: Changes since then, in order.
     pending: list[Change] = field(default_factory=list)
+    # Kept, since every state that is rebuilt asks for it, and most files do not change between two of them.
     _live: bytes | None = None
 
     def change(self, change: Change) -> None:
@@ -41,7 +44,7 @@ class Node:
         return self._live
 
     def sync(self) -> None:
-        """Everything so far is on the disk."""
+        """Put everything so far on the disk."""
         self.durable = self._live = self.live
         self.pending.clear()
 
@@ -56,19 +59,21 @@ class NameChange:
     durable: bool = False
 
     def touches(self, folder: int) -> bool:
-        """Whether an entry of this folder changes."""
+        """Tell whether an entry of this folder changes."""
         return any(folder == place[0] for place in (*self.takes, *self.puts))
 
     def apply(self, folders: Folders) -> None:
         """Change the entries; what is not there (its making was lost) cannot be taken."""
         for folder, name in self.takes:
+            # A folder whose making was lost may still be named by later changes; what they put into it hangs below no
+            # name.
             folders.setdefault(folder, {}).pop(name, None)
         for folder, name, node in self.puts:
             folders.setdefault(folder, {})[name] = node
 
 
 def played(content: bytes, changes: Iterable[Change]) -> bytes:
-    """The bytes of a file after some changes; a gap before a write is filled with zeros."""
+    """Return the bytes of a file after some changes; a gap before a write is filled with zeros."""
     data = bytearray(content)
     for change in changes:
         if change.data is None:

@@ -33,8 +33,9 @@ class Loss:
 
 
 def losses(disk: Disk) -> Iterator[Loss]:
-    """Everything that a power cut now may leave; the loss of nothing comes first. No two are the same choice."""
+    """Yield everything that a power cut now may leave; the loss of nothing comes first. No two are the same choice."""
     dirty = disk.dirty()
+    # Names may survive without data and data without names: both are lost apart and together.
     bare = tuple((number, disk.nodes[number].durable) for number in dirty)
     for names, said in name_losses(disk):
         yield Loss(names, (), said or "nothing")
@@ -47,12 +48,16 @@ def losses(disk: Disk) -> Iterator[Loss]:
 
 
 def name_losses(disk: Disk) -> Iterator[tuple[tuple[NameChange, ...], str]]:
-    """Sets of name changes that may be lost together. In order, for a journal; each alone and all but each, if not."""
+    """Yield the sets of name changes that may be lost together. In order, for a journal.
+
+    Without a journal: each alone, and all but each.
+    """
     pending = disk.pending_names()
     yield (), ""
     if not pending:
         return
     if disk.journal:
+        # In a journal a change is lost only together with all that came after it.
         for first in _sampled(range(len(pending))):
             yield tuple(pending[first:]), f"the name changes from '{pending[first].said}' on"
         return
@@ -67,7 +72,7 @@ def name_losses(disk: Disk) -> Iterator[tuple[tuple[NameChange, ...], str]]:
 
 
 def data_losses(node: Node) -> Iterator[tuple[bytes, str]]:
-    """Contents that one file may have, none of them its live one, with what is lost in words."""
+    """Yield the contents that one file may have, none of them its live one, with what is lost in words."""
     live, seen = node.live, {node.live}
     for content, said in (*_earlier(node), *_torn(node)):
         if content not in seen:
@@ -77,17 +82,19 @@ def data_losses(node: Node) -> Iterator[tuple[bytes, str]]:
 
 
 def _earlier(node: Node) -> Iterator[tuple[bytes, str]]:
-    """The file as it was after some of its changes."""
+    """Yield the file as it was after some of its changes."""
     count = len(node.pending)
     yield node.durable, "all un-synced data"
+    # The ends and the middle stand for the rest: each content is one more state to be rebuilt and loaded.
     for done in sorted({1, count // 2, count - 1} - {0, count}):
         yield played(node.durable, node.pending[:done]), f"the last {count - done} of {count} un-synced changes"
 
 
 def _torn(node: Node) -> Iterator[tuple[bytes, str]]:
-    """The file with a part of its new bytes: what is missing is old where there is something old, else zeros."""
+    """Yield the file with a part of its new bytes: what is missing is old where there is something old, else zeros."""
     start, end = _written(node)
     live, bare = node.live, _bare(node)
+    # Nothing but lengths was changed: there are no new bytes to be torn.
     if start >= end:
         return
     yield live[:start] + bare[start:end] + live[end:], "the new bytes (not the length)"
@@ -113,7 +120,7 @@ def _tears(start: int, end: int) -> Iterator[tuple[int, str]]:
 
 
 def _written(node: Node) -> tuple[int, int]:
-    """The range of un-synced bytes within the live content."""
+    """Return the range of un-synced bytes within the live content."""
     spans = [(change.offset, change.offset + len(change.data)) for change in node.pending if change.data]
     if not spans:
         return 0, 0
@@ -121,13 +128,17 @@ def _written(node: Node) -> tuple[int, int]:
 
 
 def _bare(node: Node) -> bytes:
-    """What lies under the new bytes: synced ones that were never cut off since, and zeros; as long as the file is."""
+    """Return what lies under the new bytes: synced ones that were never cut off since, and zeros.
+
+    The result is as long as the file.
+    """
+    # What was cut off is gone, whatever was written there since: under new bytes lie zeros then, and not the old ones.
     kept = min([len(node.durable), *(change.offset for change in node.pending if change.data is None)])
     return (node.durable[:kept] + bytes(len(node.live)))[: len(node.live)]
 
 
 def _sampled(places: Sequence[int]) -> list[int]:
-    """At most MOST_ALONE of them, evenly, with the first and the last."""
+    """Return at most MOST_ALONE of them, evenly, with the first and the last."""
     if len(places) <= MOST_ALONE:
         return list(places)
     step = (len(places) - 1) / (MOST_ALONE - 1)

@@ -23,17 +23,20 @@ trial(sys.argv[1])
 
 @functools.lru_cache(maxsize=1)
 def why_not_notified() -> str:
-    """Why calls cannot be seen by seccomp user notification here; "" where they can. Costs a process, once."""
+    """Say why calls cannot be seen by seccomp user notification here; "" where they can. Costs a process, once."""
     if platform.system() != "Linux" or not syscalls.numbers():
         return f"system calls are not known for {platform.system()} on {platform.machine()}"
     with tempfile.TemporaryDirectory() as folder:
+        # Isolated: the author's PYTHON variables and current folder have no say in what this machine can do.
         words = [sys.executable, "-I", "-c", _TRIAL, folder, str(IMPORT_ROOT)]
         try:
             done = subprocess.run(words, capture_output=True, text=True, timeout=_LIMIT, check=False)
         except subprocess.TimeoutExpired:
             return f"a trial did not end within {_LIMIT:.0f} s"
     lines = done.stderr.strip().splitlines()
-    return "" if done.returncode == 0 else (lines[-1] if lines else f"a trial ended with {done.returncode}")
+    if done.returncode == 0:
+        return ""
+    return lines[-1] if lines else f"a trial ended with {done.returncode}"
 
 
 def trial(folder: str) -> None:
@@ -54,5 +57,7 @@ def trial(folder: str) -> None:
         except OSError as error:
             assert error.errno == 28, f"another error than the one that was asked for: {error}"
     recording = load(base / "r")
+    # A filter that installs and shows nothing (a sandbox that answers for the kernel) is worse than none: only a true
+    # recording counts.
     wrong = recording.blind or everything(recording)
     assert not wrong and [item.call for item in recording.operations] == ["open", "write", "close", "mkdir"], wrong

@@ -39,7 +39,7 @@ class State:
     recording: int = 0
 
     def sentence(self) -> str:
-        """Where the job was cut and what was lost, as half a sentence."""
+        """Return where the job was cut and what was lost, as half a sentence."""
         ranks = f"{self.done[0]} operations" if len(self.done) == 1 else f"{_counted(self.done)} operations"
         after = "after save had returned, " if self.returned else ""
         lost = "" if self.lost == "nothing" else f"; lost: {self.lost}"
@@ -48,20 +48,22 @@ class State:
 
 @dataclass(frozen=True)
 class Window:
-    """While this rank is on its own: operations from number `start` up to `stop` of the whole recording."""
+    """While this rank is on its own."""
 
     rank: int
+    #: Number of the operation of the whole recording with which it begins.
     start: int
+    #: Number of the operation before which it ends.
     stop: int
 
     def operations(self, recording: Recording) -> list[Operation]:
-        """What this rank did in it."""
+        """Return what this rank did in it."""
         inside = recording.operations[self.start : self.stop]
         return [operation for operation in inside if operation.rank == self.rank and not operation.failed]
 
 
 def killed(recording: Recording, *, number: int = 0, first: int = 0, returned: int | None = None) -> Iterator[State]:
-    """The states that the death of all processes leaves: every beginning.
+    """Yield the states that the death of all processes leaves: every beginning.
 
     first: number of operations from which on; returned: number of operations by the return of the job.
     """
@@ -74,7 +76,7 @@ def killed(recording: Recording, *, number: int = 0, first: int = 0, returned: i
 
 
 def power_cut(recording: Recording, *, journal: bool, number: int = 0, returned: int | None = None) -> Iterator[State]:
-    """The states that a power cut leaves, by one of the two models of harness.replay.disk.
+    """Yield the states that a power cut leaves, by one of the two models of harness.replay.disk.
 
     Of more than MOST_MOMENTS, those after writes are left out first.
     """
@@ -91,14 +93,14 @@ def power_cut(recording: Recording, *, journal: bool, number: int = 0, returned:
 
 
 def held_back(recording: Recording, rank: int, windows: Sequence[Window]) -> bool:
-    """Whether all others were through with their windows before this rank, held back, did anything in its own."""
+    """Tell whether all others were through with their windows before this rank, held back, did anything in its own."""
     own = [item.sequence for window in windows if window.rank == rank for item in window.operations(recording)]
     others = [item.sequence for window in windows if window.rank != rank for item in window.operations(recording)]
     return bool(own and others) and max(others) < min(own)
 
 
 def why_not_free(recording: Recording, windows: Sequence[Window]) -> str:
-    """What hints that two ranks wait for each other within their windows; "" for nothing."""
+    """Return what hints that two ranks wait for each other within their windows; "" for nothing."""
     if len(windows) != 2:
         return f"cuts between ranks are made for two of them, not for {len(windows)}"
     first, second = (_touched(window.operations(recording)) for window in windows)
@@ -112,7 +114,7 @@ def why_not_free(recording: Recording, windows: Sequence[Window]) -> str:
 
 
 def free_cuts(recording: Recording, windows: Sequence[Window]) -> Iterator[State]:
-    """The states left by the death of all processes when each rank is anywhere in its window; see the module."""
+    """Yield the states left by the death of all processes when each rank is anywhere in its window; see the module."""
     first, second = (window.operations(recording) for window in windows)
     begin, least = max(window.start for window in windows), (_needed(first, second), _needed(second, first))
     before = [item for item in recording.operations[:begin] if not item.failed]
@@ -145,7 +147,7 @@ def _moments(recording: Recording, *, journal: bool) -> Iterator[tuple[Disk, int
 
 
 def _worthwhile(recording: Recording, returned: int | None) -> set[int]:
-    """Numbers of operations after which the power is cut: each state holds contents of its own, so not all of many."""
+    """Return after how many operations the power is cut. States hold whole contents, so of many not all are chosen."""
     places = range(len(recording.operations) + 1)
     others = [place for place in places if not place or recording.operations[place - 1].call != "write"]
     writes = [place for place in places if place and recording.operations[place - 1].call == "write"]
@@ -180,7 +182,7 @@ def _last(made: Sequence[Operation]) -> str:
 
 
 def _touched(operations: Sequence[Operation]) -> set[int | str]:
-    """Names and files, but for folders: those that two ranks may both make, and work in."""
+    """Return the names and files, but for folders: those that two ranks may both make, and work in."""
     found: set[int | str] = set()
     for operation in operations:
         if operation.call in ("mkdir", "fsync", "syncfs", "sync", "close"):
@@ -191,7 +193,7 @@ def _touched(operations: Sequence[Operation]) -> set[int | str]:
 
 
 def _needed(own: Sequence[Operation], others: Sequence[Operation]) -> int:
-    """How many of its operations a rank must have made before the other's were possible: it made a folder for them."""
+    """Return how many operations a rank must have made before the other's were possible: it made their folder."""
     used = [path for item in others for path in (item.path, item.target) if path]
     needed = 0
     for number, operation in enumerate(own, start=1):

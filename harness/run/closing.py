@@ -38,18 +38,19 @@ class Finish:
         self._target = run.options.report_dir / CERTIFICATE
         self._started = _now()
         self._certificate: dict[str, Any] | None = None
+        #: Why the report is not where it was to be, and where it is.
         self._displaced = ""
-        """Why the report is not where it was to be, and where it is."""
+        #: Worker -> the seal of the last line of its event file, of those that ended in order.
         self.last: dict[str, str] = {}
-        """Worker -> the seal of the last line of its event file, of those that ended in order."""
 
     def check_report_folder(self) -> None:
         """Refuse before the run what could not be written after it. Raises UsageError."""
         for target in (self._target, *(self._target.with_name(name) for name in REPORTS)):
+            # A run takes minutes: that its report cannot be written must not be learnt at its end.
             files.check_target(target)
 
     def certificate(self, *, status: int, partial: Sequence[str]) -> dict[str, Any]:
-        """The certificate, written on first use. status: pytest's own; partial: why the run was narrowed."""
+        """Return the certificate, written on first use. status: pytest's own; partial: why the run was narrowed."""
         if self._certificate is None:
             run, options = self._run, self._run.options
             self._certificate = build(
@@ -66,6 +67,8 @@ class Finish:
     def _write(self, certificate: Mapping[str, Any]) -> None:
         """Write the reports; where that has become impossible since the run began, to another place."""
         reason = ""
+        # The backend runs under the same user and may lock or replace the folder meanwhile; a certificate that is
+        # nowhere would let it escape its verdict.
         for target in (self._target, _second_place(self._target)):
             try:
                 files.write(certificate, target)
@@ -82,7 +85,10 @@ class Finish:
     def summary(
         self, *, status: int, partial: Sequence[str], width: int, height: int, details: bool = False
     ) -> list[str]:
-        """The lines for the terminal; `details` puts everything that the certificate says in short before them."""
+        """Return the lines for the terminal.
+
+        `details` puts everything that the certificate says in short before them.
+        """
         certificate = self.certificate(status=status, partial=partial)
         before = [*detail_lines(certificate, width), ""] if details else []
         page = str(_shown(self._target.with_name(PAGE)))
@@ -90,8 +96,9 @@ class Finish:
         return before + terminal.summary_lines(certificate, width, height=height, path=page) + after
 
     def exit_code(self, *, status: int, partial: Sequence[str]) -> int:
-        """What the process exits with; never 0 where the report is not where it was to be."""
+        """Return what the process exits with; never 0 where the report is not where it was to be."""
         decided = int(self.certificate(status=status, partial=partial)["run"]["exit_status"])
+        # A CI job looks for the report where it asked for it: an older one there must not pass for this run's.
         return decided or int(bool(self._displaced))
 
     def clean_up(self) -> list[str]:
@@ -120,18 +127,19 @@ class Finish:
             errors=(),
             pytest_status=status,
             secrets=secrets(options),
-            notes=surveyed.notes,
+            notes=(*options.expectation, *surveyed.notes),
             checklist=checklist.as_data(),
         )
 
 
 def _second_place(target: Path) -> Path:
-    """A new folder that nobody has heard of before, for the same reports."""
+    """Return a new folder that nobody has heard of before, for the same reports."""
     return Path(tempfile.gettempdir(), f"dcp-report-{secret_words.token_hex(4)}", target.name)
 
 
 def secrets(options: Options) -> tuple[str, ...]:
-    """Values that no text may show: those of options and environment variables that are named like secrets."""
+    """Return the values of options and environment variables named like secrets: no text may show them."""
+    # Redacting the working directory would blacken half of every path in the report.
     surroundings = {name: value for name, value in os.environ.items() if name not in _FOLDERS}
     return secret_values({**surroundings, **dict(options.backend_options)})
 

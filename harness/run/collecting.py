@@ -39,6 +39,7 @@ class Cases:
         option: those of pytest, by which it has left out others before. Raises UsageError for a test that names no
         clause, an unknown clause or an unknown scenario, for two cases of one name, and where nothing is left.
         """
+        # pytest's own end for this is exit code 5, which scripts take for "nothing to do"; zero cases are never green.
         if not items and (option.keyword or option.markexpr or option.deselect):
             raise UsageError("No case is left to run: -k, -m or --deselect left out all of them.")
         kept: list[pytest.Item] = []
@@ -49,11 +50,14 @@ class Cases:
             if not self._asked_for(case, clauses):
                 dropped.append(item)
                 continue
+            # Known failures, reproduction lines and certificates name cases, so two of one name could cover for each
+            # other.
             if case in found:
                 raise UsageError(f"two cases are called {case!r}; a case name is an identity")
             _require_scenarios(item)
             found[case] = clauses
             kept.append(item)
+        # A reproduction line that finds nothing has a mistake in it, and must not end as a run without findings.
         if not kept and self._options.case is not None:
             raise UsageError(self._no_such_case(items))
         self.clauses = found
@@ -85,7 +89,10 @@ class Cases:
 
 
 def case_name(item: pytest.Item) -> str:
-    """The identity of a case: the test's name without `test_`, and its parameters. No path, so that files may move."""
+    """Return the identity of a case: the test's name without `test_`, and its parameters.
+
+    No path, so that files may move.
+    """
     return item.name.removeprefix("test_")
 
 
@@ -103,6 +110,7 @@ def _require_scenarios(item: pytest.Item) -> None:
 
 def _scenarios(function: FunctionType) -> Iterator[tuple[str, str]]:
     """Module and name of each scenario that the body of a test names, as `on_ranks.name`."""
+    # Read from the bytecode: a name in a comment or a string is none, and nothing needs to be run or imported for it.
     for before, after in pairwise(dis.get_instructions(function)):
         owner = function.__globals__.get(str(before.argval)) if before.opname == "LOAD_GLOBAL" else None
         if isinstance(owner, NamedModule) and after.opname in ("LOAD_ATTR", "LOAD_METHOD"):
@@ -111,7 +119,7 @@ def _scenarios(function: FunctionType) -> Iterator[tuple[str, str]]:
 
 @functools.cache
 def _defined(module: str) -> frozenset[str]:
-    """What a module of scenarios defines, read and not imported: it needs torch, and this process has none."""
+    """Return what a module of scenarios defines, read and not imported: it needs torch, and this process has none."""
     spec = importlib.util.find_spec(module)
     assert spec is not None and spec.origin is not None, f"{module} is named by a test and does not exist"
     source = Path(spec.origin).read_text(encoding="utf-8")

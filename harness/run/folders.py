@@ -16,28 +16,30 @@ from dcp_conformance.harness.scratch import choose_records, choose_scratch, disc
 class Folders:
     """The folders of a run, the same for all its processes."""
 
+    #: The run folder on the file system under test: data, sockets and output of ranks.
     scratch: Path
-    """The run folder on the file system under test: data, sockets and output of ranks."""
+    #: What judging processes write down; no rank gets its path or a descriptor of it.
     records: Path
-    """What judging processes write down; no rank gets its path or a descriptor of it."""
+    #: What event files are sealed with. It goes to workers over their channel, and is in no file and no environment.
     key: bytes
-    """What event files are sealed with. It goes to workers over their channel, and is in no file and no environment."""
 
     @classmethod
     def make(cls, options: Options) -> Folders:
-        """New ones, for the controlling process. Raises UsageError."""
+        """Make new ones, for the controlling process. Raises UsageError."""
         scratch = choose_scratch(options.scratch, keep=options.keep_scratch)
+        # Apart from scratch, whose path every rank knows: code under test that finds the event files could add passes
+        # to them.
         return cls(scratch=scratch, records=choose_records(scratch), key=secrets.token_bytes(32))
 
     @classmethod
     def told(cls, data: Mapping[str, Any]) -> Folders:
-        """Those of a worker, from what `as_data` gave."""
+        """Return those of a worker, from what `as_data` gave."""
         return cls(
             scratch=Path(data["dcp_scratch"]), records=Path(data["dcp_records"]), key=bytes.fromhex(data["dcp_key"])
         )
 
     def as_data(self) -> dict[str, str]:
-        """What a worker is told."""
+        """Return what a worker is told."""
         return {"dcp_scratch": str(self.scratch), "dcp_records": str(self.records), "dcp_key": self.key.hex()}
 
     @property

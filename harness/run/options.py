@@ -9,21 +9,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dcp_conformance import HOME
 from dcp_conformance.harness.contract import LEVELS
 from dcp_conformance.harness.errors import UsageError
 
 DEFAULT_RANKS = (1, 2, 4)
 MOST_RANKS = 64
+SHIPPED = {"torch.distributed.checkpoint": HOME / "suites" / "known_failures" / "torch.toml"}
+"""Backend -> what it is known to break, where no file of known failures was named."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the person asked for. ranks: world sizes; levels: those named, () for the default; seed: of random data."""
+    """What the person asked for."""
 
     backend: str
     # Never part of a repr: tracebacks show reprs, and options may be credentials.
     backend_options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    #: Those named; () for the default.
     levels: tuple[str, ...] = ()
+    #: World sizes.
     ranks: tuple[int, ...] = DEFAULT_RANKS
     device: str = "cpu"
     scratch: str | None = None
@@ -36,21 +41,34 @@ class Options:
     second_engine: str = "reference_impl"
     fresh_ranks: bool = False
     keep_scratch: bool = False
+    #: Of random data.
     seed: int = 0
 
     @property
     def command(self) -> tuple[str, ...]:
         """The words that repeat this run for one case; `--clause` and `--case` are added to them."""
         words = ["dcp-conformance", self.backend]
+        # In one word each: a value that begins with a dash would be taken for an option of its own.
         words += [f"--backend-option={name}={value}" for name, value in self.backend_options]
+        # Only what differs from the default: a reproduction line should fit on one line.
         if self.device != "cpu":
             words += ["--device", self.device]
         if self.ranks != DEFAULT_RANKS:
             words += ["--ranks", ",".join(map(str, self.ranks))]
         return tuple(words)
 
+    @property
+    def expectation(self) -> tuple[str, ...]:
+        """The sentence about failures that are expected though nobody named a file of them; empty where none are."""
+        if self.known_failures is None or self.known_failures != SHIPPED.get(self.backend):
+            return ()
+        return (
+            f"what {self.backend} is known to break with this release of torch is expected, as suites/known_failures/"
+            f"{self.known_failures.name} lists it (--known-failures none expects nothing)",
+        )
+
     def as_words(self) -> str:
-        """The command line in one string, for the certificate (redacted there)."""
+        """Return the command line in one string, for the certificate (redacted there)."""
         return shlex.join(self.command)
 
 
@@ -104,7 +122,8 @@ def add_options(group: Any) -> None:
         "--known-failures",
         default=None,
         metavar="FILE",
-        help="TOML file of failures that are expected, each with its reason",
+        help="TOML file of failures that are expected, each with its reason, or none (default: none, but for torch's "
+        "own DCP the list that comes with the suites)",
     )
     # pytest has a --strict of its own (about markers and the like); here it also means that a broken SHOULD fails.
     with contextlib.suppress(ValueError):
@@ -133,7 +152,7 @@ def add_options(group: Any) -> None:
 
 
 def parse(get: Any, folder: Path) -> Options:
-    """The record from `get(name)`, which answers with the raw value of an option.
+    """Return the record from `get(name)`, which answers with the raw value of an option.
 
     folder: what relative paths refer to. Raises UsageError, a sentence that names the option, for anything unusable.
     """
@@ -142,7 +161,6 @@ def parse(get: Any, folder: Path) -> Options:
         raise UsageError(
             "--backend=NAME is missing: it says what to certify, for example --backend=mypkg (see --help)."
         )
-    known = get("known_failures")
     return Options(
         backend=backend or "",
         backend_options=tuple(_pair(text) for text in get("backend_option")),
@@ -151,7 +169,7 @@ def parse(get: Any, folder: Path) -> Options:
         device=_device(get("device")),
         scratch=get("scratch"),
         report_dir=folder / get("report_dir"),
-        known_failures=None if known is None else folder / known,
+        known_failures=_known(get("known_failures"), backend, folder),
         strict=bool(get("strict")),
         clauses=tuple(_split(get("clause"))),
         case=get("case"),
@@ -161,6 +179,12 @@ def parse(get: Any, folder: Path) -> Options:
         keep_scratch=get("keep_scratch"),
         seed=_whole("--seed", get("seed")),
     )
+
+
+def _known(given: str | None, backend: str | None, folder: Path) -> Path | None:
+    if given is None:
+        return SHIPPED.get(backend or "")
+    return None if given == "none" else folder / given
 
 
 def _split(values: Iterable[str]) -> list[str]:
@@ -178,6 +202,7 @@ def _levels(names: list[str]) -> tuple[str, ...]:
     for name in names:
         if name not in LEVELS:
             raise UsageError(f"--level={name}: there is no such level. The levels are {', '.join(LEVELS)}.")
+    # In the order of LEVELS, each once, whatever the order on the command line.
     return tuple(level for level in LEVELS if level in names)
 
 
@@ -185,10 +210,12 @@ def _ranks(text: str) -> tuple[int, ...]:
     sizes = sorted({_whole("--ranks", word) for word in _split([text])})
     if not sizes or sizes[0] < 1 or sizes[-1] > MOST_RANKS:
         raise UsageError(f"--ranks={text}: give world sizes between 1 and {MOST_RANKS}, for example --ranks=1,2,4.")
+    # Each once, in order, since the largest decides what is left out.
     return tuple(sizes)
 
 
 def _device(text: str) -> str:
+    # `cuda:1` is refused: ranks choose among the devices of a kind, and one alone would make all of them share it.
     if not text.isidentifier():
         raise UsageError(
             f"--device={text}: name a kind of device, as cpu, cuda or sim; ranks choose among its devices."

@@ -10,15 +10,11 @@ import functools
 import inspect
 import shutil
 import sys
-from collections.abc import Generator, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import pytest
 
-from dcp_conformance import HOME
-from dcp_conformance.harness.backend.locate import locate
-from dcp_conformance.harness.backend.server import Server
 from dcp_conformance.harness.certificate import terminal
 from dcp_conformance.harness.certificate.cleaning import Cleaner
 from dcp_conformance.harness.certificate.prose import encodable, plain
@@ -26,22 +22,20 @@ from dcp_conformance.harness.certificate.redact import given_values, redact
 from dcp_conformance.harness.certificate.reports import CERTIFICATE
 from dcp_conformance.harness.commands.explain import explanation
 from dcp_conformance.harness.contract import Clause, load_catalogue
-from dcp_conformance.harness.devices import SIMULATED
 from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.laws.verbs import HarnessFault
 from dcp_conformance.harness.run import options as option_list
-from dcp_conformance.harness.run.closing import Finish, secrets
+from dcp_conformance.harness.run.closing import secrets
 from dcp_conformance.harness.run.collecting import Cases, case_name
-from dcp_conformance.harness.run.folders import Folders
+from dcp_conformance.harness.run.concluding import Conclusion, said
 from dcp_conformance.harness.run.marks import MARKERS
+from dcp_conformance.harness.run.narrowing import SUITES, partial_reasons
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.run.run import Run
-from dcp_conformance.harness.run.stopping import StopSignals, end_workers
-from dcp_conformance.harness.run.store import Store
+from dcp_conformance.harness.run.sides import Worker, side_of
 from dcp_conformance.harness.run.watching import Watching, told
 from dcp_conformance.harness.scratch import filesystem_type
 from dcp_conformance.harness.subject.subject import Subject
-from dcp_conformance.harness.verdicts import levels
 from dcp_conformance.harness.verdicts.judge import Body
 from dcp_conformance.harness.verdicts.known_failures import KnownFailures
 from dcp_conformance.harness.verdicts.known_failures import load as load_known_failures
@@ -49,8 +43,6 @@ from dcp_conformance.harness.verdicts.ownership import Applicability
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 
 _LETTERS = {"S": "storage", "E": "engine", "P": "planners", "F": "torch's format", "U": "utilities"}
-PACKAGE = "dcp_conformance.suites"
-SUITES = (HOME / "suites").resolve()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,17 +54,23 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse unusable options before anything is started, then start the ranks and survey the backend."""
     for line in MARKERS:
         config.addinivalue_line("markers", line)
+    # Help and a bare collection must work without a backend, and start nothing.
     if config.option.help or config.option.collectonly and not config.option.backend:
         return
     _leave_findings_to_the_summary(config.option)
     try:
-        conformance = Conformance(config)
-        config.pluginmanager.register(conformance, "dcp-conformance-run")
-        if not conformance.is_worker and config.option.verbose == 0 and not config.option.collectonly:
-            earlier = conformance.options.report_dir / CERTIFICATE
-            config.pluginmanager.register(Watching(earlier), "dcp-conformance-progress")
+        options = option_list.parse(config.getoption, config.invocation_params.dir)
+        if options.explain is not None:
+            config.pluginmanager.register(Explaining(options), "dcp-conformance-explain")
+            return
+        conformance = Conformance(config, options)
     except UsageError as error:
-        raise pytest.UsageError(_said(str(error))) from None
+        raise pytest.UsageError(said(str(error))) from None
+    config.pluginmanager.register(conformance, "dcp-conformance-run")
+    watched = config.option.verbose == 0 and not config.option.collectonly
+    if watched and not isinstance(conformance.side, Worker):
+        earlier = options.report_dir / CERTIFICATE
+        config.pluginmanager.register(Watching(earlier), "dcp-conformance-progress")
 
 
 def _leave_findings_to_the_summary(option: Any) -> None:
@@ -86,109 +84,85 @@ def _leave_findings_to_the_summary(option: Any) -> None:
 
 
 def pytest_collectreport(report: pytest.CollectReport) -> None:
-    """What stops the collection is in no certificate: pytest shows it."""
+    """Show what stops the collection, as it is in no certificate."""
     if report.failed:
         sys.stderr.write(f"{report.longreprtext}\n")
 
 
 @pytest.fixture
 def subject() -> None:
-    """The backend under test, under its engine; the judge puts one in place for each trial."""
+    """Stand for the backend under test, under its engine; the judge puts one in place for each trial."""
+
+
+class Explaining:
+    """A session that prints one clause in place of running it."""
+
+    def __init__(self, options: Options) -> None:
+        self._explain, self._reports = str(options.explain), options.report_dir
+        self._catalogue = load_catalogue(SUITES)
+        self._catalogue[self._explain]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> bool:
+        """Print it; nothing is run."""
+        for line in explanation(self._catalogue[self._explain], self._reports):
+            print(line)
+        return True
 
 
 class Conformance:
-    """The state of one pytest process that runs our suites."""
+    """The state of one pytest process that runs our suites. What differs between the kinds of process is its `side`."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
-        cwd = config.invocation_params.dir
-        self.options = option_list.parse(config.getoption, cwd)
+    def __init__(self, config: pytest.Config, options: Options) -> None:
+        self.config, self.options = config, options
         self.catalogue = load_catalogue(SUITES)
-        self.known = (
-            KnownFailures() if self.options.known_failures is None else load_known_failures(self.options.known_failures)
-        )
-        for clause in (*self.options.clauses, *([self.options.explain] if self.options.explain else [])):
+        self.known = KnownFailures() if options.known_failures is None else load_known_failures(options.known_failures)
+        for clause in options.clauses:
+            # A mistyped id raises UsageError here, before ranks are started for it.
             self.catalogue[clause]
-        self.run: Run | None = None
-        self.store: Store | None = None
-        self.finish: Finish | None = None
+        self.cases = Cases(self.catalogue, options)
         self.left: list[str] = []
         self.unread: list[str] = []
-        self.stop_signals = StopSignals()
-        self.is_worker = self.controls = False
         self.partial: tuple[str, ...] = ()
         self.refused = ""
-        self.cases = Cases(self.catalogue, self.options)
-        if self.options.explain is None:
-            self._begin(str(cwd))
+        self.is_over = False  # before a case could run: the backend is unusable
+        self.side = side_of(config, options, self.catalogue, self.known)
 
-    def _begin(self, cwd: str) -> None:
-        locate(self.options.backend, cwd)
-        given = getattr(self.config, "workerinput", None)
-        self.is_worker = given is not None
-        # Of an xdist run, the process that has workers judges nothing.
-        self.controls = not self.is_worker and bool(self.config.getoption("numprocesses", None))
-        folders = Folders.make(self.options) if given is None else Folders.told(given)
-        worker = "main" if given is None else given["workerid"]
-        self.run = Run(self.options, self.catalogue, folders, worker=worker, cwd=cwd, controls=self.controls)
-        try:
-            if given is None:
-                self.stop_signals.install()
-                self.finish = Finish(self.run, self.known)
-                self.finish.check_report_folder()
-                self.run.cluster.launch()
-        except BaseException:
-            self.pytest_unconfigure()
-            raise
+    @property
+    def run(self) -> Run:
+        """The run that this process takes part in."""
+        return self.side.run
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
         """Survey the backend, except where workers can start and collect meanwhile."""
-        if self.run is not None and not self.controls and not self.is_worker:
+        if self.side.surveys_at_start:
             self._survey()
 
     def _survey(self) -> None:
-        assert self.run is not None
         try:
-            self._prepare(self.run)
+            self.side.survey()
         except UsageError as error:
-            if self.controls:
-                self.run.tell_workers("")
+            self.is_over = True
             self.pytest_unconfigure()
-            self.finish = self.run = None
-            raise pytest.UsageError(_said(str(error))) from None
-
-    def _prepare(self, run: Run) -> None:
-        """Learn what the backend is and start what it needs. Raises UsageError."""
-        surveyed = run.surveyed
-        if self.controls:
-            run.tell_workers(surveyed.as_json())
-        elif surveyed.has_server:
-            self.store = Store(Server(self.options.backend, self.options.backend_options, run.cwd), run)
-            self.store.start()
-        elif surveyed.description.patience != 1.0:
-            run.restart({})
+            raise pytest.UsageError(said(str(error))) from None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell an xdist worker where to find the rest of this run."""
-        assert self.run is not None
-        node.workerinput.update(self.run.folders.as_data())
+        self.side.tell(node)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """A worker that ended in order said how its event file ends."""
-        seal = getattr(node, "workeroutput", {}).get("dcp_seal")
-        if self.finish is not None and seal is not None:
-            self.finish.last[node.gateway.id] = seal
-        self.refused = self.refused or getattr(node, "workeroutput", {}).get("dcp_refused", "")
+        """Keep what a worker that ended in order said about the end of its event file."""
+        refused = self.side.hear(getattr(node, "workeroutput", {}), node.gateway.id)
+        self.refused = self.refused or refused
 
     def pytest_report_header(self) -> list[str]:
-        """What is certified, and where it writes; an xdist run says it once it knows."""
-        return [] if self.run is None or self.controls else self._header()
+        """Say what is certified, and where the run writes. An xdist run says it once it knows."""
+        return self._header() if self.side.surveys_at_start else []
 
     def _header(self) -> list[str]:
-        assert self.run is not None
         surveyed, options = self.run.surveyed, self.options
         found = surveyed.description
         lines = [
@@ -197,10 +171,11 @@ class Conformance:
             f"levels {', '.join(self.run.levels)}; ranks {', '.join(map(str, options.ranks))} on {options.device}",
             f"scratch {self.run.folder} ({filesystem_type(self.run.folder)}); report {options.report_dir}",
         ]
-        return [_said(redact(line)) for line in (*lines, *found.notes, *surveyed.notes)]
+        return [said(redact(line)) for line in (*lines, *options.expectation, *found.notes, *surveyed.notes)]
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """One case for each world size that a test is marked with."""
+        """Make one case for each world size that a test is marked with."""
+        # By marker and not by a fixture: the sizes belong to the case's name, by which known failures find it.
         marker = metafunc.definition.get_closest_marker("worlds")
         if marker is not None:
             metafunc.parametrize("world", marker.args, ids=[f"{size}ranks" for size in marker.args])
@@ -219,60 +194,50 @@ class Conformance:
             items[:] = kept
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A module that could not be imported takes its cases with it; pytest-xdist runs all others."""
+        """Note a module that could not be imported: its cases are missing, and pytest-xdist runs all others."""
         if report.failed:
             self.unread.append(report.nodeid)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Write down the cases before the first one starts, so that one that vanishes is noticed."""
-        if self.run is not None and not self.config.option.collectonly and not self.refused:
+        if not self.config.option.collectonly and not self.refused:
             clauses = self.cases.clauses
             names = map(case_name, session.items)
             self.run.log.collected({name: [clause.id for clause in clauses[name]] for name in names})
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        """`--explain` prints instead of running; what the session's start left to be done is done."""
-        if self.options.explain is None:
-            return self._begin_xdist() or None
-        for line in explanation(self.catalogue[self.options.explain], self.options.report_dir):
-            print(line)
-        return True
-
-    def _begin_xdist(self) -> bool:
-        """Whether there is nothing to do for this worker."""
-        if self.config.option.collectonly or self.run is None:
-            return False
-        if self.controls:
-            self._survey()
-            reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-            if reporter is not None and reporter.verbosity >= 0:
-                for line in self._header():
-                    reporter.write_line(line)
-        elif self.is_worker:
-            if self.run.is_called_off():
-                return True
-            self._survey()
-        return False
+    def pytest_runtestloop(self) -> bool | None:
+        """Do what the session's start left to be done; True, which ends the loop, where there is nothing to run."""
+        if self.config.option.collectonly or self.side.surveys_at_start:
+            return None
+        if self.side.is_called_off():
+            return True
+        self._survey()
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if self.side.finish is not None and reporter is not None and reporter.verbosity >= 0:
+            for line in self._header():
+                reporter.write_line(line)
+        return None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
         """Judge a case: run its body once, and again under other storage or engines where blame must be settled."""
-        if self.run is None:
-            return None
+        # pytest's own call is replaced: the body runs once for each trial, and its fixtures are only data.
         function, case = pyfuncitem.obj, case_name(pyfuncitem)
         given = {name: pyfuncitem.funcargs[name] for name in inspect.signature(function).parameters}
 
         def body(subject: Subject) -> None:
             function(**{**given, "subject": subject})
 
+        # Written before the body runs: a case that started and never ended is an error of the run, not a case that is
+        # missing.
         self.run.log.started(case)
         binding = {clause: self.run.applicability(clause) for clause in self.cases.clauses[case]}
         below = pyfuncitem.get_closest_marker("below_storage") is not None
         outcomes = self._too_large(pyfuncitem, case)
         if not outcomes:
             judge = functools.partial(self._judge, case, binding, body, below_storage=below)
-            outcomes = judge() if self.store is None else self.store.judged(judge)
+            outcomes = judge() if self.side.store is None else self.side.store.judged(judge)
             for table in self.run.judge.tables:
                 self.run.log.table(self._clean.table(table))
         # What this process knows to be secret never leaves it: not for a report, nor for the process that writes one.
@@ -280,12 +245,12 @@ class Conformance:
         for outcome in outcomes:
             self.run.log.outcome(outcome)
         pyfuncitem.user_properties.append(told(self.cases.clauses[case], outcomes))
-        self._conclude(outcomes)
+        Conclusion(run=self.run, known=self.known, clean=self._clean).show(outcomes)
         return True
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-        """A fault of the harness is an error, not a failure of the backend."""
+        """Report a fault of the harness as an error, not as a failure of the backend."""
         report = yield
         if call.excinfo is not None and call.excinfo.errisinstance(HarnessFault):
             report.harness_fault = True
@@ -300,28 +265,31 @@ class Conformance:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, Any, Any]:
-        """The exit code is the certificate's: levels decide it, not counts of tests."""
-        if self.run is not None:
+        """Take the exit code from the certificate: levels decide it, not counts of tests."""
+        if not self.is_over:
             self.run.cluster.close()  # nobody is left who could change what is written from here on
             self.run.log.finished(status=int(exitstatus), leftovers=self._clean.all(self.left))
-            self._tell_seal(self.run)
+            self.side.end(self.refused)
         self.partial = partial_reasons(session, self.options, dict.fromkeys(self.unread))
         result = yield
         if self.refused:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        elif self.finish is not None and not self.config.option.collectonly:
-            session.exitstatus = self.finish.exit_code(status=int(exitstatus), partial=self.partial)
+        elif self._certifies:
+            assert self.side.finish is not None
+            session.exitstatus = self.side.finish.exit_code(status=int(exitstatus), partial=self.partial)
         return result
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
-        """The levels, each broken promise as four sentences, and where the certificate lies."""
+        """Print the levels, each broken promise as four sentences, and where the certificate lies."""
         if self.refused:
-            terminalreporter.write_line(_said(f"ERROR: {self.refused}"))
-            return
-        if self.finish is None or self.config.option.collectonly:
-            return
+            terminalreporter.write_line(said(f"ERROR: {self.refused}"))
+        elif self._certifies:
+            self._summarise(terminalreporter, exitstatus)
+
+    def _summarise(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+        assert self.side.finish is not None
         columns, rows = shutil.get_terminal_size((terminal.WIDTH, terminal.HEIGHT))
-        lines = self.finish.summary(
+        lines = self.side.finish.summary(
             status=int(exitstatus),
             partial=self.partial,
             width=min(max(columns, 60), 100),
@@ -332,28 +300,18 @@ class Conformance:
             terminalreporter.write_line(line)
 
     def pytest_keyboard_interrupt(self) -> None:
-        """A run that is stopped does not wait for its workers."""
-        if self.controls and self.run is not None:
-            end_workers(keep={self.run.cluster.server_pid()})
+        """End the workers of a run that is stopped, without waiting for them."""
+        self.side.interrupt()
 
     def pytest_unconfigure(self) -> None:
         """End what this run started, also after Ctrl-C."""
-        if self.run is not None:
-            self.run.close()
-        if self.store is not None:
-            self.store.stop()
-        if self.finish is not None:
-            for line in encodable(map(plain, self.finish.clean_up()), sys.stderr.encoding):
-                sys.stderr.write(f"{line}\n")
-        self.stop_signals.restore()
+        for line in encodable(map(plain, self.side.close()), sys.stderr.encoding):
+            sys.stderr.write(f"{line}\n")
 
-    def _tell_seal(self, run: Run) -> None:
-        """Say how the event file of this process ends, to the process that will read it."""
-        if self.finish is not None:
-            self.finish.last[run.worker] = run.log.last
-        else:
-            self.config.workeroutput["dcp_seal"] = run.log.last  # type: ignore[attr-defined]
-            self.config.workeroutput["dcp_refused"] = self.refused  # type: ignore[attr-defined]
+    @property
+    def _certifies(self) -> bool:
+        """Whether this process has cases of which to make a certificate."""
+        return self.side.finish is not None and not self.is_over and not self.config.option.collectonly
 
     def _too_large(self, item: pytest.Function, case: str) -> list[CaseOutcome]:
         world = int(str(item.funcargs.get("world", 1)))
@@ -365,41 +323,9 @@ class Conformance:
             for clause in self.cases.clauses[case]
         ]
 
-    def _conclude(self, outcomes: list[CaseOutcome]) -> None:
-        """What pytest shows for a case: the worst word of its clauses, and the texts of those that have it."""
-        # A case that one clause does not ask for, and another does, is not skipped.
-        outcomes = [item for item in outcomes if item.verdict is not Verdict.NOT_APPLICABLE] or outcomes
-        words = {outcome.clause: self._word(outcome) for outcome in outcomes}
-        word = levels.worst_word(words.values())
-        chosen = [outcome for outcome in outcomes if words[outcome.clause] == word]
-        if word == "error":
-            raise HarnessFault(_said(chosen[0].reason))
-        if word == "failed":
-            pytest.fail("\n\n".join(map(self._text, chosen)), pytrace=False)
-        if word == "xfailed":
-            pytest.xfail("\n".join(map(self._text, chosen)))
-        if word == "skipped":
-            pytest.skip(_said("; ".join(dict.fromkeys(f"{item.verdict.word}: {item.reason}" for item in chosen))))
-
-    def _word(self, outcome: CaseOutcome) -> levels.PytestWord:
-        assert self.run is not None
-        clause = self.catalogue[outcome.clause]
-        return levels.pytest_word(
-            outcome,
-            strength=clause.strength.name,
-            column="engine" if self.run.applicability(clause).kind == "engine" and not outcome.broken else "backend",
-            known=self.known.expected(outcome.clause, outcome.case) is not None,
-            strict=self.options.strict,
-        )
-
-    def _text(self, outcome: CaseOutcome) -> str:
-        lines = terminal.failure_lines(self.catalogue[outcome.clause], outcome)
-        return self._clean("\n".join(lines))
-
     def _judge(
         self, case: str, binding: Mapping[Clause, Applicability], body: Body, *, below_storage: bool
     ) -> list[CaseOutcome]:
-        assert self.run is not None
         judge = self.run.judge  # the one of now: a store that was started anew has ranks, and a judge, of its own
         outcomes = judge.judge(case, binding, body, below_storage=below_storage)
         self.left += judge.left
@@ -408,34 +334,5 @@ class Conformance:
 
     @property
     def _clean(self) -> Cleaner:
-        given = {} if self.store is None else self.store.environment
+        given = {} if self.side.store is None else self.side.store.environment
         return Cleaner((*secrets(self.options), *given_values(given)))
-
-
-def _said(text: str) -> str:
-    """A text that may hold words of the backend, for a terminal."""
-    return "\n".join(encodable(plain(text).split("\n"), sys.stdout.encoding))
-
-
-def partial_reasons(session: pytest.Session, options: Options, unread: Iterable[str] = ()) -> tuple[str, ...]:
-    """Why a run was narrowed or its devices are none, in sentences; such a run holds no level.
-
-    unread: what could not be collected.
-    """
-    option = session.config.option
-    reasons = [f"{place} could not be imported, and its cases are missing" for place in unread]
-    if options.device == SIMULATED:
-        reasons.append("the devices are simulated, which shows mistakes and proves nothing about real ones")
-    if options.clauses or options.case:
-        reasons.append("--clause or --case chose what to run")
-    if option.keyword or option.markexpr:
-        reasons.append("-k or -m chose what to run")
-    if getattr(option, "lf", False) or getattr(option, "failedfirst", False) or getattr(option, "stepwise", False):
-        reasons.append("an earlier run chose what to run")
-    if option.deselect or option.ignore or getattr(option, "ignore_glob", None):
-        reasons.append("--deselect or --ignore left something out")
-    if any("::" in word or Path(word).resolve() != SUITES for word in session.config.args if word != PACKAGE):
-        reasons.append("a path or node id chose what to run")
-    if session.shouldstop or session.shouldfail:
-        reasons.append(f"the run stopped early: {session.shouldstop or session.shouldfail}")
-    return tuple(reasons)

@@ -40,15 +40,17 @@ class Progress:
         self._broken: dict[str, int] = {}
 
     def expect(self, cases: Iterable[str]) -> None:
-        """These cases are going to run; those that were told before count once."""
+        """Expect these cases to run; those that were told before count once."""
         for case in cases:
+            # Every worker of xdist collects all cases and tells of all of them.
             if case not in self._left:
                 self._left[case] = self._earlier.get(case, self._mean)
                 self._expected += 1
 
     def done(self, case: str, level: str, broken: Mapping[str, int]) -> None:
-        """A case ended. broken: clauses that it broke, with the rank of the harm (0 is the worst)."""
+        """Count a case that ended. broken: clauses that it broke, with the rank of the harm (0 is the worst)."""
         self._done += 1
+        # Counted in seconds of the earlier run, not in cases: these differ widely in what they cost.
         self._work += self._left.pop(case, 0.0)
         for clause, harm in broken.items():
             self._broken[clause] = min(harm, self._broken.get(clause, harm))
@@ -56,7 +58,7 @@ class Progress:
             self._write(self.line(level))
 
     def line(self, level: str) -> str:
-        """How far the run is, and the worst that it found so far."""
+        """Say how far the run is, and the worst that it found so far."""
         parts = [f"{level:<13} {self._done} of {self._expected} cases", self._remaining()]
         if self._broken:
             worst = sorted(self._broken, key=lambda clause: (self._broken[clause], clause))
@@ -66,13 +68,15 @@ class Progress:
 
     def close(self) -> None:
         """Take the living line away."""
+        # Nothing was written yet: an escape sequence would be all that a short run leaves in the terminal.
         if self._live and self._written > self._began:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
 
     def _remaining(self) -> str:
-        """The time that is left, at the pace of this run; nothing before there is a pace."""
+        """Return the time that is left, at the pace of this run; nothing before there is a pace."""
         spent = self._clock() - self._began
+        # The first cases start ranks and tell nothing of the pace.
         if self._work <= 0 or spent < 2:
             return ""
         seconds = sum(self._left.values()) * spent / self._work
@@ -80,5 +84,6 @@ class Progress:
 
     def _write(self, line: str) -> None:
         self._written = self._clock()
+        # A log keeps every line, so there it is a new one; a terminal would scroll.
         self._stream.write(f"\r\x1b[K{line}" if self._live else f"{line}\n")
         self._stream.flush()

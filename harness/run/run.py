@@ -22,7 +22,7 @@ from dcp_conformance.harness.contract import LEVELS, Catalogue, Clause
 from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.laws.verbs import described
 from dcp_conformance.harness.run.folders import Folders
-from dcp_conformance.harness.run.options import Options
+from dcp_conformance.harness.run.options import SHIPPED, Options
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part
 from dcp_conformance.harness.verdicts import known_failures
 from dcp_conformance.harness.verdicts.judge import Bench, Judge
@@ -65,6 +65,7 @@ class Run:
     def surveyed(self) -> Surveyed:
         """The backend as surveyed on first use: in a throw-away process, or by the process that controls this one."""
         if self._surveyed is None:
+            # Surveyed once for all workers: they must agree on what the backend is, and its import may cost seconds.
             if self.worker == "main":
                 found = survey(self.cluster, self.options, self.cwd)
                 self._surveyed = probed(self.cluster, self.options, self.cwd, found)
@@ -76,10 +77,11 @@ class Run:
         """Let the processes that this one controls know the survey, or nothing if it failed; they wait for it."""
         unfinished = self.folders.survey.with_suffix(".tmp")
         unfinished.write_text(survey)
+        # Workers poll for the name: by renaming they never find half of the text.
         unfinished.rename(self.folders.survey)
 
     def is_called_off(self) -> bool:
-        """Whether the process that controls this one found the backend unusable; waits until it knows."""
+        """Tell whether the process that controls this one found the backend unusable; waits until it knows."""
         return not _told(self.folders.survey)
 
     @property
@@ -91,17 +93,19 @@ class Run:
                 bench(self.options, self.surveyed, self.folder, self.cwd, worker=self.worker),
                 self.cluster,
                 known=KnownFailures() if place is None else known_failures.load(place),
+                torchs=_known_of_torch(),
             )
         return self._judge
 
     def applicability(self, clause: Clause) -> Applicability:
-        """Whether a clause binds this backend, on this hardware."""
+        """Tell whether a clause binds this backend, on this hardware."""
         return applicability(clause, self.surveyed.description, devices=self.surveyed.devices)
 
     def restart(self, environment: Mapping[str, str]) -> None:
         """Start ranks anew: with the environment by which they find a backend's server, and with its patience."""
         self.cluster.close()
         self.cluster = self._new_cluster(environment)
+        # A judge holds on to the cluster that it was made with.
         self._judge = None
 
     def close(self) -> None:
@@ -113,6 +117,8 @@ class Run:
         # The first cluster only surveys; one that a backend asked more patience for is made after that.
         patience = 1.0 if self._surveyed is None else self._surveyed.description.patience
         nursery = self.folder / "nursery"
+        # A branch has the environment and the measuring of the server that it was forked from, so only a plain one is
+        # shared.
         shares = not environment and not _coverage_is_on()
         return Cluster(
             ClusterConfig(
@@ -133,8 +139,13 @@ class Run:
         )
 
 
+def _known_of_torch() -> KnownFailures:
+    """What the torch that is installed here is known to break."""
+    return known_failures.load(SHIPPED[TORCH_ENGINE])
+
+
 def _told(place: Path) -> str:
-    """What the controlling process writes here as soon as it knows it; it ends its workers if it never will."""
+    """Return what the controlling process writes here as soon as it knows it; it ends its workers if it never will."""
     deadline = time.monotonic() + _SURVEY_LIMIT
     while not place.exists():
         if time.monotonic() > deadline:
@@ -144,7 +155,7 @@ def _told(place: Path) -> str:
 
 
 def bench(options: Options, surveyed: Surveyed, folder: Path, cwd: str, *, worker: str) -> Bench:
-    """What stays the same for all cases of a run of this backend."""
+    """Return what stays the same for all cases of a run of this backend."""
     letters = owned_letters(surveyed.description)
     own = Part(reference=options.backend, options=options.backend_options, lacks=surveyed.lacks)
     return Bench(
@@ -168,6 +179,7 @@ def survey(cluster: Cluster, options: Options, cwd: str) -> Surveyed:
     asked = (options.backend, options.backend_options, options.second_engine, options.device, cwd)
     try:
         outcome = cluster.call(_SURVEYING, *asked)
+    # Once may be this machine, out of memory for instance; twice is what the import does.
     except ServerLost:
         try:
             outcome = cluster.call(_SURVEYING, *asked)
@@ -181,7 +193,7 @@ def survey(cluster: Cluster, options: Options, cwd: str) -> Surveyed:
 
 
 def probed(cluster: Cluster, options: Options, cwd: str, surveyed: Surveyed) -> Surveyed:
-    """The survey, without capabilities that one save shows a plain module not to have; a note says each."""
+    """Return the survey, without capabilities that one save shows a plain module not to have; a note says each."""
     outcome = cluster.call(
         "dcp_conformance.harness.backend.probe:contradicted", options.backend, options.backend_options, cwd
     )
@@ -190,6 +202,7 @@ def probed(cluster: Cluster, options: Options, cwd: str, surveyed: Surveyed) -> 
     found = surveyed.description
     lacks: dict[str, str] = outcome.value
     notes = tuple(contradiction(found.name, capability, seen) for capability, seen in lacks.items())
+    # Letters follow from capabilities: a format that was seen not to be torch's is not owned.
     letters = tuple(letter for letter in found.letters if letter != "F" or "torch_format" not in lacks)
     unsupported = {**lacks, **found.unsupported}
     described = replace(found, letters=letters, unsupported=unsupported, notes=(*found.notes, *notes))
@@ -205,11 +218,12 @@ def _unusable(name: str, outcome: Outcome) -> str:
 
 
 def _modules(cwd: str, *references: str) -> tuple[str, ...]:
-    """Modules worth importing once, before ranks are forked; what cannot be found is left to the ranks."""
+    """Return the modules worth importing once, before ranks are forked; what cannot be found is left to the ranks."""
     names = []
     for reference in references:
         with contextlib.suppress(UsageError):
             located = locate(reference, cwd)
+            # A file has no module name that a rank could find again after the fork.
             names += [located.module] if located.kind != "file" else []
     return tuple(names)
 
@@ -220,7 +234,7 @@ def _made(folder: Path) -> Path:
 
 
 def _coverage_is_on() -> bool:
-    """Whether this process is measured by coverage.py: then its ranks are too."""
+    """Tell whether this process is measured by coverage.py: then its ranks are too."""
     measuring = sys.modules.get("coverage")
     return measuring is not None and measuring.Coverage.current() is not None
 

@@ -22,6 +22,7 @@ class StopSignals:
 
     def install(self) -> None:
         """Take the signals over; one that was ignored (`nohup`) stays ignored. Only a main thread can do this."""
+        # Python allows handlers to the main thread only, and pytest may be run from another one.
         if threading.current_thread() is not threading.main_thread():
             return
         for number in _AS_CTRL_C:

@@ -38,16 +38,23 @@ class Store:
         self._server.stop()
 
     def judged(self, case: Callable[[], list[CaseOutcome]]) -> list[CaseOutcome]:
-        """The outcomes of a case; a failure counts only if the store is alive after it, and it is started anew once."""
+        """Return the outcomes of a case.
+
+        A failure counts only if the store is alive after it, and it is started anew once.
+        """
         outcomes = case()
         if not _fails(outcomes) or not self._has_died():
             return outcomes
+        # Once: a store that dies under every case would otherwise be nursed through the whole run, and a backend that
+        # kills its own store would be excused each time at the price of a start.
         if self._starts < _MOST_STARTS:
             self.stop()
             self.start()
+            # The whole case again: what its first half had stored went with the old store.
             outcomes = [replace(outcome, notes=(*outcome.notes, _ANEW)) for outcome in case()]
             if not _fails(outcomes) or not self._has_died():
                 return outcomes
+        # Only what counts against the backend: what passed was served by a store that was still alive.
         return [_untestable(outcome) if outcome.broken else outcome for outcome in outcomes]
 
     def _has_died(self) -> bool:

@@ -22,11 +22,12 @@ _PROPERTY = "dcp-conformance"
 
 
 def told(clauses: Sequence[Clause], outcomes: Sequence[CaseOutcome]) -> tuple[str, str]:
-    """What a case tells of itself, to be put into the properties of its report."""
+    """Return what a case tells of itself, to be put into the properties of its report."""
     by_id = {clause.id: clause for clause in clauses}
     broken = {}
     for outcome in outcomes:
         clause = by_id[outcome.clause]
+        # A broken SHOULD is advice, and the line has room for a few ids only.
         if outcome.broken and clause.strength.name == "MUST":
             entry = {"id": clause.id, "level": clause.level, "strength": clause.strength.name}
             broken[clause.id] = int(Sighting(entry=entry, outcome=outcome).harm)
@@ -42,22 +43,22 @@ class Watching:
         self.progress = Progress(sys.stdout, live=sys.stdout.isatty(), width=columns - 1, earlier=_seconds(earlier))
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """No names of files beside the line."""
+        """Keep names of files off the line."""
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter.showfspath = False
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """The cases of a run without workers."""
+        """Expect the cases of a run without workers."""
         self.progress.expect(_case(item.nodeid) for item in session.items)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
-        """The cases of a run with workers; every worker collects them all."""
+        """Expect the cases of a run with workers; every worker collects them all."""
         self.progress.expect(map(_case, ids))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """A case ended."""
+        """Count a case that ended."""
         if report.when == "call":
             data = json.loads(str(dict(report.user_properties).get(_PROPERTY, "{}")))
             self.progress.done(_case(report.nodeid), data.get("level", ""), data.get("broken", {}))
@@ -70,12 +71,12 @@ class Watching:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        """Nothing of the line stays."""
+        """Take the line away."""
         self.progress.close()
 
 
 def _case(nodeid: str) -> str:
-    """The name of a case; a parameter may hold `::`."""
+    """Return the name of a case; a parameter may hold `::`."""
     return nodeid.partition("::")[2].removeprefix("test_")
 
 

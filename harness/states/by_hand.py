@@ -46,7 +46,7 @@ class HandLoadPlanner(LoadPlanner):
     """A planner without a plan, for a reader that is handed its plan directly; it wants no object."""
 
     def set_up_planner(self, state_dict: Any, metadata: Metadata | None = None, is_coordinator: bool = False) -> None:
-        """The plan is made by hand."""
+        """Do nothing: the plan is made by hand."""
 
     def create_local_plan(self) -> LoadPlan:
         return LoadPlan([])
@@ -58,4 +58,4 @@ class HandLoadPlanner(LoadPlanner):
         return central_plan
 
     def load_bytes(self, read_item: ReadItem, value: Any) -> None:
-        """No object is asked for."""
+        """Do nothing: no object is asked for."""

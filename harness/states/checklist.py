@@ -25,7 +25,7 @@ HOSTILE_KEYS = (
 
 
 def as_data() -> list[dict[str, object]]:
-    """What the cases enumerate, for the certificate: lists of texts, each under its name."""
+    """Return what the cases enumerate, for the certificate: lists of texts, each under its name."""
     shapes = (*SHAPES, LARGE_SHAPE)
     lists = {
         "dtypes": (*ORDINARY_DTYPES, *EXOTIC_DTYPES),

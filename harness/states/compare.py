@@ -25,7 +25,10 @@ _LOOKED_AT_AGAIN = 1 << 20  # bytes: larger tensors are not kept beyond their sc
 
 
 def differences(expected: Any, observed: Any, *, key: str = "", limit: int = 3) -> list[Difference]:
-    """The first `limit` differences between two states of nested mappings, lists and leaves; [] when they are equal."""
+    """Return the first `limit` differences between two states of nested mappings, lists and leaves.
+
+    Returns [] when they are equal.
+    """
     found = list(itertools.islice(_walk(expected, observed, key, expected), limit))
     if not found and not key:
         guard.weigh(differences, all(_sees_a_difference(tensor) for tensor in _tensors_of(expected)))
@@ -33,14 +36,14 @@ def differences(expected: Any, observed: Any, *, key: str = "", limit: int = 3) 
 
 
 def _tensors_of(state: Any) -> Iterator[torch.Tensor]:
-    """A plain tensor or two of a state, and one that is always there."""
+    """Yield a plain tensor or two of a state, and one that is always there."""
     found = [item for item in state.values() if type(item) is torch.Tensor] if isinstance(state, Mapping) else []
     yield from (item for item in found[:2] if 0 < item.numel() * item.itemsize <= _WEIGHED)
     yield _ALWAYS
 
 
 def _sees_a_difference(tensor: torch.Tensor) -> bool:
-    """Whether the comparison finds a tensor unequal to the same one with one bit of its last byte turned."""
+    """Tell whether the comparison finds a tensor unequal to the same one with one bit of its last byte turned."""
     left = _local(tensor)
     raw = bytearray(_bytes(left).reshape(-1).tolist())
     raw[-1] ^= 1
@@ -96,7 +99,7 @@ def _tensors(expected: torch.Tensor, observed: Any, key: str, state: Any) -> Ite
 
 
 def _likeness(expected: torch.Tensor, observed: torch.Tensor, state: Any, key: str) -> str:
-    """What the wrong values are instead; a guess at the cause must never stand in the way of the finding."""
+    """Return what the wrong values are instead; a guess at the cause must never stand in the way of the finding."""
     try:
         return likeness(expected, observed, state, key)
     except (RuntimeError, NotImplementedError, TypeError):  # dtypes that torch itself can do little with
@@ -104,7 +107,10 @@ def _likeness(expected: torch.Tensor, observed: torch.Tensor, state: Any, key: s
 
 
 def _later(expected: torch.Tensor, observed: torch.Tensor, key: str, mapped: guard.Mapped) -> str:
-    """What a loaded tensor, once right, has become; "" where it is right, or lies in a file that others may change."""
+    """Return what a loaded tensor, once right, has become.
+
+    "" where it is right, or lies in a file that others may change.
+    """
     if observed.device.type != "cpu" or mapped.holds(observed.data_ptr()):
         return ""
     unequal = int((_bytes(expected) != _bytes(observed)).any(dim=-1).sum())
@@ -117,7 +123,7 @@ def _local(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _bytes(tensor: torch.Tensor) -> torch.Tensor:
-    """The bits of `tensor` as a uint8 tensor of shape (elements, bytes per element)."""
+    """Return the bits of `tensor` as a uint8 tensor of shape (elements, bytes per element)."""
     # Up to one element counts as contiguous whatever its stride, and then cannot be viewed as bytes.
     dense = (
         tensor.contiguous().reshape(-1)

@@ -91,7 +91,7 @@ def sampled(model: Model, count: int, seed: int) -> list[Combination]:
 
 
 def complete(model: Model, held: Combination) -> Combination | None:
-    """The plainest lawful combination with the values of `held`, telling ones if it can; None where there is none."""
+    """Return the plainest lawful combination with the values of `held`, of telling ones if it can; None without one."""
     row = dict(held)
     for factor in model.factors:
         if factor.name not in row:
@@ -103,7 +103,7 @@ def complete(model: Model, held: Combination) -> Combination | None:
 
 
 def coverage(model: Model, rows: Iterable[Combination], strength: int) -> Coverage:
-    """What meets in `rows`, of all that can."""
+    """Return what meets in `rows`, of all that can."""
     rows, possible = list(rows), meetings(model, strength)
     met = set(itertools.chain.from_iterable(_meetings_of(row, strength) for row in rows)) & possible
     shown = set(itertools.chain.from_iterable(_shown_in(model, row, strength) for row in rows)) & possible
@@ -117,7 +117,7 @@ def coverage(model: Model, rows: Iterable[Combination], strength: int) -> Covera
 
 
 def meetings(model: Model, strength: int) -> set[Meeting]:
-    """All meetings of `strength` values that no clash forbids."""
+    """Return all meetings of `strength` values that no clash forbids."""
     return {meeting for meeting in _everything(model, strength) if model.allows(dict(meeting))}
 
 

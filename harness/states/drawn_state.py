@@ -27,7 +27,7 @@ class Keeper:
         self.weight, self.step, self._plain = coded(number, (7,), version=version), 100 * version + number, plain
 
     def state_dict(self) -> dict[str, Any]:
-        """The live weight and, where the storage takes objects, a step that moves on with training."""
+        """Return the live weight and, where the storage takes objects, a step that moves on with training."""
         return {"weight": self.weight} if self._plain else {"weight": self.weight, "inner": {"step": self.step}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -35,7 +35,7 @@ class Keeper:
         self.weight, self.step = state["weight"], self.step if self._plain else state["inner"]["step"]
 
     def said(self) -> dict[str, Any]:
-        """Its state in memory of its own, for comparison."""
+        """Return its state in memory of its own, for comparison."""
         return copy.deepcopy(self.state_dict())
 
 
@@ -48,14 +48,17 @@ class Entry:
     law: str
 
     def expected(self) -> Any:
-        """What must come back, cut off from later changes."""
+        """Return what must come back, cut off from later changes."""
         if isinstance(self.value, torch.Tensor):
             return resolved(self.value.detach())
         return self.value.said() if isinstance(self.value, Keeper) else copy.deepcopy(self.value)
 
 
 def entries(row: Combination, version: int, *, plain: bool) -> list[Entry]:
-    """The entries of a combination, the main one first. plain: the storage takes no objects, not even of a Stateful."""
+    """Return the entries of a combination, the main one first.
+
+    plain: the storage takes no objects, not even of a Stateful.
+    """
     tensors = _tensors(row, version)
     named = [
         Entry(path=path_of(row["key"], place), value=value, law=_law(value)) for place, value in enumerate(tensors)
@@ -64,7 +67,7 @@ def entries(row: Combination, version: int, *, plain: bool) -> list[Entry]:
 
 
 def nested(found: list[Entry]) -> dict[str, Any]:
-    """The state dict of entries: dicts along their paths, and a list where a path says so."""
+    """Return the state dict of entries: dicts along their paths, and a list where a path says so."""
     return built({entry.path: entry.value for entry in found})
 
 
@@ -83,7 +86,7 @@ def built(leaves: Mapping[Path, Any]) -> dict[str, Any]:
 
 
 def reached(state: Mapping[Any, Any], path: Path) -> Any:
-    """What a state holds at a path; KeyError or IndexError where it holds nothing."""
+    """Return what a state holds at a path; KeyError or IndexError where it holds nothing."""
     found: Any = state
     for name in path:
         found = found[name]
@@ -91,7 +94,7 @@ def reached(state: Mapping[Any, Any], path: Path) -> Any:
 
 
 def path_of(key: str, place: int) -> Path:
-    """Where the entry number `place` stands under a key class of the model; no two are alike."""
+    """Return where the entry number `place` stands under a key class of the model; no two are alike."""
     if key == "nested":
         return ("model", "layer", f"weight{place or ''}")
     if key in ("list", "numbers"):

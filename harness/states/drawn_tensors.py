@@ -21,7 +21,7 @@ _SURE_NAN = {torch.float16: -0x0200, torch.bfloat16: -0x0040}
 
 
 def content(kind: str, name: str, shape: tuple[int, ...], dtype: torch.dtype, version: int) -> torch.Tensor:
-    """A dense tensor with a content of the model's CONTENT, or one of its FORMATS."""
+    """Return a dense tensor with a content of the model's CONTENT, or one of its FORMATS."""
     if kind in ("noise", "like its neighbours"):
         return pattern(name if kind == "noise" else "alike", shape, dtype, version=version)
     if kind == "counting":
@@ -43,7 +43,10 @@ def _of_bytes(held: bytes, shape: tuple[int, ...], dtype: torch.dtype) -> torch.
 
 
 def laid(base: torch.Tensor, how: str) -> torch.Tensor:
-    """A tensor that lies in memory as the model's MEMORY says; its elements are those of `base`, but for lazy views."""
+    """Return a tensor that lies in memory as the model's MEMORY says.
+
+    Its elements are those of `base`, but for lazy views.
+    """
     if how == "slice":
         return _inside(base, math.prod(base.shape) + 2 * _MARGIN)[1]
     if how == "parameter":
@@ -60,7 +63,7 @@ def laid(base: torch.Tensor, how: str) -> torch.Tensor:
 
 
 def _negatable(base: torch.Tensor) -> torch.Tensor:
-    """The same elements in memory of their own, with no NaN of half precision whose negative nobody can tell."""
+    """Return the same elements in memory of their own, with no NaN of half precision whose negative nobody can tell."""
     if base.dtype == torch.complex32:
         return torch.view_as_complex(_negatable(torch.view_as_real(base)))
     if base.dtype not in _SURE_NAN:
@@ -97,7 +100,7 @@ class Target:
     before: torch.Tensor
 
     def outside_changed(self) -> bool:
-        """Whether elements of the memory that are not the target's are other than before."""
+        """Tell whether elements of the memory that are not the target's are other than before."""
         now = self.memory.detach().clone()
         part = now.as_strided(self.tensor.shape, self.tensor.stride(), self.tensor.storage_offset())
         part.copy_(self.before.as_strided(part.shape, part.stride(), part.storage_offset()))
@@ -105,7 +108,7 @@ class Target:
 
 
 def target_like(value: torch.Tensor, *, strided: bool) -> Target:
-    """A target for what was saved as `value`. strided: not contiguous, with gaps between its elements."""
+    """Return a target for what was saved as `value`. strided: not contiguous, with gaps between its elements."""
     wrong = other_bits(resolved(value.detach()))
     if isinstance(value, torch.nn.Parameter):
         leaf = torch.nn.Parameter(wrong)

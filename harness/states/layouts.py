@@ -28,7 +28,9 @@ class Layout:
     @property
     def kind(self) -> str:
         """plain, dtensor or shards."""
-        return "dtensor" if self.placements else "shards" if self.shards else "plain"
+        if self.placements:
+            return "dtensor"
+        return "shards" if self.shards else "plain"
 
     @property
     def replicated(self) -> bool:
@@ -36,7 +38,7 @@ class Layout:
         return not self.shards and set(self.placements) <= {"R"}
 
     def holders(self, world: int) -> set[int]:
-        """The ranks that hold a part of it, were it as large as its mesh."""
+        """Return the ranks that hold a part of it, were it as large as its mesh."""
         if self.kind == "plain":
             return set(range(world))
         if self.shards:
@@ -94,5 +96,5 @@ LAYOUTS: dict[int, tuple[Layout, ...]] = {
 
 
 def layouts(world: int) -> tuple[Layout, ...]:
-    """The layouts that a world of this size can hold."""
+    """Return the layouts that a world of this size can hold."""
     return LAYOUTS[world]

@@ -50,7 +50,7 @@ def _moved(wanted: torch.Tensor, found: torch.Tensor) -> str:
 
 
 def _decoded(wanted: torch.Tensor, found: torch.Tensor, state: Any) -> str:
-    """What numbers made by `coded` say of themselves."""
+    """Return what numbers made by `coded` say of themselves."""
     right, seen = _origins(wanted), _origins(found)
     if right is None or seen is None or len(right) != 1:
         return ""
@@ -69,7 +69,7 @@ def _decoded(wanted: torch.Tensor, found: torch.Tensor, state: Any) -> str:
 
 
 def _origins(values: torch.Tensor) -> dict[tuple[int, int], int] | None:
-    """How many elements are of each (version, key); None for numbers that `coded` never gives."""
+    """Return how many elements are of each (version, key); None for numbers that `coded` never gives."""
     if values.dtype not in (torch.float64, torch.int64) or not values.numel() or values.numel() > _LARGEST:
         return None
     flat = values.detach().reshape(-1)

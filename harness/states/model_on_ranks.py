@@ -5,6 +5,8 @@ Worlds and layouts are those of harness.states.layouts; a layout's name says its
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dcp_conformance.harness.states.layouts import LAYOUTS, Layout
 from dcp_conformance.harness.states.varied import Factor, Model, Value, clash, factor, hiding, needing
 
@@ -13,7 +15,7 @@ SHAPES: dict[str, tuple[int, ...]] = {"table": (5, 6), "flat": (1, 6), "square":
 
 
 def layout_of(said: str) -> tuple[int, Layout]:
-    """The world and the layout that a value of the factors `saved` and `wanted` means."""
+    """Return the world and the layout that a value of the factors `saved` and `wanted` means."""
     name, _on, world = said.rpartition(" on ")
     return int(world), next(layout for layout in LAYOUTS[int(world)] if layout.name == name)
 
@@ -98,3 +100,15 @@ ON_RANKS = Model(
         clash("wanted", _SHARDS, "shape", _OTHER_SHAPES, "these shards are described for one shape"),
     ),
 )  # fmt: skip
+
+# What a backend without resharding promises.
+IN_ONE_LAYOUT = replace(
+    ON_RANKS,
+    clashes=(
+        *ON_RANKS.clashes,
+        *(
+            clash("saved", [said], "wanted", [other for other in CHOSEN if other != said], "no resharding")
+            for said in CHOSEN
+        ),
+    ),
+)

@@ -9,7 +9,7 @@ from dcp_conformance.harness.states.varied import Combination, Model
 
 
 def reduced(model: Model, failing: Combination, fails: Callable[[Combination], bool]) -> Combination:
-    """The values of `failing` that are needed to fail, all other factors being plain.
+    """Return the values of `failing` that are needed to fail, all other factors being plain.
 
     One value after the other is made plain, and stays so if the rest still fails; so no value that is left can be made
     plain alone. `fails` is asked at most once for each factor and pass, and never for what cannot meet.
@@ -27,19 +27,19 @@ def reduced(model: Model, failing: Combination, fails: Callable[[Combination], b
 
 
 def restored(model: Model, needed: Combination) -> Combination:
-    """The whole combination that a reduced one stands for."""
+    """Return the whole combination that a reduced one stands for."""
     found = complete(model, needed)
     assert found is not None, f"{needed} was reduced from a combination that can be"
     return found
 
 
 def explains(needed: Combination, row: Combination) -> bool:
-    """Whether a combination holds all that a reduced one needs to fail."""
+    """Tell whether a combination holds all that a reduced one needs to fail."""
     return all(row[name] == value for name, value in needed.items())
 
 
 def sentence(needed: Combination) -> str:
-    """A reduced combination as half a sentence: `dtype int64 with options thread_count=4`."""
+    """Return a reduced combination as half a sentence: `dtype int64 with options thread_count=4`."""
     if not needed:
         return "any state (the plainest fails)"
     words = [f"{name} {value!r}" for name, value in needed.items()]

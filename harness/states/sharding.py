@@ -33,7 +33,10 @@ class Placer:
         self._meshes: dict[Mesh, DeviceMesh] = {}
 
     def mesh(self, ranks: Mesh) -> DeviceMesh:
-        """The mesh of these global ranks; made once, because each new one costs a process group for each dimension."""
+        """Return the mesh of these global ranks.
+
+        Made once, because each new one costs a process group for each dimension.
+        """
         if ranks not in self._meshes:
             self._meshes[ranks] = DeviceMesh(self._type, torch.tensor(ranks))
         return self._meshes[ranks]
@@ -95,21 +98,21 @@ def _cut(whole: torch.Tensor, offsets: Sequence[int], sizes: Sequence[int]) -> t
 
 
 def pieces(value: Any) -> list[torch.Tensor]:
-    """The tensors that this rank holds of a plain tensor, a DTensor or a ShardedTensor; sharing their memory."""
+    """Return the tensors that this rank holds of a plain tensor, a DTensor or a ShardedTensor; sharing their memory."""
     if isinstance(value, ShardedTensor):
         return [shard.tensor for shard in value.local_shards()]
     return [value.to_local() if isinstance(value, DTensor) else value]
 
 
 def blanked(value: Any) -> Any:
-    """The same object, every local element overwritten by -1, which no coded number is."""
+    """Return the same object, every local element overwritten by -1, which no coded number is."""
     for piece in pieces(value):
         piece.fill_(-1)
     return value
 
 
 def piece_differences(expected: Any, observed: Any, key: str) -> list[Difference]:
-    """The differences between what this rank holds of two tensors of one layout."""
+    """Return the differences between what this rank holds of two tensors of one layout."""
     return differences(pieces(expected), pieces(observed), key=key)
 
 

@@ -17,7 +17,7 @@ POSITIONS_PER_KEY = 1 << 24
 
 
 def pattern(name: str, shape: tuple[int, ...], dtype: torch.dtype, *, version: int = 0) -> torch.Tensor:
-    """A contiguous CPU tensor of `shape` and `dtype` whose bits are a fixed function of name, version and position."""
+    """Make a contiguous CPU tensor whose bits are a fixed function of name, version and position."""
     seed = zlib.crc32(f"{name}/{version}".encode())
     count = math.prod(shape) * dtype.itemsize
     # Two multiplicative rounds on the byte's position: neighbours are unrelated, and no generator state is touched.
@@ -30,7 +30,7 @@ def pattern(name: str, shape: tuple[int, ...], dtype: torch.dtype, *, version: i
 
 
 def coded(key: int, shape: tuple[int, ...], *, version: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    """A tensor of whole numbers, exact in float64 and int64, each naming its version, key and flat position.
+    """Return a tensor of whole numbers, exact in float64 and int64, each naming its version, key and flat position.
 
     key: below 4096; version: below 2^17; number of elements: below 2^24.
     """
@@ -39,24 +39,27 @@ def coded(key: int, shape: tuple[int, ...], *, version: int, dtype: torch.dtype 
 
 
 def code(key: int, version: int) -> int:
-    """The number that position 0 of `coded(key, version=version)` holds."""
+    """Return the number that position 0 of `coded(key, version=version)` holds."""
     return (version * KEYS_PER_VERSION + key) * POSITIONS_PER_KEY
 
 
 def decode(number: float) -> str:
-    """What a coded number says of itself, as words for a failure sentence."""
+    """Return what a coded number says of itself, as words for a failure sentence."""
     whole = int(number)
     position, rest = whole % POSITIONS_PER_KEY, whole // POSITIONS_PER_KEY
     return f"version {rest // KEYS_PER_VERSION}, key {rest % KEYS_PER_VERSION}, position {position}"
 
 
 def resolved(tensor: torch.Tensor) -> torch.Tensor:
-    """The elements of a tensor of any layout, conjugated or negated lazily or not, in memory of their own, in order."""
+    """Return the elements of a tensor, whatever its layout or lazy bits, in order and in memory of their own."""
+    if tensor.dtype == torch.float4_e2m1fn_x2:
+        # torch 2.9 copies no float4; as bytes, it does.
+        return tensor.view(torch.uint8).clone(memory_format=torch.contiguous_format).view(tensor.dtype)
     return tensor.resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
 
 
 def blank(value: Any) -> Any:
-    """A template like `value` whose tensors hold other bits in memory of their own and whose other leaves are None.
+    """Make a template like `value`: its tensors hold other bits in memory of their own, its other leaves are None.
 
     Tensors keep dtype, shape and device; mappings and lists keep their structure.
     """
@@ -70,7 +73,7 @@ def blank(value: Any) -> Any:
 
 
 def other_bits(tensor: torch.Tensor) -> torch.Tensor:
-    """A dense tensor like `tensor` of which every element differs from it."""
+    """Return a dense tensor like `tensor` of which every element differs from it."""
     target = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
     if tensor.dtype == torch.bool:
         return target.copy_(~tensor)

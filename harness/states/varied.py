@@ -58,7 +58,7 @@ class Clash:
     why: str
 
     def forbids(self, combination: Mapping[str, str]) -> bool:
-        """Whether a combination, which may lack factors, holds both."""
+        """Tell whether a combination, which may lack factors, holds both."""
         return all(combination.get(factor) in values for factor, values in (self.first, self.second))
 
 
@@ -70,15 +70,15 @@ class Model:
     clashes: tuple[Clash, ...] = ()
 
     def plain(self) -> Combination:
-        """The combination of plain values."""
+        """Return the combination of plain values."""
         return {factor.name: factor.values[0].name for factor in self.factors}
 
     def allows(self, combination: Mapping[str, str]) -> bool:
-        """Whether the values of a combination, which may lack factors, can meet."""
+        """Tell whether the values of a combination, which may lack factors, can meet."""
         return not any(clash.forbids(combination) for clash in self.clashes)
 
     def within(self, opted_out: Iterable[str]) -> Model:
-        """The model without the values that need a capability which is opted out of."""
+        """Return the model without the values that need a capability which is opted out of."""
         gone = set(opted_out)
         return self._with(lambda value: not gone & set(value.needs))
 
@@ -92,7 +92,7 @@ class Model:
 
 
 def factor(name: str, *values: tuple[str, str] | Value) -> Factor:
-    """A factor from (name, what it stands for) pairs, or Values where there is more to say."""
+    """Return a factor from (name, what it stands for) pairs, or Values where there is more to say."""
     made = [item if isinstance(item, Value) else Value(name=item[0], stands_for=item[1]) for item in values]
     return Factor(name=name, values=tuple(made))
 
@@ -103,15 +103,15 @@ def hiding(*values: tuple[str, str]) -> tuple[Value, ...]:
 
 
 def needing(capability: str, *values: tuple[str, str]) -> tuple[Value, ...]:
-    """Values that are drawn only where nobody opted out of a capability."""
+    """Return the values that are drawn only where nobody opted out of a capability."""
     return tuple(Value(name=name, stands_for=bug, needs=(capability,)) for name, bug in values)
 
 
 def clash(first: str, values: Sequence[str], second: str, others: Sequence[str], why: str) -> Clash:
-    """A clash of values of two factors."""
+    """Return a clash of values of two factors."""
     return Clash(first=(first, frozenset(values)), second=(second, frozenset(others)), why=why)
 
 
 def options(sets: Sequence[str]) -> Factor:
-    """The option sets of the backend at hand, by what they say; the plain one is whichever it lists first."""
+    """Return the option sets of the backend at hand, by what they say; the plain one is whichever it lists first."""
     return factor("options", *((said, "a setting that changes more than the speed (WRITE-07)") for said in sets))

@@ -20,6 +20,8 @@ class Confirmed:
     @classmethod
     def where_possible(cls, blobs: Blobs, checkpoint_id: object, witness: Witness) -> Confirmed | None:
         """None where there is no file system to look at: the id is an address, or nothing lies at its path."""
+        # An empty digest is a path where nothing lies: such a record stores elsewhere, whatever its ids look like, and
+        # a comparison of nothing with nothing would call every honest change a lie.
         if not isinstance(checkpoint_id, str) or not is_local_path(checkpoint_id) or not witness.digest(checkpoint_id):
             return None
         return cls(blobs, checkpoint_id, witness)
@@ -34,6 +36,7 @@ class Confirmed:
 
     def write(self, name: str, data: bytes) -> None:
         """See Blobs."""
+        # Restoring sound bytes over sound bytes changes nothing, and is no lie.
         before, same = self._witness.digest(self._place), self._has(name, data)
         self._blobs.write(name, data)
         self._confirm(before, f"replaced {name!r}", expected=not same)
@@ -50,9 +53,11 @@ class Confirmed:
     def _has(self, name: str, data: bytes) -> bool:
         try:
             return self._blobs.read(name) == data
+        # Blobs promises KeyError for a name that it does not have; writing it then is a change.
         except KeyError:
             return False
 
     def _confirm(self, before: str, what: str, *, expected: bool) -> None:
+        # The first lie stands: whatever is said to be done after it builds on a damage that was never there.
         if expected and not self.lie and self._witness.digest(self._place) == before:
             self.lie = f"the record's blobs says that it has {what}, and no byte at {self._place} has changed"

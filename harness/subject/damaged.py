@@ -23,7 +23,7 @@ MEMORY = 2 << 30
 
 
 def small_state(session: Session, *, version: int) -> dict[str, Any]:
-    """Two tensors that say where their elements come from, one of arbitrary bits, and two objects.
+    """Return two tensors that say where their elements come from, one of arbitrary bits, and two objects.
 
     No key is a word that an error might happen to use.
     """
@@ -57,6 +57,7 @@ class Damaged:
     @functools.cached_property
     def metadata_names(self) -> list[str]:
         """The objects without which read_metadata does not give what it gave."""
+        # Found by taking each away, since the names of a foreign format say nothing of what they hold.
         return [name for name in sorted(self.stored) if self._needed_by_metadata(name)]
 
     def _needed_by_metadata(self, name: str) -> bool:
@@ -65,33 +66,35 @@ class Damaged:
             return self.metadata_differs(sound)
 
     def metadata_differs(self, sound: bytes) -> bool:
-        """Whether read_metadata fails, or gives something else than `sound`."""
+        """Tell whether read_metadata fails, or gives something else than `sound`."""
         found: list[bytes] = []
         attempt = self.session.attempt(lambda: found.append(self.described_metadata()))
         return not attempt.ok or found != [sound]
 
     def described_metadata(self) -> bytes:
-        """The parts of the metadata that say what is stored where; not the ids that each reader may add anew."""
+        """Return the parts of the metadata that say what is stored where; not the ids that each reader may add anew."""
         metadata = self.session.reader(self.id).read_metadata()
         return pickle.dumps((metadata.state_dict_metadata, metadata.planner_data, metadata.storage_data))
 
     def differences(self) -> list[Any]:
-        """What a load gives that is not the saved state."""
+        """Return what a load gives that is not the saved state."""
         target = blank(self.state)
         self.session.load(target, self.id)
         return differences(self.state, target)
 
     def part_of(self, damage: Damage) -> str:
-        """What kind of stored thing a damage is done to."""
+        """Return what kind of stored thing a damage is done to."""
         if damage.name in self.metadata_names:
             return "metadata"
         place = damage.kind in ("flip", "zero", "length")
         return corruption.part_of(self.stored[damage.name], self.known, damage.position) if place else "object"
 
     def outcome(self, damage: Damage, done: Changes) -> dict[str, Any]:
-        """How one load of the damaged checkpoint ended, as plain data."""
+        """Return how one load of the damaged checkpoint ended, as plain data."""
         target = blank(self.state)
         with corruption.inflicted(self.blobs, done, self.stored), address_space_limit(MEMORY):
+            # Both looks are inside the damage: a load that repairs or removes what it finds changes a user's
+            # checkpoint.
             before = into_subject(corruption.contents, self.blobs)
             attempt = self.session.attempt(self.session.load, target, self.id)
             after = into_subject(corruption.contents, self.blobs)
@@ -101,6 +104,7 @@ class Damaged:
                 found = differences(small_state(self.session, version=2), target) and found
             # Only where the damaged object also tells where values lie must a wrong value be blamed on its metadata.
             lied = bool(found) and damage.name in self.metadata_names and self.metadata_differs(self.metadata)
+        # Where the keys themselves were damaged, only the name of the object helps whoever reads the error.
         keys = () if damage.name in self.metadata_names else self.state
         grade = corruption.graded(attempt.error, right=not found, name=damage.name, keys=keys)
         return {

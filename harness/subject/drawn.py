@@ -73,7 +73,8 @@ class Drawing:
         self._settle(subject, model, found)
 
     def fitted(self, subject: Subject) -> Model:
-        """The model as far as the backend's capabilities go, with its option sets."""
+        """Return the model as far as the backend's capabilities go, with its option sets."""
+        # Asked of a rank: this process has not imported the backend.
         opted_out = subject.alone(_settings.opted_out_of)
         said = options(subject.alone(_settings.said_options))
         return replace(self.model, factors=(*self.model.factors, said)).within(opted_out)
@@ -81,6 +82,7 @@ class Drawing:
     def _settle(self, subject: Subject, model: Model, findings: Sequence[Found]) -> None:
         for clause in dict.fromkeys(clause for clauses in self.clauses.values() for clause in clauses):
             own = [found for found in findings if any(clause in self.clauses[law] for law in found.laws)]
+            # Settled with or without a finding: a clause that met only combinations which kept it has passed.
             with subject.promise(clause):
                 if own:
                     raise self._with_witnesses(model, own)
@@ -88,8 +90,10 @@ class Drawing:
     def _with_witnesses(self, model: Model, findings: Sequence[Found]) -> Broken:
         for found in findings:
             needed = found.needed
+            # The default binds the value of this turn: blame is asked for long after the loop has ended.
             found.error.witness = lambda subject, needed=needed: self.judge_one(subject, model, needed)
         first, *others = [found.error for found in findings]
+        # All of them, since the first may turn out to be an engine's defect and the next one the backend's own.
         first.others = tuple(others)
         return first
 
@@ -130,6 +134,7 @@ class _Search:
         """Judge the rows until there are enough findings or the time is up; returns those that kept every law."""
         kept, left = list[Combination](), list(rows)
         while left and len(self.findings) < MOST_FINDINGS and time.monotonic() - self._began < MOST_SECONDS:
+            # Only rows that need the same world can share a run; `judge` has sorted them so that they are neighbours.
             alike = [row for row in left[:PER_RUN] if self._drawing.together(row) == self._drawing.together(left[0])]
             now, left = alike, left[len(alike) :]
             trip = self.tried(now)
@@ -137,6 +142,7 @@ class _Search:
                 kept += now
                 continue
             place = now.index(trip.row)
+            # Ranks stop at the first row that fails, so those before it kept every law, and those after it are open.
             kept += now[:place]
             found = self._looked_into(trip)
             self.findings.append(found)
@@ -145,7 +151,7 @@ class _Search:
         return kept
 
     def tried(self, rows: list[Combination]) -> _Failure | None:
-        """How the first of the rows failed that did; None where all kept every law."""
+        """Return how the first of the rows failed that did; None where all kept every law."""
         self._runs += 1
         outcomes = self._drawing.play(self._subject, rows, f"drawn{self._runs}")
         lost = [outcome for outcome in outcomes if isinstance(outcome, Hung | Died)]
@@ -159,7 +165,7 @@ class _Search:
         return None
 
     def found(self, failure: _Failure, needed: Combination) -> Found:
-        """The finding for a failure that needs these values."""
+        """Return the finding for a failure that needs these values."""
         return Found(needed=needed, laws=failure.laws(self._drawing.clauses), error=failure.finding(needed))
 
     def _looked_into(self, failure: _Failure) -> Found:
@@ -189,16 +195,17 @@ class _Failure:
     lost: tuple[Hung | Died, ...] = ()
 
     def laws(self, known: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
-        """The laws that it broke; a lost rank breaks them all."""
+        """Return the laws that it broke; a lost rank breaks them all."""
         if self.trip is None:
             return frozenset(known)
+        # A law without a clause would be judged and never reported.
         unknown = self.trip.laws - set(known)
         if unknown:
             raise HarnessFault(f"the case names no clause for the laws {sorted(unknown)}: {self.trip.found}")
         return frozenset(self.trip.laws)
 
     def finding(self, needed: Combination) -> Broken:
-        """The finding, named by what it needs."""
+        """Return the finding, named by what it needs."""
         said, evidence = sentence(needed), {"combination": "\n".join(f"{k}: {v}" for k, v in self.row.items())}
         if self.trip is None:
             hung = [outcome for outcome in self.lost if isinstance(outcome, Hung)]
@@ -223,6 +230,6 @@ def _renamed(cause: Broken, said: str, evidence: Mapping[str, str]) -> Broken:
 
 
 def _reached(outcome: Outcome) -> int:
-    """The combination that a lost rank was at."""
+    """Return the combination that a lost rank was at."""
     places = [int(event.data["place"]) for event in outcome.events if event.kind == "combination"]
     return places[-1] if places else 0

@@ -16,7 +16,7 @@ def drive_save(
     writer: Any, state: dict[str, Any], *, planner: Any = None, extra: Mapping[str, Any] = NOTHING
 ) -> Metadata:
     """Save `state` through `writer` as the only rank. extra: keyword arguments for its set-up method."""
-    # What torch's planner makes of the answers of a storage is the storage's doing, so all of it is called as its code.
+    # A planner that trips over a storage's answer is the storage's failure, so the whole drive counts as its code.
     found: Metadata = into_subject(_save, writer, state, DefaultSavePlanner() if planner is None else planner, extra)
     return found
 
@@ -39,6 +39,7 @@ def drive_load(
 
 
 def _save(writer: Any, state: dict[str, Any], planner: Any, extra: Mapping[str, Any]) -> Any:
+    # In the order of the contract; the one rank is its own coordinator, hence True.
     planner.set_up_planner(state, writer.storage_meta(), True)
     writer.set_up_storage_writer(True, **extra)
     plans, metadata = planner.create_global_plan([writer.prepare_local_plan(planner.create_local_plan())])

@@ -18,6 +18,7 @@ def deprecated(session: Session, name: str) -> Callable[..., Any] | None:
     found = session.engine.utilities.get(name)
     if found is None:
         module = importlib.import_module(session.spec.engine.reference.partition(":")[0])
+        # The deprecated names need not be among a record's utilities: then the module that was named has them.
         found = getattr(module, name, None)
     if found is None:
         return None
@@ -35,14 +36,18 @@ def call_as_is(session: Session, call: str, state: Any, **arguments: Any) -> Any
 
 
 def planner(session: Session, kind: str, *, faults: tuple[Fault, ...] = ()) -> Any:
-    """The default planner for `kind` ("Save" or "Load"), with faults."""
+    """Return the default planner for `kind` ("Save" or "Load"), with faults."""
     made = into_subject(session.tool(f"Default{kind}Planner"))
     return faulty_planner(made, rank=session.rank, faults=faults)
 
 
 def checkpointer(session: Session, name: str) -> Any:
-    """The engine's way `name` ("THREAD", "PROCESS") of saving in the background; None where it knows no such way."""
+    """Return the engine's way `name` ("THREAD", "PROCESS") of saving in the background.
+
+    None where it knows no such way.
+    """
     if session.engine.async_save is None:
         return None
     parameter = inspect.signature(session.engine.async_save).parameters.get("async_checkpointer_type")
+    # The enum is taken from the default: an engine of its own may bring its own enum, and torch's would not be in it.
     return getattr(type(parameter.default), name, None) if parameter is not None else None

@@ -34,6 +34,7 @@ class Steps:
         """See harness.faults.proxy.Tap."""
         given = [*args, *kwargs.values()]
         first = given[0] if given else None
+        # Text and not the object: what is seen crosses to the judge as plain data, and a plan may hold whole tensors.
         self.seen.append((f"{self.who}.{method}", str(len(first)) if isinstance(first, list) else str(first)[:400]))
         return inner(*args, **kwargs)
 
@@ -45,7 +46,7 @@ def watched(what: Any, who: str, seen: list[Step]) -> Any:
 
 
 def uses_storage(session: Session, *calls: str) -> bool:
-    """Whether the subject has a storage pair, and these calls of its engine (default: save and load) take one."""
+    """Tell whether the subject has a storage pair, and these calls of its engine (default: save and load) take one."""
     names = {"save": "storage_writer", "async_save": "storage_writer", "load": "storage_reader"}
     chosen = calls or ("save", "load")
     return session.storage.writer is not None and all(session.takes(name, names[name]) for name in chosen)
@@ -64,6 +65,7 @@ def engine_call(session: Session, name: str, *args: Any, **kwargs: Any) -> Any:
 def in_fresh_folder(session: Session, name: str = "cwd") -> Iterator[str]:
     """Work in an empty folder of this rank below the scratch folder, and come back."""
     folder = os.path.join(session.spec.scratch, f"{session.spec.place}-{name}-{session.rank}")
+    # It must be new: a folder left by an earlier case would hide what this one leaves in it.
     os.makedirs(folder)
     with working_in(folder):
         yield folder
@@ -77,11 +79,12 @@ def working_in(folder: str) -> Iterator[None]:
     try:
         yield
     finally:
+        # In `finally`, and by its path: ranks are used again, and their fingerprint compares the working directory.
         os.chdir(before)
 
 
 def listing(folder: str) -> list[str]:
-    """Everything below a folder, by relative path."""
+    """Return everything below a folder, by relative path."""
     return sorted(
         os.path.relpath(os.path.join(parent, name), folder)
         for parent, folders, files in os.walk(folder)
@@ -90,7 +93,7 @@ def listing(folder: str) -> list[str]:
 
 
 def warned_by(call: Callable[..., Any], *args: Any, **kwargs: Any) -> set[str]:
-    """The texts of the warnings that a call gives."""
+    """Return the texts of the warnings that a call gives."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         call(*args, **kwargs)
@@ -99,13 +102,14 @@ def warned_by(call: Callable[..., Any], *args: Any, **kwargs: Any) -> set[str]:
 
 @contextlib.contextmanager
 def noticed() -> Iterator[list[str]]:
-    """The texts of all warnings, and of all log records of level WARNING and above, while it lasts."""
+    """Collect the texts of all warnings and of all log records from WARNING on, while it lasts."""
     texts: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
     always = torch.is_warn_always_enabled()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        # torch gives most of its warnings once a process; a rank that was used before would be silent.
         torch.set_warn_always(True)
         logging.getLogger().addHandler(handler)
         try:
@@ -162,7 +166,9 @@ class NewWriter(OldWriter):
     """A writer that takes whatever else an engine gives, and notes what that was."""
 
     def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
-        self.given += [f"argument {len(args)}"] * bool(args) + list(kwargs)
+        if args:
+            self.given.append(f"argument {len(args)}")
+        self.given += kwargs
         self.inner.set_up_storage_writer(is_coordinator)
 
 
@@ -209,9 +215,12 @@ class NewReader(OldReader):
     """A reader that takes whatever else an engine gives, and notes what that was."""
 
     def set_up_storage_reader(self, metadata: Any, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
-        self.given += [f"argument {len(args)}"] * bool(args) + list(kwargs)
+        if args:
+            self.given.append(f"argument {len(args)}")
+        self.given += kwargs
         self.inner.set_up_storage_reader(metadata, is_coordinator)
 
 
 def _told(rank: int | None, use_collectives: bool | None) -> list[str]:
-    return ["rank"] * (rank is not None) + ["use_collectives"] * (use_collectives is not None)
+    given = {"rank": rank, "use_collectives": use_collectives}
+    return [name for name, value in given.items() if value is not None]

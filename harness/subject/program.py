@@ -33,22 +33,25 @@ def run_program(session: Session, function: str, *args: Any, limit: float) -> tu
         "PYTHONWARNINGS": "ignore",
     }
     try:
+        # The parent's own sys.path goes along: the backend may lie where only this rank was told to look.
         done = subprocess.run(
             [sys.executable, "-c", _MAIN], input=request, timeout=limit, env=environment,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
+    # `run` has killed it by now, so a program that hangs leaves no process behind.
     except subprocess.TimeoutExpired as error:
         return None, (error.output or b"").decode(errors="replace")[-8192:]
     return done.returncode, done.stdout.decode(errors="replace")[-8192:]
 
 
 def main(request: bytes) -> None:
-    """What the program does. The function's name is resolved as `harness.subject.session.perform` does it."""
+    """Run the function of the request, resolved by name as `harness.subject.session.perform` does it."""
     import importlib
     import logging
 
     logging.basicConfig(level=logging.INFO)
     spec, info, function, args = pickle.loads(request)
+    # Without a group: a process group does not survive the start of another program.
     alone = on_rank.RankInfo(**{**info, "rank": 0, "world_size": 1, "group": False, "backend": ""})
     on_rank.stand_in(alone)
     module, _, name = function.partition(":")

@@ -16,7 +16,7 @@ from dcp_conformance.harness.subject.session import Session
 
 
 def reads_elsewhere(watching: Watching | None) -> str:
-    """What was read that lies elsewhere, as a sentence; "" for nothing, or where nothing could be seen."""
+    """Return what was read that lies elsewhere, as a sentence; "" for nothing, or where nothing could be seen."""
     if watching is None or not watching.elsewhere:
         return ""
     found = watching.elsewhere
@@ -35,6 +35,7 @@ def reads_watched(session: Session, folder: Path) -> Iterator[Watching | None]:
     with contextlib.ExitStack() as stack:
         watching = None
         # A store that says that it has a server may ask it: the certificate shows that there is one.
+        # Where the kernel refuses the filter nothing can be seen, and nothing is claimed: `None` finds no fault.
         with contextlib.suppress(RecorderError):
             watching = stack.enter_context(here.watch_reads(str(folder), since=since, own=info.folder))
         yield watching

@@ -74,27 +74,26 @@ class LoadRelay(LoadPlanner):
 
 
 def save_planner(session: Session, resolve: Callable[[WriteItem, Any], Any]) -> SaveRelay:
-    """The subject's default save planner, with `resolve` between it and the writer."""
+    """Return the subject's default save planner, with `resolve` between it and the writer."""
     return SaveRelay(session.tool("DefaultSavePlanner")(), resolve)
 
 
 def load_planner(session: Session, seen: Callable[[ReadItem, Any], None]) -> LoadRelay:
-    """The subject's default load planner, watched by `seen`."""
+    """Return the subject's default load planner, watched by `seen`."""
     return LoadRelay(session.tool("DefaultLoadPlanner")(), seen)
 
 
 @dataclass
 class Recorder:
-    """Sees what a writer was asked to store, what it reported, and when. Times are of the machine's monotonic clock.
+    """Sees what a writer was asked to store, what it reported, and when. Times are of the machine's monotonic clock."""
 
-    planned, reported: names of the items of the plan and of the write results, in order; reported stays None where
-    write_data never succeeded. finished: for each call of finish, the names that it was given by rank.
-    """
-
+    #: Names of the items of the plan, in order.
     planned: list[Name] = field(default_factory=list)
+    #: Names of the write results, in order; None where write_data never succeeded.
     reported: list[Name] | None = None
     writing_began: float | None = None
     writing_ended: float | None = None
+    #: For each call of finish, the names that it was given by rank.
     finished: list[list[list[Name]]] = field(default_factory=list)
     finish_began: list[float] = field(default_factory=list)
 
@@ -110,14 +109,16 @@ class Recorder:
             self.finished.append([[name_of(item.index) for item in rank] for rank in results])
             return inner(*args, **kwargs)
         plan = args[0] if args else kwargs["plan"]
+        # Copied into plain data at once: an engine may go on changing its plan, and the notes cross to the judge.
         self.planned = [name_of(item.index) for item in plan.items]
         self.writing_began = time.monotonic()
         future = inner(*args, **kwargs)
+        # Waited for here, not in the engine: an engine that never waits would otherwise leave no report to look at.
         self.reported = [name_of(item.index) for item in future.wait()]
         self.writing_ended = time.monotonic()
         return future
 
 
 def name_of(index: Any) -> Name:
-    """An index as plain data."""
+    """Return an index as plain data."""
     return index.fqn, tuple(index.offset or ())

@@ -32,6 +32,7 @@ def round_trips(session: Session, rows: list[Combination], name: str, kind: type
     for place, row in enumerate(rows):
         announce("combination", place=place)
         trips.append(kind(session, row, f"{name}-{place}").judged())
+        # What a save that went wrong left behind could make the next combination fail for no reason of its own.
         if broken(trips[-1]):
             break
     return trips
@@ -42,11 +43,14 @@ class RoundTrip:
 
     def __init__(self, session: Session, row: Combination, name: str) -> None:
         self.session, self.row, self.name = session, {**ALONE.plain(), **row}, name
+        # Both on every rank and in every combination: ids must be the same whichever way a row goes.
         self.id, self.elsewhere = session.new_id(name), session.new_id(f"{name}-elsewhere")
         self.given = row
         self.options = option_set(session, row["options"])
         plain = "objects" in session.storage.unsupported
         self.entries = entries(self.row, 2, plain=plain)
+        # Taken before the save: what a backend does to the tensors that it was given must not change what is expected
+        # of it.
         self.expected = {entry.path: entry.expected() for entry in self.entries}
         self.old: dict[Path, Any] = {}
         self.writer: Any = None
@@ -54,7 +58,7 @@ class RoundTrip:
         self.found: list[tuple[str, Difference]] = []
 
     def judged(self) -> Trip:
-        """What was seen of it."""
+        """Return what was seen of it."""
         for step in (self._before, self._save, self._load):
             attempt = self.session.attempt(self._in_its_thread, step)
             if attempt.error is not None or self.found:
@@ -62,7 +66,7 @@ class RoundTrip:
         return Trip(self.given, "", None, [], self._main_law())
 
     def law_of(self, entry: Entry) -> str:
-        """The law that a difference of this entry breaks."""
+        """Return the law that a difference of this entry breaks."""
         return entry.law
 
     def _main_law(self) -> str:
@@ -109,6 +113,8 @@ class RoundTrip:
             self.session.attempt(self.session.save, self._earlier("same"), self.id, faults=(fault,))
 
     def _earlier(self, kind: str) -> dict[str, Any]:
+        # The earlier state is plain but for what `before` varies, so that a finding is about the state that replaced
+        # it.
         row = {**self.row, "memory": "own", "content": "noise"}
         if kind in ("smaller", "larger"):
             row["shape"] = "one" if kind == "smaller" else "odd"
@@ -179,6 +185,7 @@ class RoundTrip:
         return [every, every] if loaded == "twice" else [every]
 
     def _load_into(self, asked: list[Entry]) -> None:
+        # By identity of the saved tensor, so that tied entries have one tied target.
         targets: dict[int, Target] = {}
         leaves = {entry.path: self._target(entry, targets) for entry in asked}
         if self.row["loaded"] == "reversed" and self.row["key"] != "list":
@@ -209,9 +216,12 @@ class RoundTrip:
         wanted = self.expected[entry.path]
         seen = loaded.said() if isinstance(loaded, Keeper) else loaded
         found = differences(wanted, seen, key=_said(entry.path))
+        # Exactly the value of the earlier save is no accident: the overwrite did not take hold, and that has its own
+        # law.
         if found and entry.path in self.old and not differences(self.old[entry.path], seen):
             self.finds("old", *found)
         self.finds(self.law_of(entry), *found)
+        # A load that puts a new tensor into the dict gives right values and leaves the caller's own tensor as it was.
         if isinstance(given, torch.Tensor) and not found:
             self.finds("place", *differences(wanted, given.detach(), key=_said(entry.path)))
 
@@ -232,7 +242,7 @@ class RoundTrip:
 
 
 def _another() -> dict[str, Any]:
-    """The state of the other ids: names, shapes and dtypes that the main state may have too, other values."""
+    """Return the state of the other ids: names, shapes and dtypes that the main state may have too, other values."""
     keys = (path_of("words", 0)[0], "other")
     return {key: coded(9 + place, SHAPES["line"], version=8).float() for place, key in enumerate(keys)}
 

@@ -20,6 +20,7 @@ import torch
 
 from dcp_conformance.harness.backend.record import Backend, Blobs
 from dcp_conformance.harness.backend.resolve import resolve
+from dcp_conformance.harness.backend.torch_homes import torch_tool
 from dcp_conformance.harness.backend.witness import Witness
 from dcp_conformance.harness.cluster import guard
 from dcp_conformance.harness.cluster import rank as on_rank
@@ -56,11 +57,12 @@ class Session:
         self.rank, self.world_size, self.device = info.rank, info.world_size, info.device
         self.storage: Backend = _resolved(spec.storage, spec.folder)
         own = _resolved(spec.engine, spec.folder)
+        # Kept before completing: afterwards it cannot be told which of save, load and async_save are the backend's.
         self._own_functions = own.functions
         self.engine: Backend = own.completed(_resolved(TORCH, spec.folder))
 
     def new_id(self, name: str = "checkpoint") -> Any:
-        """A checkpoint id that no other case has; the same on every rank that asks for the same name."""
+        """Return a checkpoint id that no other case has; the same on every rank that asks for the same name."""
         checkpoint_id = into_subject(self.storage.new_checkpoint_id, self.spec.scratch, f"{self.spec.place}-{name}")
         announce("id", name=name, id=str(checkpoint_id))
         return checkpoint_id
@@ -68,7 +70,7 @@ class Session:
     def writer(
         self, checkpoint_id: Any, *, faults: tuple[Fault, ...] = (), rank: int | None = None, **options: Any
     ) -> Any:
-        """The backend's writer for an id, tapped; `rank`: what faults go by, where it is not the global rank."""
+        """Return the backend's writer for an id, tapped; `rank`: what faults go by, where it is not the global rank."""
         if self.storage.writer is None:
             self.excuse(OWN_STORE)
         inner = into_subject(self.storage.writer, checkpoint_id, **options)
@@ -77,7 +79,7 @@ class Session:
     def reader(
         self, checkpoint_id: Any, *, faults: tuple[Fault, ...] = (), rank: int | None = None, **options: Any
     ) -> Any:
-        """The backend's reader for an id, tapped; see `writer`."""
+        """Return the backend's reader for an id, tapped; see `writer`."""
         if self.storage.reader is None:
             self.excuse(OWN_STORE)
         inner = into_subject(self.storage.reader, checkpoint_id, **options)
@@ -107,6 +109,7 @@ class Session:
         began, error = time.monotonic(), None
         try:
             function(*args, **kwargs)
+        # BaseException below would take them for an outcome of the call.
         except (Excused, GaveUp):
             raise  # the scenario's own end, which is no outcome of the call
         except BaseException as raised:  # CheckpointException is no Exception, and a scenario must outlive any of them
@@ -127,7 +130,7 @@ class Session:
             self.excuse(f"it opted out of {capability}: {self.storage.unsupported[capability]}")
 
     def suited(self, state: dict[str, Any]) -> dict[str, Any]:
-        """The part of a flat state that the storage can be asked to save, by what it opted out of."""
+        """Return the part of a flat state that the storage can be asked to save, by what it opted out of."""
         unsupported = self.storage.unsupported
         return {key: value for key, value in state.items() if unsuited({key: value}, unsupported) is None}
 
@@ -159,7 +162,7 @@ class Session:
             self.give_up(lie)
 
     def new_group(self, timeout: float, ranks: list[int] | None = None) -> Any:
-        """A process group of `ranks` (default: all) whose collectives give up after `timeout` seconds."""
+        """Return a process group of `ranks` (default: all) whose collectives give up after `timeout` seconds."""
         return torch.distributed.new_group(ranks, timeout=datetime.timedelta(seconds=timeout), backend="gloo")
 
     def stager(self) -> Any:
@@ -167,6 +170,7 @@ class Session:
 
         None where the engine has none that it exports: then its async_save stages by itself.
         """
+        # torch's stager under a foreign engine would test a combination that nobody ships.
         if "DefaultStager" not in self.engine.utilities and self.spec.engine.reference != TORCH_ENGINE:
             return None
         from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
@@ -180,7 +184,7 @@ class Session:
         )
 
     def blobs(self, checkpoint_id: Any) -> Blobs | None:
-        """The stored bytes of a checkpoint, past the backend; None where they cannot be reached."""
+        """Return the stored bytes of a checkpoint, past the backend; None where they cannot be reached."""
         announce("call", owner=self.storage_owner, part="S", name="blobs")
         try:
             return None if self.storage.blobs is None else self.storage.blobs(checkpoint_id)
@@ -188,20 +192,24 @@ class Session:
             return None
 
     def tool(self, name: str) -> Any:
-        """A planner or utility by torch's name: the subject's own where it supplies one, else torch's."""
+        """Return a planner or utility by torch's name: the subject's own where it supplies one, else torch's."""
         # A backend without an engine may supply them too, beside its storage.
         held = [(self.storage, self.storage_owner), (self.engine, self.engine_owner)]
         held = [(part, owner) for part, owner in held if name in part.utilities]
+        # Planners and utilities share this door, and which letter a clause counts as use is not known here: both do.
         for part in ("P", "U"):
             announce("call", owner=held[0][1] if held else TORCH_ENGINE, part=part, name=name)
-        return held[0][0].utilities[name] if held else GIVEN.get(name) or _torch_tool(name)
+        return held[0][0].utilities[name] if held else GIVEN.get(name) or torch_tool(name)
 
     def takes(self, call: str, parameter: str) -> bool:
-        """Whether the engine's save, load or async_save has this parameter; an engine need not take a planner, say."""
+        """Tell whether the engine's save, load or async_save has this parameter.
+
+        An engine need not take a planner, say.
+        """
         return takes(getattr(self.engine, call), parameter)
 
     def may_leave_out(self, call: str, parameter: str) -> bool:
-        """Whether the engine's save, load or async_save can be called without this parameter."""
+        """Tell whether the engine's save, load or async_save can be called without this parameter."""
         return not demands(getattr(self.engine, call), parameter)
 
     def needs_arguments(self, call: str, arguments: Iterable[str]) -> None:
@@ -227,11 +235,11 @@ class Session:
         return self.spec.owner(self.spec.engine)
 
     def function_owner(self, name: str) -> str:
-        """How events name who supplies save, load or async_save: who exports only one of them has torch's others."""
+        """Say how events name the supplier of save, load or async_save: those not exported are torch's."""
         return self.engine_owner if name not in FUNCTIONS or name in self._own_functions else TORCH_ENGINE
 
     def _needs_of(self, call: str, state: Any, arguments: dict[str, Any]) -> None:
-        """What a call asks of the storage: a check that forgot to look at a capability is no alarm."""
+        """Look at what a call asks of the storage: a check that forgot to ask for a capability is no alarm."""
         if call == "async_save":
             self.needs("async_save")
         if arguments.get("use_collectives") is False:
@@ -245,10 +253,12 @@ class Session:
 
     def _save_arguments(self, call: str, checkpoint_id: Any, arguments: dict[str, Any]) -> dict[str, Any]:
         faults, writer = arguments.pop("faults", ()), arguments.pop("writer", None)
+        # An engine without that parameter stores by itself: giving it the pair would be an error of the caller's.
         if self.storage.writer is not None and takes(getattr(self.engine, call), "storage_writer"):
             arguments["storage_writer"] = self.writer(checkpoint_id, faults=faults) if writer is None else writer
         elif faults or writer is not None:
             self.excuse(OWN_STORE)
+        # The dict stands for "not given": a scenario passes None to mean that this engine has no stager to be given.
         if arguments.get("async_stager", arguments) is None:
             del arguments["async_stager"]
         return self._styled(checkpoint_id, "storage_writer", arguments)
@@ -263,6 +273,7 @@ class Session:
 
     def _styled(self, checkpoint_id: Any, storage: str, arguments: dict[str, Any]) -> dict[str, Any]:
         style = arguments.pop("style", "constructor")
+        # In the constructor style the id must not come twice: torch resets the storage to an id that is passed along.
         if style == "passed" or storage not in arguments:
             arguments["checkpoint_id"] = checkpoint_id
         return arguments
@@ -288,6 +299,8 @@ def discard(spec: SubjectSpec, checkpoint_ids: tuple[str, ...]) -> list[str]:
         try:
             if storage.discard(checkpoint_id) is False:
                 left.append(f"{checkpoint_id} was left behind: the record has no discard that takes it away")
+        # A discard that raises costs nobody a verdict: the case was judged before, and the certificate lists what
+        # stays.
         except Exception as error:  # foreign code, and the other checkpoints are still to go
             left.append(f"{checkpoint_id} was left behind: discard raised {type(error).__name__}: {error}")
     return left
@@ -299,6 +312,7 @@ def perform(spec: SubjectSpec, function: str, args: tuple[Any, ...]) -> Any:
     scenario = getattr(importlib.import_module(module), name)
     guard.seal()  # with the scenarios, which the server did not import
     session = Session(spec)
+    # Where torch's engine itself is under test, that it enters its own functions says nothing.
     own_engine = session.engine_owner == "backend" and spec.under_test != TORCH_ENGINE
     if session.world_size > 1:
         session.needs("multi_process")
@@ -312,21 +326,10 @@ def into_subject(function: Callable[..., Any] | None, *args: Any, **kwargs: Any)
     return function(*args, **kwargs)
 
 
-def _torch_tool(name: str) -> Any:
-    # Where torch keeps what the clauses about tools name; the first module that has it.
-    places = ("", ".format_utils", ".staging", ".utils", ".metadata", ".planner", ".state_dict", "._checkpointer",
-              "._nested_dict", "._traverse", ".state_dict_loader", ".state_dict_saver",
-              "._fsspec_filesystem")  # fmt: skip
-    for place in places:
-        module = importlib.import_module(f"torch.distributed.checkpoint{place}")
-        if hasattr(module, name):
-            return getattr(module, name)
-    raise LookupError(f"torch.distributed.checkpoint has nothing called {name}")
-
-
 @functools.lru_cache(maxsize=16)
 def _resolved(part: Part, folder: str) -> Backend:
     found = resolve(part.reference, dict(part.options), folder)
+    # What the author said comes last and wins: his reason is the one to show.
     return dataclasses.replace(found, unsupported={**dict(part.lacks), **found.unsupported}) if part.lacks else found
 
 
@@ -367,6 +370,8 @@ def _torch_engine_watched(*, watch: bool) -> Iterator[None]:
         (default_planner.DefaultLoadPlanner, "create_local_plan"),
         (staging.DefaultStager, "stage"),
     ]  # fmt: skip
+    # Patched, against the habit of this house: an engine calls these by itself, so there is nothing to wrap from
+    # outside.
     originals = [getattr(holder, name) for holder, name in doors]
     for (holder, name), original in zip(doors, originals, strict=True):
         shown = holder.__name__ if inspect.isclass(holder) else name
@@ -381,6 +386,7 @@ def _torch_engine_watched(*, watch: bool) -> Iterator[None]:
 def _announced(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(function)
     def through(*args: Any, **kwargs: Any) -> Any:
+        # A planner that the check gave is torch's, but the engine did not choose it: that is no delegation.
         given = bool(args) and isinstance(args[0], tuple(GIVEN.values()))
         announce("call", owner="delegated", part="E", name=f"{name}{GIVEN_BY_CHECK if given else ''}")
         return function(*args, **kwargs)

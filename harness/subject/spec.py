@@ -24,19 +24,18 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class SubjectSpec:
-    """Whose storage runs under whose engine, and where: everything that a rank needs to build a Session.
-
-    scratch: the folder below which ids are made; place: a name that no other trial has; folder: the caller's current
-    folder, which names of modules may refer to.
-    """
+    """Whose storage runs under whose engine, and where: everything that a rank needs to build a Session."""
 
     under_test: str
     storage: Part
     engine: Part
+    #: The folder below which ids are made.
     scratch: str
+    #: A name that no other trial has.
     place: str
+    #: The caller's current folder, which names of modules may refer to.
     folder: str
 
     def owner(self, part: Part) -> str:
-        """How events name a part: `backend` for what is under test, else the name of the stand-in."""
+        """Say how events name a part: `backend` for what is under test, else the name of the stand-in."""
         return "backend" if part.reference == self.under_test else part.reference

@@ -51,6 +51,7 @@ class NamedModule:
         self.__name__ = name
 
     def __getattr__(self, function: str) -> str:
+        # Python asks modules and objects for many underscore names (copying, pickling, inspection): none is a scenario.
         if function.startswith("_"):
             raise AttributeError(function)
         return f"{self.__name__}:{function}"
@@ -73,7 +74,7 @@ def module_on_ranks(module: str) -> Any:
 
 
 def _may_be_of_the_scenario(leftover: str) -> bool:
-    """Whether a scenario on ranks of its own may have left this behind, and not the backend.
+    """Tell whether a scenario on ranks of its own may have left this behind, and not the backend.
 
     Device meshes leave threads, sockets and groups; they start no process and keep no file open. A recording has a
     process of ours beside the rank. The sentences are those of harness.cluster.fingerprint and harness.cluster.world.
@@ -132,10 +133,14 @@ class Subject:
 
     def needs(self, capability: str) -> None:
         """Excuse the backend from what this test asks where it opted out of a capability. Raises NotApplicable."""
+        if reason := self.lacks(capability):
+            raise NotApplicable(f"it opted out of {capability}: {reason}")
+
+    def lacks(self, capability: str) -> str:
+        """Return the backend's reason for not having a capability; an empty string where it has it."""
         asked = "dcp_conformance.harness.subject.session:opted_out"
         [reason] = must_return(self._ranks.run(1, asked, self._spec, capability))
-        if reason is not None:
-            raise NotApplicable(f"it opted out of {capability}: {reason}")
+        return reason or ""
 
     def run(
         self,
@@ -154,6 +159,7 @@ class Subject:
         its own, for a scenario that makes device meshes: torch keeps the names of their groups in caches, and their
         threads, so such ranks serve no other scenario. quiet: seconds that it may rightly wait without a sign of life.
         """
+        # Untestable, and no failure: that time is up says nothing about this clause.
         if refusal := self.refusal(world_size):
             raise Untestable(refusal)
         alone: dict[str, Any] = {**({"fresh": True} if fresh else {}), **({"quiet": quiet} if quiet else {})}
@@ -166,9 +172,11 @@ class Subject:
                 self.hung.add(world_size)
             left = [text for text in outcome.leftovers if not fresh or not _may_be_of_the_scenario(text)]
             self.leftovers.extend(f"rank {outcome.rank}: {text}" for text in left)
+        # Before the events are kept: what a rank that cannot be believed said of its use is no evidence.
         must_be_believable(outcomes)
         for outcome in outcomes:
             self.events.extend(outcome.events)
+        # After the events: a scenario that ended itself has made checkpoints too, and they are to be discarded.
         must_have_gone_on(outcomes)
         return outcomes
 
@@ -178,17 +186,20 @@ class Subject:
 
     @contextlib.contextmanager
     def promise(self, clause: str) -> Iterator[None]:
-        """What is judged inside is about `clause` alone; a finding is kept and the test goes on to its next promise."""
+        """Judge `clause` alone inside: a finding is kept, and the test goes on to its next promise."""
         if clause not in self._clauses:
+            # A verdict for a clause that the run did not select would be counted nowhere.
             raise HarnessFault(f"the test judges {clause}, which its marker does not name")
         try:
             yield
         except (Broken, Untestable, NotApplicable) as finding:
+            # The first finding of a promise is the cause; later ones in the same case often follow from it.
             self.findings.setdefault(clause, finding)
         self.settled.add(clause)
 
     def settle(self, finding: Exception | None) -> None:
         """End of the trial: a finding outside every promise is about all clauses that were not settled."""
         for clause in self._clauses:
+            # A promise that was settled before the test stopped keeps its own verdict.
             if clause not in self.settled and finding is not None:
                 self.findings[clause] = finding

@@ -17,7 +17,10 @@ TABLE = "File operations were seen by"
 
 
 def observed(outcomes: Sequence[Outcome]) -> list[Any]:
-    """The values of all ranks of a scenario that records; Untestable where this machine does not allow recording."""
+    """Return the values of all ranks of a scenario that records.
+
+    Untestable where this machine does not allow recording.
+    """
     for outcome in outcomes:
         if isinstance(outcome, Raised) and outcome.error.is_a("RecorderError"):
             raise Untestable(f"file operations cannot be watched here: {outcome.error.text}")
@@ -25,9 +28,11 @@ def observed(outcomes: Sequence[Outcome]) -> list[Any]:
 
 
 def recording(subject: Subject, path: str) -> Recording:
-    """The recording in a file, its means noted on the certificate; Untestable where it cannot be trusted."""
+    """Return the recording in a file, its means noted on the certificate; Untestable where it cannot be trusted."""
     found = operations.load(Path(path))
     subject.table(TABLE, ("means",), [(found.means,)])
+    # Each of these would make a state that never was, or hide one that can be: nothing is concluded from such a
+    # recording, neither for the backend nor against it.
     if found.blind:
         raise Untestable(f"the recording is not complete: {found.blind}")
     opaque = next((item for item in found.operations if item.call == "opaque" and not item.failed), None)

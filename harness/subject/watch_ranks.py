@@ -16,19 +16,19 @@ from dcp_conformance.harness.subject.session import Session
 
 
 def apart(session: Session, name: str = "apart") -> Session:
-    """The session, but for its ids: they are made in a folder of their own, which other runs find by the same name."""
+    """Return the session, but with ids in a folder of their own, which other runs find by the same name."""
     folder = folder_of(session, name)
     folder.mkdir(exist_ok=True)
     return Session(dataclasses.replace(session.spec, scratch=str(folder)))
 
 
 def folder_of(session: Session, name: str = "apart") -> Path:
-    """The folder in which `apart` of the same name has its ids."""
+    """Return the folder in which `apart` of the same name has its ids."""
     return Path(session.spec.scratch, f"{session.spec.place}-{name}.d")
 
 
 def recording_path(session: Session, name: str) -> str:
-    """Where the recording called `name` is kept."""
+    """Return where the recording called `name` is kept."""
     return str(Path(session.spec.scratch, f"{session.spec.place}-{name}.recording"))
 
 
@@ -40,6 +40,7 @@ def recorded(session: Session, name: str, *, place: str = "apart", keep: bool = 
     file, only the numbers and the faults. RecorderError where this machine does not allow it.
     """
     info = on_rank.current()
+    # One supervisor for all ranks, started by the first: it alone can bring their operations into one order.
     here = link(str(Path(info.folder, "recorder")), session.rank, start=session.rank == 0)
     path = recording_path(session, name) if keep else ""
     folder = folder_of(session, place)

@@ -13,25 +13,26 @@ DOCUMENTED: Mapping[str, tuple[Any, ...]] = {"thread_count": (2, 4), "single_fil
 
 
 def option_sets(session: Session) -> list[dict[str, Any]]:
-    """The settings to try, the plain one first: those of the record, else the documented ones that the writer takes."""
+    """Return the settings to try, the plain one first: the record's, else the documented ones that the writer takes."""
     declared = [dict(item) for item in session.storage.option_sets]
+    # A record that lists settings has chosen what it wants to be tried with.
     if session.storage.writer is None or len(declared) > 1:
         return declared
     return declared + [{name: value} for name in _taken(session.storage.writer) for value in DOCUMENTED[name]]
 
 
 def option_set(session: Session, said: str) -> dict[str, Any]:
-    """The settings by what `said_options` says of them; none for a stand-in that has no such set."""
+    """Return the settings by what `said_options` says of them; none for a stand-in that has no such set."""
     return {str(item): item for item in option_sets(session)}.get(said, {})
 
 
 def said_options(session: Session) -> list[str]:
-    """The settings to try, as text."""
+    """Return the settings to try, as text."""
     return [str(item) for item in option_sets(session)]
 
 
 def opted_out_of(session: Session) -> list[str]:
-    """The capabilities that the storage does not have."""
+    """Return the capabilities that the storage does not have."""
     return sorted(session.storage.unsupported)
 
 

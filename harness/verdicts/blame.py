@@ -36,8 +36,11 @@ def decide(
     back; that only one of two engines asks in a way that shows it is no excuse for a storage. Not to be asked about
     faults below the storage API: use `below_storage`.
     """
+    # The order is that of what each answer leaves open: without a second engine only the control can speak.
     if second_failed is None:
         return _without_second(control_failed, engine)
+    # Before the general row, which would put wrong values on an engine that gives right ones with another storage. For
+    # a silent corruption the doubt goes against the storage: a level held for wrong values is the worst that can be.
     if not second_failed and control_failed is False and wrong_values and not trait:
         return _backend(
             f"the control pair gives the right values under {engine}, and the backend under {second} only: what "
@@ -45,6 +48,8 @@ def decide(
         )
     if not second_failed:
         return Blame(Verdict.FAIL, "engine", _capital(_engine_sentence(control_failed, engine, second, trait)))
+    # The engine has a defect, and yet the backend fails where the engine has none: both are true, and one is the
+    # author's.
     if control_failed:
         return _backend(
             f"{engine} has a defect here too (the control pair fails under it), but the backend also fails under "
@@ -55,17 +60,17 @@ def decide(
 
 
 def below_storage() -> Blame:
-    """A fault below the storage API (system call, stored byte, network) is never blamed on an engine."""
+    """Blame the backend: a fault below the storage API (system call, stored byte, network) is no engine's."""
     return _backend("the fault was below the storage API, where no engine takes part: the failure is the backend's.")
 
 
 def own_functions(functions: Sequence[str]) -> Blame:
-    """A failure that goes away as soon as torch's functions stand where the backend exports its own."""
+    """Blame the backend's own functions: the failure goes away as soon as torch's stand in their place."""
     return _backend(f"with torch's own functions in place of the backend's {_joined(functions)} the promise is kept.")
 
 
 def once_only() -> Blame:
-    """A failure that does not come again with the same pair: no engine is blamed for what hangs on history."""
+    """Blame the backend for a failure that the same pair does not repeat: what hangs on history is no engine's."""
     return _backend(
         "the failure did not repeat when the same pair ran the same case again: it depends on what went before, "
         "which was the backend's own code."
@@ -77,6 +82,7 @@ def delegating(*, control_failed: bool | None, engine: str = "torch's engine", p
 
     parts: the parts of torch's engine that took part, by name; those that the check gave are marked so.
     """
+    # All, not any: one part that the engine chose itself makes the sentence "the check gave it" false.
     given = bool(parts) and all(part.endswith(GIVEN_BY_CHECK) for part in parts)
     calls = "the check gave it" if given else "the backend's own entry point calls"
     if parts:
@@ -90,6 +96,11 @@ def delegating(*, control_failed: bool | None, engine: str = "torch's engine", p
     if control_failed is None:
         return _undecided(f"{calls} {engine}, and the control pair could not be judged")
     return _backend(f"{engine} keeps the promise with the control pair: the failure is the backend's.")
+
+
+def known_of_torch(reason: str, defect: str = "") -> str:
+    """What is added where torch's known failures list what torch's engine is blamed for."""
+    return f"It is a known failure of torch's: {reason}{f' ({defect})' if defect else ''}."
 
 
 def _without_second(control_failed: bool | None, engine: str) -> Blame:

@@ -31,7 +31,7 @@ class Budget:
         self._in_vain = 0.0
 
     def refusal(self, levels: Iterable[str], world_size: int) -> str:
-        """Why a scenario of these levels is not run on so many ranks; empty where it is."""
+        """Say why a scenario of these levels is not run on so many ranks; empty where it is."""
         if self._in_vain >= TOTAL_BUDGET * self._patience:
             return f"not run: cases that came to no pass took {self._in_vain:.0f} s before it, and a run must end"
         for level in levels:
@@ -42,17 +42,19 @@ class Budget:
         return ""
 
     def refusal_within(self, seconds: float) -> str:
-        """Why nothing more is run in a case that has hung and has taken so many seconds; empty where it is."""
+        """Say why nothing more is run in a case that has hung and has taken so many seconds; empty where it is."""
         if seconds < CASE_BUDGET * self._patience:
             return ""
         return f"not run: the case has hung before it, and has taken {seconds:.0f} s"
 
     def charge_hang(self, levels: Iterable[str], world_sizes: Collection[int], seconds: float) -> None:
-        """A case of these levels lost so much time to a hang in worlds of these sizes (none known: of any size)."""
+        """Charge these levels for time lost to a hang in worlds of these sizes (none known: of any size)."""
         for level in levels:
+            # A hang whose world is not known is charged to both, or a backend could hang for ever outside of all
+            # accounts.
             for several in {size > 1 for size in world_sizes} or {False, True}:
                 self._hung[level, several] += seconds
 
     def charge(self, seconds: float) -> None:
-        """A case took so much time and came to no pass."""
+        """Charge the run for a case that took so much time and came to no pass."""
         self._in_vain += seconds

@@ -8,6 +8,7 @@ The file is TOML, one table per entry:
     reason = "our store has no rename"   # required
     expires = 2027-03-01             # default: never; from that day on the failure counts again
     defect = "mypkg#12"              # default: none
+    torch = ">=2.12,<2.14"           # default: every release; beside another the entry is as good as not there
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
+
+from dcp_conformance.harness.backend.torch_release import installed
 from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 
@@ -33,21 +38,26 @@ if TYPE_CHECKING:
     from dcp_conformance.harness.contract import Catalogue
 
 FIELDS = ("clause", "case", "reason", "expires", "defect")
+"""What an entry says, in files and in certificates."""
+_WRITABLE = (*FIELDS, "torch")
 
 
 @dataclass(frozen=True, kw_only=True)
 class KnownFailure:
-    """One entry. `where` is its file, line and number, for messages; `expires` is its first day without effect."""
+    """One entry."""
 
     clause: str
     reason: str
     case: str | None = None
+    #: Its first day without effect.
     expires: datetime.date | None = None
     defect: str = ""
+    #: Its file, line and number, for messages.
     where: str = ""
 
     def covers(self, clause: str, case: str) -> bool:
-        """True where the entry speaks of this case."""
+        """Tell whether the entry speaks of this case."""
+        # Without a case the entry speaks of all cases of its clause.
         return self.clause == clause and self.case in (None, case)
 
     @property
@@ -56,7 +66,7 @@ class KnownFailure:
         return self.clause if self.case is None else f"{self.clause}, case {self.case}"
 
     def as_data(self) -> dict[str, Any]:
-        """The entry as JSON data, without the place of its file."""
+        """Return the entry as JSON data, without the place of its file."""
         expires = None if self.expires is None else self.expires.isoformat()
         return {
             "clause": self.clause,
@@ -68,7 +78,7 @@ class KnownFailure:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> KnownFailure:
-        """The entry that `as_data` wrote."""
+        """Return the entry that `as_data` wrote."""
         expires = data["expires"] and datetime.date.fromisoformat(data["expires"])
         return cls(**{**data, "expires": expires or None})
 
@@ -81,12 +91,13 @@ class KnownFailures:
     today: datetime.date | None = None
 
     def expired(self, entry: KnownFailure) -> bool:
-        """True from the day that the entry names."""
+        """Tell whether the day that the entry names has come."""
         return entry.expires is not None and self.today is not None and entry.expires <= self.today
 
     def expected(self, clause: str, case: str) -> KnownFailure | None:
-        """The entry that covers this case, the one that names it before the one for the whole clause."""
+        """Return the entry that covers this case, the one that names it before the one for the whole clause."""
         covering = [entry for entry in self.entries if entry.covers(clause, case) and not self.expired(entry)]
+        # False sorts before True: the entry that names the case comes first.
         return min(covering, key=lambda entry: entry.case is None, default=None)
 
     def problems(
@@ -98,7 +109,7 @@ class KnownFailures:
         levels: Collection[str],
         partial: bool,
     ) -> list[str]:
-        """What is wrong with the entries after a run, one sentence each; any of them makes the run fail.
+        """Return what is wrong with the entries after a run, one sentence each; any of them makes the run fail.
 
         `collected` maps a case to its clauses, `levels` are the levels of this run. An entry outside them, and on a
         narrowed run an entry for what was not selected or for a whole clause, says nothing and is left alone.
@@ -116,6 +127,7 @@ class KnownFailures:
         levels: Collection[str],
         partial: bool,
     ) -> str:
+        # First of all: an expired entry bites on a narrowed run too, where it could otherwise be forgotten.
         if self.expired(entry):
             return (
                 f"{entry.where}: the entry for {entry.title} expired on {entry.expires}. "
@@ -124,6 +136,7 @@ class KnownFailures:
         if entry.clause not in catalogue:
             return _unknown_clause(entry, catalogue)
         if not any(entry.covers(clause, case) for case, clauses in collected.items() for clause in clauses):
+            # What was not selected cannot be called unmatched: one file serves runs of single levels.
             outside = partial or catalogue[entry.clause].level not in levels
             return "" if outside else _unmatched(entry, collected)
         if partial and entry.case is None:
@@ -132,7 +145,7 @@ class KnownFailures:
 
 
 def known_of(certificate: Mapping[str, Any]) -> KnownFailures:
-    """The entries that had effect on the day of a run, from its certificate."""
+    """Return the entries that had effect on the day of a run, from its certificate."""
     return KnownFailures(
         entries=tuple(
             KnownFailure.from_data({name: entry[name] for name in FIELDS})
@@ -142,8 +155,10 @@ def known_of(certificate: Mapping[str, Any]) -> KnownFailures:
     )
 
 
-def load(path: str | Path, *, today: datetime.date | None = None) -> KnownFailures:
-    """Read a known-failures file. `today` decides what has expired; it is the current day in UTC unless given.
+def load(path: str | Path, *, today: datetime.date | None = None, torch: str | None = None) -> KnownFailures:
+    """Read a known-failures file, and keep the entries for the release `torch`: the installed one unless given.
+
+    `today` decides what has expired; it is the current day in UTC unless given.
 
     Raises UsageError that lists every problem at once: an unreadable file, bad TOML, an unknown or missing field,
     a bad date, an entry that is there twice. What only the run can tell is left to `KnownFailures.problems`.
@@ -156,7 +171,7 @@ def load(path: str | Path, *, today: datetime.date | None = None) -> KnownFailur
         raise UsageError(f"Known failures: cannot read {name}: {error.strerror or error}. Check the path.") from error
     except ValueError as error:
         raise UsageError(f"Known failures: {name} is not valid TOML: {error}. Every entry begins [[known]].") from error
-    entries, problems = _parse(data, name, _header_lines(text))
+    entries, problems = _parse(data, name, _header_lines(text), torch or installed() or "0")
     if problems:
         raise UsageError("Known failures cannot be used:\n" + "\n".join(f"  {problem}" for problem in problems))
     return KnownFailures(entries=tuple(entries), today=today or datetime.datetime.now(datetime.timezone.utc).date())
@@ -167,7 +182,7 @@ def _header_lines(text: str) -> list[int]:
     return [number for number, line in lines if re.match(r"\s*\[\[\s*(known|\"known\"|'known')\s*\]\]", line)]
 
 
-def _parse(data: Mapping[str, Any], name: str, lines: list[int]) -> tuple[list[KnownFailure], list[str]]:
+def _parse(data: Mapping[str, Any], name: str, lines: list[int], torch: str) -> tuple[list[KnownFailure], list[str]]:
     problems = [
         f"{name}: unknown name {key!r} at the top of the file. Every entry begins with a line [[known]]."
         for key in data
@@ -183,7 +198,8 @@ def _parse(data: Mapping[str, Any], name: str, lines: list[int]) -> tuple[list[K
         where = f"{name}{line}, entry {number}"
         wrong = _table_problems(table, where)
         problems += wrong
-        if not wrong:
+        # A table with problems makes no entry, or a duplicate of nonsense would be reported on top of it.
+        if not wrong and _concerns(table, torch):
             entry = _entry(table, where)
             problems += _duplicates(entry, entries)
             entries.append(entry)
@@ -193,9 +209,9 @@ def _parse(data: Mapping[str, Any], name: str, lines: list[int]) -> tuple[list[K
 def _table_problems(table: Mapping[str, Any], where: str) -> list[str]:
     problems = []
     for key in table:
-        if key not in FIELDS:
-            near = difflib.get_close_matches(key, FIELDS, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else f" Fields are {', '.join(FIELDS)}."
+        if key not in _WRITABLE:
+            near = difflib.get_close_matches(key, _WRITABLE, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" Fields are {', '.join(_WRITABLE)}."
             problems.append(f"{where}: unknown field {key!r}.{hint}")
     if not _is_text(table.get("clause")):
         problems.append(f'{where}: no clause. Write clause = "FIN-07", the id of the clause that is broken.')
@@ -207,7 +223,23 @@ def _table_problems(table: Mapping[str, Any], where: str) -> list[str]:
         problems.append(f"{where}: defect must be the id of a defect in quotes; leave it out where there is none.")
     if "expires" in table and _day(table["expires"]) is None:
         problems.append(f"{where}: expires is not a day. Write expires = 2027-03-01.")
+    if "torch" in table and _releases(table["torch"]) is None:
+        problems.append(f'{where}: torch names no releases. Write torch = ">=2.12" or torch = ">=2.10,<2.13".')
     return problems
+
+
+def _releases(value: object) -> SpecifierSet | None:
+    """The releases that an entry names; None where it names none."""
+    try:
+        return SpecifierSet(value) if isinstance(value, str) and value.strip() else None
+    except InvalidSpecifier:
+        return None
+
+
+def _concerns(table: Mapping[str, Any], torch: str) -> bool:
+    """Whether an entry is about this torch. A build of a release to come, or for some CUDA, counts as that release."""
+    releases = _releases(table.get("torch"))
+    return releases is None or Version(torch).base_version in releases
 
 
 def _is_text(value: object) -> bool:
@@ -215,6 +247,7 @@ def _is_text(value: object) -> bool:
 
 
 def _day(value: object) -> datetime.date | None:
+    # Asked first: a datetime is a date as well, and does not compare with one.
     if isinstance(value, datetime.datetime):
         return value.date()
     if isinstance(value, datetime.date):
@@ -257,7 +290,8 @@ def _unmatched(entry: KnownFailure, collected: Mapping[str, Collection[str]]) ->
 
 
 def _stale(entry: KnownFailure, outcomes: list[CaseOutcome]) -> str:
-    """An unexpected pass: something passed and nothing failed. A failed set-up is neither."""
+    """Say that an entry is stale: something passed and nothing failed. A failed set-up is neither."""
+    # Of an entry for a whole clause one failing case is enough: it still has something to cover.
     passed = any(outcome.verdict is Verdict.PASS for outcome in outcomes)
     if not passed or any(outcome.verdict > Verdict.PASS for outcome in outcomes):
         return ""

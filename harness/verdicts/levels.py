@@ -28,26 +28,31 @@ _PYTEST_STOPPED = (2, 3, 4)
 class LevelResult:
     """One level of one run. Every tuple holds ids of owned clauses, in order; nothing else is counted.
 
-    `owned` counts the owned MUST and SHOULD clauses that applied; each of them is kept, or in exactly one tuple:
-    `broken` (cost the level: a MUST that failed, any hang), `known` (the same, covered by known failures), `advice`
-    and `known_advice` (a SHOULD that failed), `engine` (shown to be the engine's), `untestable`, `not_exercised` or
-    `harness_errors`. `executed` counts the cases that ran, in any column; `reason` says why the level is not held.
+    Each owned clause that applied is kept, or in exactly one of the tuples.
     """
 
     level: str
     state: State
     kept: int = 0
+    #: How many MUST and SHOULD clauses are owned and applied.
     owned: int = 0
+    #: What cost the level: a MUST that failed, any hang.
     broken: tuple[str, ...] = ()
+    #: The same, covered by known failures.
     known: tuple[str, ...] = ()
+    #: A SHOULD that failed.
     advice: tuple[str, ...] = ()
+    #: The same, covered by known failures.
     known_advice: tuple[str, ...] = ()
+    #: Shown to be the engine's.
     engine: tuple[str, ...] = ()
     untestable: tuple[str, ...] = ()
     not_exercised: tuple[str, ...] = ()
     harness_errors: tuple[str, ...] = ()
     not_applicable: int = 0
+    #: How many cases ran, in any column.
     executed: int = 0
+    #: Why the level is not held.
     reason: str = ""
 
     @property
@@ -61,13 +66,13 @@ class LevelResult:
         return len(self.advice) + len(self.known_advice)
 
     def as_data(self) -> dict[str, Any]:
-        """The level as JSON data."""
+        """Return the level as JSON data."""
         data = dict(vars(self))
         return {name: list(value) if isinstance(value, tuple) else value for name, value in data.items()}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> LevelResult:
-        """The level that `as_data` wrote."""
+        """Return the level that `as_data` wrote."""
         fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
         }
@@ -77,7 +82,7 @@ class LevelResult:
 def pytest_word(
     outcome: CaseOutcome, *, strength: str, column: Column = "backend", known: bool = False, strict: bool = False
 ) -> PytestWord:
-    """How pytest shows one outcome. `strength` is the clause's, `known` that a known-failure entry covers the case."""
+    """Choose pytest's word for one outcome. `strength`: the clause's; `known`: an entry covers the case."""
     if outcome.verdict is Verdict.HARNESS_ERROR:
         return "error"
     if not outcome.verdict.failing:
@@ -89,7 +94,7 @@ def pytest_word(
 
 
 def worst_word(words: Iterable[PytestWord]) -> PytestWord:
-    """The word of a test that checks several clauses; a test without any clause is a plain pass."""
+    """Return the word of a test that checks several clauses; a test without any clause is a plain pass."""
     order: tuple[PytestWord, ...] = ("passed", "skipped", "xfailed", "failed", "error")
     return max(words, key=order.index, default="passed")
 
@@ -97,7 +102,7 @@ def worst_word(words: Iterable[PytestWord]) -> PytestWord:
 def level_results(
     results: Iterable[ClauseResult], *, selected: Collection[str], partial: bool = False
 ) -> tuple[LevelResult, ...]:
-    """One LevelResult for every level, in the order of LEVELS. `selected` are the levels of this run.
+    """Return one LevelResult for every level, in the order of LEVELS. `selected` are the levels of this run.
 
     `results` holds one ClauseResult for every MUST and SHOULD clause that is owned or in the engine's column,
     exercised or not. A narrowed run (`partial`) can lose a level, but holds none.
@@ -120,15 +125,19 @@ def exit_code(
     errors: Sequence[str] = (),
     pytest_status: int = 0,
 ) -> int:
-    """The exit code of a run: 0 or 1 by the outcome table, never greener than `pytest_status`.
+    """Return the exit code of a run: 0 or 1 by the outcome table, never greener than `pytest_status`.
 
     `asked` are the levels named by --level: one that is not decided fails the run, unless the run was narrowed.
     `errors` are sentences about the run itself (stale known failures, broken event files). Nothing executed is 1.
     """
+    # Before the levels: a run that was interrupted has not judged what they would be decided by.
     if pytest_status in _PYTEST_STOPPED:
         return pytest_status
+    # pytest's 1 is kept even where no level is lost, for a test that failed outside of every clause. Its 5 (no tests)
+    # is covered by "nothing executed".
     failed = bool(errors) or pytest_status == 1 or not any(level.executed for level in levels)
     failed = failed or any(level.broken or level.harness_errors or (strict and level.advice) for level in levels)
+    # A narrowed run decides no level, so asking for one by name would make every narrowed run fail.
     undecided = not partial and any(
         level.level in asked and level.state in ("not decided", "not run") for level in levels
     )
@@ -136,6 +145,7 @@ def exit_code(
 
 
 def _level(level: str, results: Sequence[ClauseResult], partial: bool) -> LevelResult:
+    # A MAY binds nobody; the engine's column decides nothing about the backend.
     owned = [result for result in results if result.column == "backend" and result.strength != "MAY"]
     skipped = [result for result in owned if result.verdict is Verdict.NOT_APPLICABLE]
     counted = [result for result in owned if result.verdict is not Verdict.NOT_APPLICABLE]
@@ -171,7 +181,7 @@ def _groups(counted: Iterable[ClauseResult]) -> dict[str, tuple[str, ...]]:
 
 
 def _group(result: ClauseResult) -> str:
-    """The tuple of LevelResult that a counted clause belongs to; empty for a kept one."""
+    """Return the tuple of LevelResult that a counted clause belongs to; empty for a kept one."""
     # A hang costs the level whatever the strength: a user's job that hangs is not a matter of advice.
     costs = result.strength == "MUST" or result.verdict is Verdict.HANG
     return {
@@ -189,7 +199,9 @@ def _group(result: ClauseResult) -> str:
 def _state(
     groups: dict[str, tuple[str, ...]], undecided_must: Sequence[str], *, kept: int, owned: int, partial: bool
 ) -> tuple[State, str]:
-    """The state of a level and why it is not held. Advice that could not be tested never costs a level."""
+    """Return the state of a level and why it is not held. Advice that could not be tested never costs a level."""
+    # The order is the rule: what was seen broken is broken on a narrowed run too, and a fault of the harness elsewhere
+    # does not undo it. Each line below keeps a level from being held by less than full evidence.
     if groups["broken"] or groups["known"]:
         known = "" if groups["broken"] else ", all of them known"
         return "lost", f"{len(groups['broken'] + groups['known'])} broken{known}"

@@ -60,6 +60,7 @@ def applicability(clause: Clause, description: Supplies, *, devices: int) -> App
     reason = _not_offered(clause, description) or _opted_out(clause, description) or _lacking(clause, devices)
     if reason:
         return Applicability("not-applicable", reason)
+    # Owned comes before engine: a clause that binds a backend in one of its parts decides its level.
     if letters := binding_letters(clause, description):
         return Applicability("owned", letters=letters)
     if clause.applies & {"E", "P"}:
@@ -68,33 +69,36 @@ def applicability(clause: Clause, description: Supplies, *, devices: int) -> App
 
 
 def owned_letters(description: Supplies) -> frozenset[str]:
-    """The letters that the backend supplies; F needs a storage pair that claims torch's own files.
+    """Return the letters that the backend supplies; F needs a storage pair that claims torch's own files.
 
     Who exports `save` or `load` supplies its default planner too (P), whether or not it exports planner classes. Who
     exports both and no storage pair has a store of its own: what S promises is asked of it through them.
     """
     letters = frozenset(description.letters)
     if _planning(description):
+        # A save without a planner argument plans somehow: by what its author chose, so the planner's promises are his.
         letters |= {"P"}
     claims_format = "S" in letters and "torch_format" not in description.unsupported
     if has_own_store(description):
         letters |= {"S"}
+    # Torch's format is a promise about files; without a storage pair there are none that anybody could point to.
     return letters if claims_format else letters - {"F"}
 
 
 def has_own_store(description: Supplies) -> bool:
-    """Whether the backend is an engine that stores by itself, out of sight of everybody else."""
+    """Tell whether the backend is an engine that stores by itself, out of sight of everybody else."""
     return "S" not in description.letters and {"save", "load"} <= set(description.functions)
 
 
 def binding_letters(clause: Clause, description: Supplies) -> frozenset[str]:
-    """The letters through which `clause` binds this backend; empty where it does not.
+    """Return the letters through which `clause` binds this backend; empty where it does not.
 
     Ownership is by function: who exports save, load or async_save alone is bound by the clauses about that one, and
     what it does not export is torch's. A clause about named tools binds a planner or a utility only where the backend
     exports all of them.
     """
     letters = clause.applies & owned_letters(description)
+    # By function: the author of an async_save is not answerable for torch's load.
     if not set(clause.about) & set(description.functions):
         letters -= {"E"}
     if "P" not in description.letters and not set(clause.about) & _planning(description):
@@ -103,7 +107,7 @@ def binding_letters(clause: Clause, description: Supplies) -> frozenset[str]:
 
 
 def _planning(description: Supplies) -> set[str]:
-    """The functions of the backend's that bring a default planner of their own."""
+    """Return the functions of the backend's that bring a default planner of their own."""
     return {"save", "load"} & set(description.functions)
 
 
@@ -117,6 +121,7 @@ def _not_offered(clause: Clause, description: Supplies) -> str:
 
 
 def _opted_out(clause: Clause, description: Supplies) -> str:
+    # A clause that needs several ranks asks for multi_process whether or not its table says so.
     needed = [*clause.capabilities, *(["multi_process"] if clause.world > 1 else [])]
     for capability in needed:
         if capability in description.unsupported:

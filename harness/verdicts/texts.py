@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Finding
 
+#: Characters of one text; stacks of 64 ranks are shorter, and a certificate of 900 cases stays readable.
 LONGEST = 50_000
-"""Characters of one text; stacks of 64 ranks are shorter, and a certificate of 900 cases stays readable."""
 
 
 def speakable(text: str) -> str:
@@ -16,13 +16,14 @@ def speakable(text: str) -> str:
     An OSError that names a non-UTF-8 file has such surrogates; no UTF-8 stream takes them, pytest-xdist's neither.
     """
     if len(text) > LONGEST:
+        # The middle goes: the beginning of a text says what happened, the end of a traceback says why.
         half = LONGEST // 2
         text = f"{text[:half]} [... {len(text) - 2 * half} characters are left out ...] {text[-half:]}"
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def speakable_outcome(outcome: CaseOutcome) -> CaseOutcome:
-    """The outcome with all its texts made speakable."""
+    """Return the outcome with all its texts made speakable."""
     finding = outcome.finding
     return replace(
         outcome,

@@ -20,6 +20,8 @@ KNOWN = "known"
 class Verdict(enum.IntEnum):
     """What one case, or all cases of a clause together, came to. Ordered: the worst one wins."""
 
+    # The numbers are the order: `merge` is a maximum. NOT_APPLICABLE lies below PASS, so that one case that does not
+    # apply leaves a clause kept by its others; UNTESTABLE above it, so that one that could not be tested does not.
     NOT_APPLICABLE = 0
     PASS = 1
     UNTESTABLE = 2
@@ -39,31 +41,32 @@ class Verdict(enum.IntEnum):
 
     @classmethod
     def of(cls, word: str) -> Verdict:
-        """The verdict that reports write as `word`. Raises KeyError for any other word."""
+        """Return the verdict that reports write as `word`. Raises KeyError for any other word."""
         return cls[word.upper().replace("-", "_")]
 
     @classmethod
     def merge(cls, verdicts: Iterable[Verdict]) -> Verdict:
-        """The one merge: the maximum. No verdict at all is UNTESTABLE, so that nothing run never reads as kept."""
+        """Merge by the maximum. No verdict at all is UNTESTABLE, so that nothing run never reads as kept."""
         return max(verdicts, default=cls.UNTESTABLE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What was seen when a promise was broken, in the words that the author of the backend reads.
+    """What was seen when a promise was broken, in the words that the author of the backend reads."""
 
-    `observed` is a sentence, `kind` one word for grouping (`wrong-value`, `no-error`, `hang`, ...), `rank` the rank
-    that saw it, `evidence` names and texts (key, index, both values, traceback), `reproduce` one command line.
-    """
-
+    #: A sentence.
     observed: str
+    #: One word for grouping: `wrong-value`, `no-error`, `hang`, ...
     kind: str = ""
+    #: The rank that saw it.
     rank: int | None = None
+    #: Names and texts: key, index, both values, traceback.
     evidence: Mapping[str, str] = field(default_factory=dict)
+    #: One command line.
     reproduce: str = ""
 
     def as_data(self) -> dict[str, Any]:
-        """The finding as JSON data."""
+        """Return the finding as JSON data."""
         return {
             "observed": self.observed,
             "kind": self.kind,
@@ -75,20 +78,20 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseOutcome:
-    """What one case showed about one clause. `blame` is "engine" for a failure shown to be the engine's.
-
-    `reason` says why it is not a plain pass (and carries the sentence of the blame), `used` is the evidence that
-    the backend's own methods were reached, `seconds` the wall time of the case.
-    """
+    """What one case showed about one clause."""
 
     clause: str
     case: str
     verdict: Verdict
+    #: "engine" for a failure shown to be the engine's.
     blame: Column | None = None
+    #: Why it is not a plain pass; carries the sentence of the blame.
     reason: str = ""
     finding: Finding | None = None
+    #: Wall time of the case.
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    #: The evidence that the backend's own methods were reached.
     used: tuple[str, ...] = ()
 
     @property
@@ -102,7 +105,7 @@ class CaseOutcome:
         return self.verdict.failing and self.blame == ENGINE
 
     def as_data(self) -> dict[str, Any]:
-        """The outcome as JSON data; `CaseOutcome.from_data` reads it back."""
+        """Return the outcome as JSON data; `CaseOutcome.from_data` reads it back."""
         return {
             "clause": self.clause,
             "case": self.case,
@@ -117,7 +120,7 @@ class CaseOutcome:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> CaseOutcome:
-        """The outcome that `as_data` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+        """Return the outcome that `as_data` wrote. Raises KeyError, TypeError or ValueError for anything else."""
         finding = data["finding"]
         return cls(
             clause=data["clause"],
@@ -134,20 +137,18 @@ class CaseOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class ClauseResult:
-    """What all cases of one clause came to.
-
-    `verdict` is None when no case had any outcome (*not exercised*). `engine` is True when the verdict of an owned
-    clause stands for failures that were all shown to be the engine's. `known` is the known failure that covers every
-    failing case.
-    """
+    """What all cases of one clause came to."""
 
     clause: str
     level: str
     strength: str
     column: Column
+    #: None when no case had any outcome (*not exercised*).
     verdict: Verdict | None
+    #: The verdict of an owned clause stands for failures that were all shown to be the engine's.
     engine: bool = False
     cases: tuple[CaseOutcome, ...] = ()
+    #: The known failure that covers every failing case.
     known: KnownFailure | None = None
 
     @property
@@ -180,6 +181,7 @@ def clause_result(
     remaining cases pass, do not apply, or are none. `known` is laid over the merged verdict, and never over an
     untestable clause or a harness-error: a failed set-up is not the failure that was expected.
     """
+    # In one order whatever the workers' was: a certificate of the same run must not depend on who was faster.
     cases = tuple(sorted(outcomes, key=lambda outcome: (outcome.case, outcome.verdict)))
     verdict, engine = _merged(cases, column)
     failing = verdict is not None and verdict.failing and not engine and column == "backend"
@@ -192,17 +194,20 @@ def clause_result(
         verdict=verdict,
         engine=engine,
         cases=cases,
+        # Every failing case must be listed: one that is not would be hidden behind those that are.
         known=entries[0] if all(entries) and entries else None,
     )
 
 
 def _merged(cases: tuple[CaseOutcome, ...], column: Column) -> tuple[Verdict | None, bool]:
-    """The verdict, and whether it stands for the engine's failures only."""
+    """Return the verdict, and whether it stands for the engine's failures only."""
     if not cases:
         return None, False
+    # `Not exercised` is no verdict at all (above), and never a pass.
     own = [case.verdict for case in cases if not case.engine]
     if column == "engine" or len(own) == len(cases):
         return Verdict.merge(case.verdict for case in cases), False
+    # What the backend's own cases show comes first: an engine's failure beside it explains nothing of it.
     if own and Verdict.merge(own) > Verdict.PASS:
         return Verdict.merge(own), False
     return Verdict.merge(case.verdict for case in cases), True

@@ -62,16 +62,20 @@ def async_save(
     crew = Crew.form(process_group, no_dist=no_dist)
     if not no_dist:
         _require_cpu_backend(process_group)
+    # Before anything that can fail on one rank alone: the peers are about to wait for this rank.
     upload = _Upload(crew if use_collectives else crew.alone(), checkpoint_id, planner)
     own_stager: DefaultStager | None = None
     try:
+        # Inside the try: a rank that refuses its input still has to tell the others.
         require_mapping(state_dict)
         upload.find_writer = _writer_finder(storage_writer, checkpoint_id, async_checkpointer_type)
         if async_stager is None and isinstance(storage_writer, AsyncStager):
             async_stager = storage_writer
         elif async_stager is None:
             async_stager = own_stager = DefaultStager(StagingOptions(False, False, False, False))
+        # A stager of the caller's is the caller's to close.
         upload.on_end = own_stager.close if own_stager is not None else None
+        # In the caller's thread, since `state_dict()` of a Stateful may run collectives and must see the values of now.
         staged = async_stager.stage(unwrapped(state_dict))
     except BaseException as error:
         upload.start_failed(error)
@@ -110,7 +114,8 @@ class _Upload:
         self._start(lambda: staged.result() if isinstance(staged, Future) else staged)
 
     def start_failed(self, error: BaseException) -> None:
-        """Staging failed here: tell the peers, who are about to wait for this rank."""
+        """Tell the peers, who are about to wait for this rank, that staging failed here."""
+        # Nobody waits; the caller gets the error itself, and no thread is needed.
         if self.crew.size == 1:
             self._turn.end()
             return
@@ -125,6 +130,8 @@ class _Upload:
         self._start(dict)
 
     def _start(self, find_state: Callable[[], StateDict]) -> None:
+        # A future that runs cannot be cancelled: a save cancelled on one rank only would leave its peers in a
+        # collective.
         self.future.set_running_or_notify_cancel()
         thread = threading.Thread(target=self._run, args=(find_state,), name="async_save", daemon=False)
         try:
@@ -181,6 +188,7 @@ def _completion_of(staged: Future[StateDict]) -> Future[None]:
     completion: Future[None] = Future()
 
     def copy_outcome(done: Future[StateDict]) -> None:
+        # `exception()` of a cancelled future raises, and in a callback nobody would see that.
         error = done.exception() if not done.cancelled() else RuntimeError("staging was cancelled")
         if error is None:
             completion.set_result(None)
@@ -195,6 +203,7 @@ def _require_cpu_backend(process_group: dist.ProcessGroup | None) -> None:
     if not dist.is_available() or not dist.is_initialized():
         return
     group: Any = process_group if process_group is not None else dist.group.WORLD
+    # Collectives of the background thread go over the CPU: on the accelerator they would queue among those of training.
     if torch.device("cpu") not in group._device_types:
         raise AssertionError(
             "async_save needs a CPU backend in the process group: initialise it with 'cpu:gloo,cuda:nccl'"

@@ -19,7 +19,7 @@ class UsageError(RuntimeError):
 
 
 def choose_writer(writer: StorageWriter | None, checkpoint_id: CheckpointId | None) -> StorageWriter:
-    """The given writer, or the first that accepts the id; reset to the id.
+    """Return the given writer, or the first that accepts the id; reset to the id.
 
     Raises UsageError (a RuntimeError) where there is neither id nor writer, or no storage accepts the id.
     """
@@ -27,7 +27,7 @@ def choose_writer(writer: StorageWriter | None, checkpoint_id: CheckpointId | No
 
 
 def choose_reader(reader: StorageReader | None, checkpoint_id: CheckpointId | None) -> StorageReader:
-    """The given reader, or the first that accepts the id; reset to the id. Raises as ``choose_writer``."""
+    """Return the given reader, or the first that accepts the id; reset to the id. Raises as ``choose_writer``."""
     return _choose(reader, checkpoint_id, _candidates(FileSystemReader, "FsspecReader"), "storage_reader")
 
 
@@ -36,8 +36,10 @@ def _choose(given: S | None, checkpoint_id: CheckpointId | None, candidates: lis
         if checkpoint_id is not None:
             given.reset(checkpoint_id)
         return given
+    # An empty id would mean the current folder, which nobody has asked to be saved to.
     if checkpoint_id is None or checkpoint_id == "":
         raise UsageError(f"`checkpoint_id` must be specified if `{parameter}` is None")
+    # Local first: fsspec takes plain paths as well, and would be a detour to the same files.
     for candidate in candidates:
         if candidate.validate_checkpoint_id(checkpoint_id):
             found: S = candidate(checkpoint_id)

@@ -142,6 +142,7 @@ class LoadRun:
         if _data_is_gone(read) and self._agree_on_metadata("read_metadata") != first:
             read = self._plan_and_read()
         self.crew.check("read", read)
+        # After the check on all ranks: no Stateful sees values on one rank while another has failed to read its own.
         self.crew.together("load_state_dict", self._state().deliver)
 
     def _set_up_storage(self) -> None:
@@ -155,6 +156,7 @@ class LoadRun:
         found = self.crew.together(step, self._look)
         if len(_saves(found)) > 1:  # perhaps only because a save committed between the looks of two ranks
             found = self.crew.together("read_metadata", self._look)
+        # Only where every rank finds none: one that sees the global metadata has proof of a save of all ranks.
         self.rank_local = all(look.kind == _ABSENT for look in found)
         if self.rank_local:
             self.crew.together("read_metadata", self._read_own)
@@ -166,19 +168,23 @@ class LoadRun:
 
     def _look(self) -> Look:
         """Unwrap the template and look for global metadata; what went wrong with that is kept until all ranks know."""
+        # Each rank unwraps before it looks, since `state_dict()` may run collectives that all must enter together.
         self._state()
         self._error: BaseException | None = None
         try:
+            # On every rank and not by the coordinator alone: so a rank that cannot see the files is found before
+            # anything is planned.
             self.metadata = self.reader.read_metadata()
             if not isinstance(self.metadata, Metadata):
                 raise CorruptCheckpointError(f"the storage gave a {type(self.metadata).__name__} instead of metadata")
             return Look(_FOUND, _which_save(self.metadata))
+        # Kept, not raised: alone it would leave the others in the next collective.
         except BaseException as error:
             self._error = error
             return Look(_ABSENT if takes(self.reader.read_metadata, "kwargs") and _may_be_absent(error) else _BROKEN)
 
     def _state(self) -> LoadTarget:
-        """The template with its Stateful objects unwrapped, which happens once."""
+        """Return the template with its Stateful objects unwrapped, which happens once."""
         if self.target is None:
             self.target = self.find_target()
         return self.target
@@ -203,6 +209,7 @@ class LoadRun:
 
     def _plan(self) -> LoadPlan:
         if self.rank_local:
+            # Together even though each plans alone: a failure of one has to end the load of all.
             return self.crew.together("plan", self._plan_alone)[self.crew.rank if self.crew.size > 1 else 0]
         return self.crew.plan("plan", lambda: self._plan_here(self.crew.is_coordinator), self._plan_for_all)
 
@@ -231,7 +238,8 @@ _FOUND, _ABSENT, _BROKEN = "found", "absent", "broken"
 
 
 def _which_save(metadata: Metadata) -> str:
-    """What tells a save from others: the id that its storage gave it, or else what it holds."""
+    """Return what tells a save from others: the id that its storage gave it, or else what it holds."""
+    # torch's writer sets it too; metadata of older releases are compared by what they hold.
     save_id: str | None = getattr(metadata.storage_meta, "save_id", None)
     if save_id is not None:
         return save_id
@@ -240,7 +248,7 @@ def _which_save(metadata: Metadata) -> str:
 
 
 def _saves(found: list[Look]) -> set[str]:
-    """The different saves that ranks found."""
+    """Return the different saves that ranks found."""
     return {look.save for look in found if look.save is not None}
 
 
@@ -250,13 +258,16 @@ def _refuse_different(found: list[Look]) -> None:
 
 
 def _data_is_gone(read: list[Outcome[None]]) -> bool:
-    """Whether reading failed, and only in ways in which it fails while a checkpoint is replaced."""
+    """Tell whether reading failed, and only in ways in which it fails while a checkpoint is replaced."""
     failures = [envelope for outcome in read for envelope in (outcome.failures or {}).values()]
     replaced = (FileNotFoundError.__name__, CorruptCheckpointError.__name__)
     return bool(failures) and all(envelope.base in replaced or envelope.qualname in replaced for envelope in failures)
 
 
 def _may_be_absent(error: BaseException) -> bool:
-    """Whether there may be no metadata at all. If it is there and damaged, that of single ranks must not stand in."""
+    """Tell whether there may be no metadata at all.
+
+    If it is there and damaged, that of single ranks must not stand in.
+    """
     damage = (CorruptCheckpointError, UnknownVersionError, pickle.UnpicklingError, EOFError, UnicodeError, MemoryError)
     return isinstance(error, Exception) and not isinstance(error, damage)

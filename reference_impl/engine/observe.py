@@ -26,6 +26,7 @@ def logged(call: str, checkpoint_id: object) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        # The class only: the caller gets the error itself.
         logger.info("%s failed after %.3f s: %s", context, time.monotonic() - started, type(error).__name__)
         raise
     logger.info("%s done after %.3f s", context, time.monotonic() - started)

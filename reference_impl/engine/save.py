@@ -106,6 +106,7 @@ class SaveRun:
 
     def run(self) -> Metadata:
         """Save, and take back what was written if it fails before the commit."""
+        # Before the plan, so that nothing is unwrapped or written for a storage that does not exist.
         settle_storage(self.crew, self._set_up_storage)
         with self._undone_on_failure():
             plan = self.crew.plan("plan", self._plan_here, self._plan_for_all)
@@ -126,6 +127,7 @@ class SaveRun:
 
     def _plan_for_all(self, plans: list[SavePlan]) -> list[SavePlan]:
         assert self.planner is not None
+        # Not in torch's interface: a planner of somebody else is left to decide by itself what is complete.
         if hasattr(self.planner, "allow_incomplete"):
             self.planner.allow_incomplete = self.crew.independent
         plans, self.metadata = self.planner.create_global_plan(plans)
@@ -134,6 +136,7 @@ class SaveRun:
     def _write(self, plan: SavePlan) -> list[WriteResult]:
         assert self.planner is not None
         final = self.planner.finish_plan(plan)
+        # Waited for here, inside the guarded step: a failure of the future is this rank's failure in "write".
         results: list[WriteResult] = self.writer.write_data(final, self.planner).wait()
         require_all_written(final, results)
         return results
@@ -144,7 +147,9 @@ class SaveRun:
         return self.metadata
 
     def _took_effect(self) -> bool:
-        """Whether a failed finish may have committed all the same; only this package's writer can say no."""
+        """Tell whether a failed finish may have committed all the same; only this package's writer can say no."""
+        # Of any other writer it is not known, and then data must stay: a checkpoint without its data is worse than
+        # rubbish.
         return bool(getattr(self.writer, "committed", True))
 
     @contextlib.contextmanager
@@ -171,6 +176,7 @@ def settle_storage(crew: Crew, set_up: Callable[[], None]) -> None:
         return
     outcomes: list[Outcome[None]] = crew.outcomes("storage", set_up)
     own = outcomes[crew.rank].error if crew.size > 1 else outcomes[0].error
+    # On every rank, or one would raise what the caller expects and the others something else.
     if isinstance(own, (UsageError, TypeError)) and all(outcome.failures for outcome in outcomes):
         raise own
     crew.check("storage", outcomes)
@@ -180,12 +186,13 @@ def require_all_written(plan: SavePlan, results: list[WriteResult]) -> None:
     """Raise RuntimeError where a writer reports some, but not all, of the plan's items (a thread of it died)."""
     written = {result.index for result in results}
     missing = [item.index for item in plan.items if item.index not in written]
+    # A storage that reports nothing may keep no such list; one that reports some and not all has lost a thread.
     if results and missing:
         raise RuntimeError(f"the storage reports no result for {missing[0].fqn!r} ({len(missing)} items are missing)")
 
 
 def turn_key(crew: Crew) -> str | None:
-    """What operations must take turns on: the process group. None where no collectives are run."""
+    """Return what operations must take turns on: the process group. None where no collectives are run."""
     if crew.size == 1:
         return None
     group = crew.group if crew.group is not None else dist.group.WORLD

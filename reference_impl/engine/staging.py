@@ -31,7 +31,7 @@ class AsyncStager(Protocol):
         """Whether ``async_save`` waits in ``synchronize_staging`` before it returns."""
 
     def stage(self, state_dict: StateDict) -> Future[StateDict] | StateDict:
-        """A copy of ``state_dict`` that later changes do not reach, now or in a future."""
+        """Return a copy of ``state_dict`` that later changes do not reach, now or in a future."""
 
     def synchronize_staging(self) -> None:
         """Wait until staging is complete."""
@@ -42,16 +42,15 @@ class AsyncStager(Protocol):
 
 @dataclass
 class StagingOptions:
-    """How ``DefaultStager`` copies.
+    """How ``DefaultStager`` copies."""
 
-    ``use_async_staging`` copies in a thread, and ``stage`` returns a future. ``use_pinned_memory`` and
-    ``use_non_blocking_copy`` speed up copies from an accelerator and mean nothing without one;
-    ``use_shared_memory`` puts the copies where other processes can map them.
-    """
-
+    #: Speeds up copies from an accelerator, and means nothing without one.
     use_pinned_memory: bool = True
+    #: Puts the copies where other processes can map them.
     use_shared_memory: bool = True
+    #: Copies in a thread, and ``stage`` returns a future.
     use_async_staging: bool = True
+    #: Speeds up copies from an accelerator, and means nothing without one.
     use_non_blocking_copy: bool = True
 
 
@@ -99,12 +98,15 @@ class DefaultStager:
 
     def _copy(self, state_dict: StateDict) -> StateDict:
         non_blocking = self._config.use_non_blocking_copy and torch.accelerator.is_available()
+        # A copy that remembered its history would keep the training graph alive.
         with torch.no_grad():
             copied: StateDict = Snapshot(
                 pin=self._config.use_pinned_memory and torch.accelerator.is_available(),
                 share=self._config.use_shared_memory,
                 non_blocking=non_blocking,
             ).of(state_dict)
+        # A non-blocking copy has only been queued: until the stream is through, the bytes on the CPU are whatever they
+        # were.
         for device in _devices(state_dict) if non_blocking else ():
             torch.accelerator.current_stream(device).synchronize()
         return copied
@@ -119,7 +121,7 @@ class Snapshot:
     non_blocking: bool = False
 
     def of(self, value: Any) -> Any:
-        """A copy of ``value`` that shares nothing with it that can change."""
+        """Return a copy of ``value`` that shares nothing with it that can change."""
         found: dict[int, torch.Tensor] = {}
         _collect(value, found)
         copies = self._copied(found)
@@ -134,6 +136,7 @@ class Snapshot:
         for group in groups.values():
             first, end = _hull([tensor for _, tensor in group])
             used = sum(tensor.nbytes for _, tensor in group)
+            # Twice is the price that sharing may have: beyond it, tensors of one buffer are copied apart.
             if len(group) > 1 and end - first <= 2 * used:
                 copies.update(self._share_copy(group, first, end))
             else:
@@ -144,13 +147,14 @@ class Snapshot:
 
     def _single_copy(self, tensor: torch.Tensor) -> torch.Tensor:
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested or tensor.is_meta:
+            # These have no plain bytes to be laid out by size and dtype; torch copies them as they are.
             return tensor.detach().clone()
         source = plain(tensor).resolve_conj().resolve_neg()
         target = self._empty(source.nbytes).view(source.dtype).view(source.size())
         return target.copy_(source, non_blocking=self.non_blocking)
 
     def _share_copy(self, group: list[tuple[int, torch.Tensor]], first: int, end: int) -> dict[int, torch.Tensor]:
-        """One copy of the bytes from ``first`` to ``end`` of a storage, with all its tensors as views of that."""
+        """Copy the bytes from ``first`` to ``end`` of a storage once, with all its tensors as views of the copy."""
         storage = group[0][1].untyped_storage()
         source = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)[first:end]
         target = self._empty(end - first).copy_(source, non_blocking=self.non_blocking)
@@ -168,7 +172,7 @@ class Snapshot:
 
 
 def plain(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor without its autograd history and its subclass."""
+    """Return a tensor without its autograd history and its subclass."""
     tensor = tensor.detach()
     return tensor if type(tensor) is torch.Tensor else tensor.as_subclass(torch.Tensor)
 
@@ -180,11 +184,12 @@ def _memory_key(key: int, tensor: torch.Tensor) -> Any:
     if tensor.is_conj() or tensor.is_neg() or tensor.numel() == 0:
         return key
     storage = tensor.untyped_storage()
+    # With the element size, as views of other sizes need not start at a whole element of the copy.
     return (storage.data_ptr(), tensor.device, tensor.element_size())
 
 
 def _hull(tensors: list[torch.Tensor]) -> tuple[int, int]:
-    """First byte and end, in their storage, of what these tensors use; whole elements."""
+    """Return the first byte and end, in their storage, of what these tensors use; whole elements."""
     if any(tensor.layout != torch.strided or tensor.is_meta or tensor.numel() == 0 for tensor in tensors):
         return (0, 0)
     starts = [tensor.storage_offset() * tensor.element_size() for tensor in tensors]
@@ -197,7 +202,7 @@ def _hull(tensors: list[torch.Tensor]) -> tuple[int, int]:
 
 
 def _collect(value: Any, found: dict[int, torch.Tensor]) -> None:
-    """All plain tensors in containers, and the local ones of sharded tensors, by their id."""
+    """Collect all plain tensors in containers, and the local ones of sharded tensors, by their id."""
     stack = [value]
     while stack:
         current = stack.pop()
@@ -214,7 +219,7 @@ def _collect(value: Any, found: dict[int, torch.Tensor]) -> None:
 
 
 def _devices(state_dict: StateDict) -> set[torch.device]:
-    """The devices on which tensors of the state lie and kernels may still be writing them."""
+    """Return the devices on which tensors of the state lie and kernels may still be writing them."""
     found: dict[int, torch.Tensor] = {}
     _collect(state_dict, found)
     return {tensor.device for tensor in found.values() if tensor.device.type not in ("cpu", "meta")}
@@ -233,6 +238,7 @@ def _rebuild(value: Any, copies: dict[int, Any], memo: dict[int, Any]) -> Any:
         return DTensor(local, value._spec, requires_grad=False)  # type: ignore[no-untyped-call]
     if isinstance(value, ShardedTensor):
         return _rebuild_sharded(value, copies, memo)
+    # Exact types only: a subclass may take other arguments, and deepcopy knows how to ask it.
     if type(value) in (dict, OrderedDict):
         return type(value)((copy.deepcopy(k), _rebuild(v, copies, memo)) for k, v in value.items())
     if type(value) is list:
@@ -243,7 +249,7 @@ def _rebuild(value: Any, copies: dict[int, Any], memo: dict[int, Any]) -> Any:
 
 
 def _rebuild_sharded(value: ShardedTensor, copies: dict[int, Any], memo: dict[int, Any]) -> ShardedTensor:
-    """The same ShardedTensor with copied local shards; what is known of the other ranks' shards is shared."""
+    """Return the same ShardedTensor with copied local shards; what is known of the other ranks' shards is shared."""
     twin: ShardedTensor = ShardedTensor.__new__(
         ShardedTensor,
         value.sharding_spec(),

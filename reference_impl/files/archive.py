@@ -26,19 +26,22 @@ _OWN_ORDER = sys.byteorder.encode()
 
 @dataclass(frozen=True)
 class TensorLayout:
-    """A tensor within an entry. ``start`` and ``length`` are bytes, counted from the start of the entry."""
+    """A tensor within an entry."""
 
     dtype: torch.dtype
     size: tuple[int, ...]
     stride: tuple[int, ...]
     first: int
+    #: Where its record begins: bytes, counted from the start of the entry.
     start: int
+    #: Of the record, in bytes.
     length: int
     crc: int
 
     @property
     def contiguous(self) -> bool:
         """Whether the record is exactly the elements in row-major order."""
+        # torch's own question needs a tensor, and there is none yet.
         expected = 1
         for n, step in zip(reversed(self.size), reversed(self.stride), strict=True):
             if n != 1 and step != expected:
@@ -47,12 +50,12 @@ class TensorLayout:
         return self.first == 0 and self.length == expected * self.dtype.itemsize
 
     def over(self, data: torch.Tensor) -> torch.Tensor:
-        """The tensor over its record's bytes (a uint8 tensor)."""
+        """Return the tensor over its record's bytes (a uint8 tensor)."""
         return data.view(self.dtype).as_strided(self.size, self.stride, self.first)
 
 
 def find_tensor(read: Read, length: int) -> TensorLayout | None:
-    """The layout of the entry that ``read`` gives, or None where it is not one plain tensor.
+    """Return the layout of the entry that ``read`` gives, or None where it is not one plain tensor.
 
     Raises CorruptCheckpointError where it is an archive that torch.save would not write.
     """
@@ -61,13 +64,16 @@ def find_tensor(read: Read, length: int) -> TensorLayout | None:
     records = find_records(read, length)
     described = records.get("data.pkl")
     order = records.get("byteorder")
+    # Elements in another byte order cannot be read into place; torch knows how to turn them.
     if described is None or (order is not None and bytes(read(order.start, order.length)) != _OWN_ORDER):
         return None
     description = bytes(read(described.start, described.length))
+    # Checked apart: a flipped bit here changes shape or dtype, and the elements would still have their own right CRC.
     if described.crc and zlib.crc32(description) != described.crc:
         raise CorruptCheckpointError("the CRC of its description does not match")
     tensor = _described_tensor(description)
     record = None if tensor is None else records.get(f"data/{tensor.storage.key}")
+    # A view that reaches beyond its record would read what lies behind it.
     if tensor is None or record is None or tensor.needed_bytes() > record.length:
         return None
     return TensorLayout(tensor.dtype, tensor.size, tensor.stride, tensor.first, record.start, record.length, record.crc)
@@ -83,6 +89,7 @@ def check_records(read: Read, length: int) -> None:
 @functools.lru_cache(maxsize=256)  # the layers of a model are described by few different pickles
 def _described_tensor(data: bytes) -> _Tensor | None:
     try:
+        # First: a pickle of a few bytes can ask for gigabytes before any class is looked up.
         require_bounded(data)
         found = _TensorUnpickler(io.BytesIO(data)).load()
     except (pickle.UnpicklingError, KeyError, ValueError, EOFError, TypeError, AttributeError, IndexError):
@@ -138,6 +145,7 @@ class _TensorUnpickler(pickle.Unpickler):
             return _rebuild_v3
         if (module, name) == ("collections", "OrderedDict"):
             return dict
+        # Names only: nothing of torch is called, so no pickle can make it do anything.
         if module == "torch" and name in _STORAGE_DTYPES:
             return _STORAGE_DTYPES[name]
         if (module, name) == ("torch.storage", "UntypedStorage"):

@@ -16,7 +16,8 @@ _ATTRIBUTE = "checksum"
 
 
 def seed(index: MetadataIndex) -> int:
-    """The CRC of what an entry is bound to: its name and its place in the tensor."""
+    """Return the CRC of what an entry is bound to: its name and its place in the tensor."""
+    # Not the hint: it is no part of what an entry is, and readers may ask without one.
     offset = None if index.offset is None else tuple(index.offset)
     return zlib.crc32(f"{index.fqn}\0{offset}".encode("utf-8", "surrogatepass"))
 
@@ -28,7 +29,7 @@ def attach(info: StorageInfo, crc: int) -> StorageInfo:
 
 
 def stored(info: StorageInfo) -> int | None:
-    """The checksum of an entry; None where its writer (torch) noted none, or one of a kind that is not known."""
+    """Return the checksum of an entry; None where its writer (torch) noted none, or one of a kind that is not known."""
     text = getattr(info, _ATTRIBUTE, None)
     if not isinstance(text, str) or not text.startswith("crc32:"):
         return None
@@ -53,7 +54,7 @@ _ONE = 1 << 31  # the polynomial 1; coefficients are stored lowest power first
 
 
 def combine(first: int, second: int, second_length: int) -> int:
-    """The CRC-32 of two pieces of data one after the other, from the CRC of each and the length of the second.
+    """Return the CRC-32 of two pieces of data one after the other, from the CRC of each and the length of the second.
 
     Appending n bytes multiplies the first CRC by x to the 8 n, modulo the CRC's polynomial over GF(2).
     """
@@ -62,7 +63,7 @@ def combine(first: int, second: int, second_length: int) -> int:
 
 @functools.lru_cache(maxsize=64)  # the layers of a model have few different sizes
 def _shift(length: int) -> int:
-    """The polynomial x to the power of 8 ``length``, modulo that of CRC-32."""
+    """Return the polynomial x to the power of 8 ``length``, modulo that of CRC-32."""
     shift, power = _ONE, _ONE >> 8
     while length:
         if length & 1:

@@ -42,6 +42,7 @@ class EntryReader:
         """
         objects = [request for request in requests if request.type == LoadItemType.BYTE_IO]
         tensors = [request for request in requests if request.type != LoadItemType.BYTE_IO]
+        # A transformed entry has no places to read from before it was decoded as a whole.
         if decode is None and not objects and self.entry.info.length > _SMALL:
             layout = self.entry.explained(lambda: find_tensor(self.entry.by_ends(), self.entry.info.length))
             if layout is not None:
@@ -79,7 +80,7 @@ class EntryReader:
             self._fill_all(requests, planner, layout.over(_copied(payload)))
 
     def _unusual(self, data: bytes | bytearray) -> torch.Tensor:
-        """A tensor of a kind that only torch decodes."""
+        """Return a tensor of a kind that only torch decodes."""
         self.entry.check_records(data)
         try:
             tensor = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -103,6 +104,8 @@ class EntryReader:
             planner.commit_tensor(first, target)
             return
         wanted = sum(request.lengths.numel() for request in requests) * layout.dtype.itemsize
+        # Where most of it is wanted, one copy of all is cheaper than bands; rows can only be cut where they lie in
+        # order.
         if wanted * 2 > layout.length or not layout.contiguous:
             self._fill_all(requests, planner, self._payload(layout))
         else:
@@ -117,6 +120,7 @@ class EntryReader:
         """Copy small parts out of the elements while these pass by, a few rows at a time."""
         targets = [(request, planner.resolve_tensor(request).detach()) for request in requests]
         for request, target in targets:
+            # Before the first byte is copied: nothing of the caller's changes for a request that cannot be met.
             self._require_fit(request, target, layout.size, layout.dtype, planner)
 
         def pass_by(crc: int) -> int:
@@ -131,9 +135,10 @@ class EntryReader:
             planner.commit_tensor(request, target)
 
     def _bands(self, layout: TensorLayout, crc: int) -> Iterator[tuple[range, torch.Tensor, int]]:
-        """Rows along the first dimension, with their numbers and the CRC up to their end."""
+        """Yield the rows along the first dimension, with their numbers and the CRC up to their end."""
         count = layout.size[0]
         row_bytes = layout.length // count
+        # At least one row, however long: memory is bounded by what a row takes.
         height = min(count, max(1, WINDOW // row_bytes))
         memory = torch.empty(height * row_bytes, dtype=torch.uint8, device="cpu")
         for start in range(0, count, height):
@@ -190,7 +195,7 @@ def _copy_rows(request: ReadItem, target: torch.Tensor, band: torch.Tensor, rows
 
 
 def _takes_bytes(target: torch.Tensor, layout: TensorLayout) -> bool:
-    """Whether the stored bytes are, one by one, the bytes of this target."""
+    """Tell whether the stored bytes are, one by one, the bytes of this target."""
     return (
         type(target) is torch.Tensor
         and target.device.type == "cpu"

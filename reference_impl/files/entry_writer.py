@@ -36,6 +36,7 @@ class EntryWriter:
                 out.write(_all_bytes(data))
             else:
                 torch.save(compact(item.index.fqn, data), out)
+            # A transform holds bytes back until it is closed. The tee is not: the file takes more entries.
             if out is not tee:
                 out.close()
         except BaseException as error:
@@ -104,7 +105,10 @@ class _Tee(io.RawIOBase):
 
 
 def _described(data: Any, length: int) -> int | None:
-    """The CRC in a zip data descriptor, if that describes a record of this length; torch may write 0 for none."""
+    """Return the CRC in a zip data descriptor, if that describes a record of this length.
+
+    torch may write 0 for none.
+    """
     width = {16: 4, 24: 8}.get(len(data))
     if width is None or bytes(data[:4]) != _DESCRIPTOR:
         return None
@@ -114,12 +118,12 @@ def _described(data: Any, length: int) -> int | None:
 
 
 def _all_bytes(data: Any) -> Any:
-    """The whole buffer of a BytesIO, wherever its position stands."""
+    """Return the whole buffer of a BytesIO, wherever its position stands."""
     return data.getbuffer() if isinstance(data, io.BytesIO) else data
 
 
 def compact(name: str, tensor: Any) -> torch.Tensor:
-    """The logical elements of a tensor on the CPU, as a plain tensor that owns no more memory than they need."""
+    """Return the logical elements of a tensor on the CPU, as a plain tensor that owns no more memory than they need."""
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"{name!r} was planned as a tensor and resolved to a {type(tensor).__name__}")
     tensor = tensor.detach()
@@ -131,6 +135,7 @@ def compact(name: str, tensor: Any) -> torch.Tensor:
         raise TypeError(f"tensor {name!r} cannot be stored: {reason}")
     tensor = tensor.cpu().resolve_conj().resolve_neg()
     if tensor.untyped_storage().nbytes() != tensor.nbytes:
+        # torch.save stores whole storages: of a small view of a large buffer it would write the buffer.
         tensor = tensor.clone(memory_format=torch.contiguous_format)
     plain: torch.Tensor = tensor
     return plain

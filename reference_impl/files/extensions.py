@@ -23,12 +23,13 @@ class StreamTransform(Protocol):
 
 
 def decoder(descriptors: Sequence[str] | None, registry: Any = None) -> Callable[[bytes | bytearray], bytes] | None:
-    """The function that undoes the transforms of an entry, or None where it has none.
+    """Return the function that undoes the transforms of an entry, or None where it has none.
 
     Raises ValueError naming a descriptor that nobody knows.
     """
     if not descriptors:
         return None
+    # The caller's registry alone: it may give a known name another meaning.
     if registry is not None:
         transforms = list(registry.from_descriptor_list(descriptors))
         return lambda data: _through(transforms, data)
@@ -55,6 +56,7 @@ def _zstd_decoder(times: int) -> Callable[[bytes | bytearray], bytes]:
             raise ValueError("the entry has the transform 'stream.zstd', and zstandard is not installed") from None
 
         def decompress(data: bytes | bytearray) -> bytes:
+            # As a stream: `decompress` needs the size in the header, which a streaming writer does not know.
             with library.ZstdDecompressor().stream_reader(io.BytesIO(data)) as reader:
                 return bytes(reader.read())
 

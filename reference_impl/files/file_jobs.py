@@ -24,9 +24,10 @@ class FileJob:
 
 
 def split(items: Sequence[WriteItem], parts: int) -> list[list[WriteItem]]:
-    """At most ``parts`` groups of about the same number of bytes; none of them empty."""
+    """Return at most ``parts`` groups of about the same number of bytes; none of them empty."""
     groups: list[list[WriteItem]] = [[] for _ in range(min(parts, len(items)))]
     load = [0] * len(groups)
+    # Largest first, each to the emptiest: the simple rule that stays close to the best split.
     for item in sorted(items, key=written_bytes, reverse=True) if len(groups) > 1 else items:
         smallest = load.index(min(load))
         groups[smallest].append(item)
@@ -46,6 +47,7 @@ def run_jobs(
     An error in any thread stops the others at their next item and is raised here, after all of them have ended.
     """
     pool = _Pool(jobs, files, planner, extensions)
+    # The caller works too: with one thread there is none to be started, and an interrupt arrives where it works.
     helpers = [threading.Thread(target=pool.work, daemon=True) for _ in range(min(thread_count, len(jobs)) - 1)]
     if helpers:
         _finish_devices()  # helper threads copy on streams of their own, which would not wait for ours
@@ -56,9 +58,11 @@ def run_jobs(
     except BaseException as error:  # an interrupt between two files
         pool.error = pool.error or error
     for helper in helpers:
+        # Before anything is raised: the caller takes its files back, and no thread may still be making new ones.
         helper.join()
     if pool.error is not None:
         raise pool.error
+    # In the order of the jobs and not of their ends: a result must not depend on who was faster.
     return [result for job in jobs for result in pool.results[job.name]]
 
 
@@ -77,6 +81,7 @@ class _Pool:
         planner: SavePlanner,
         extensions: Sequence[StreamTransform],
     ) -> None:
+        # Reversed, since `pop` takes from the end.
         self._waiting = list(reversed(jobs))
         self._lock = threading.Lock()
         self._files, self._planner, self._extensions = files, planner, extensions

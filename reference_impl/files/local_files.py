@@ -40,6 +40,7 @@ class LocalFiles:
         """Create the folder with its parents, durably. Raises NotADirectoryError naming a file that is in the way."""
         missing = []
         current = self.folder
+        # Found out before they are made: each new folder's name has to be made durable in its parent.
         while not os.path.isdir(current):
             # Asked again, and after lexists: another rank may have made the folder between the two questions.
             if os.path.lexists(current) and not os.path.islink(current) and not os.path.isdir(current):
@@ -55,7 +56,7 @@ class LocalFiles:
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
-        """A new file for writing; flushed, synced and closed at the end, removed if anything fails.
+        """Open a new file for writing; it is flushed, synced and closed at the end, removed if anything fails.
 
         Raises FileExistsError rather than open a file that exists: nothing is ever written over.
         """
@@ -64,6 +65,8 @@ class LocalFiles:
         try:
             try:
                 yield stream
+                # Before the fsync, which knows nothing of Python's buffer: torch's writer syncs its metadata while they
+                # are still in it.
                 stream.flush()
                 if self.sync:
                     os.fsync(stream.fileno())
@@ -84,6 +87,7 @@ class LocalFiles:
         with self.create(temporary) as stream:
             stream.write(data)
         try:
+            # Over the old file and without removing it before: a crash in between would leave neither.
             os.replace(self.path(temporary), self.path(name))
         except BaseException as error:
             if isinstance(error, OSError) and self.holds(name, data):
@@ -93,7 +97,7 @@ class LocalFiles:
             raise
 
     def holds(self, name: str, data: bytes) -> bool:
-        """Whether the file ``name`` is there and holds exactly ``data``."""
+        """Tell whether the file ``name`` is there and holds exactly ``data``."""
         try:
             with open(self.path(name), "rb") as stream:
                 return os.fstat(stream.fileno()).st_size == len(data) and stream.read() == data
@@ -112,6 +116,7 @@ class LocalFiles:
     def _sync_path(self, path: str) -> None:
         if not self.sync or os.name != "posix":
             return
+        # An fsync of a file makes its bytes durable and not its name, which belongs to the folder.
         descriptor = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
@@ -124,6 +129,7 @@ class LocalFiles:
         if fcntl is None:
             yield False
             return
+        # The folder itself is locked: a lock file would be one more file in the checkpoint, and could be left behind.
         descriptor = os.open(self.folder, os.O_RDONLY)
         try:
             yield self._lock(descriptor)
@@ -134,6 +140,7 @@ class LocalFiles:
         deadline = time.monotonic() + _LOCK_PATIENCE
         while True:
             try:
+                # Without waiting in the kernel, where no limit could end it.
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return True
             except BlockingIOError:
@@ -146,7 +153,7 @@ class LocalFiles:
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def names(self) -> list[str]:
-        """Names of the regular files in the folder; empty where it does not exist."""
+        """Return the names of the regular files in the folder; empty where it does not exist."""
         try:
             with os.scandir(self.folder) as entries:
                 return sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
@@ -154,7 +161,7 @@ class LocalFiles:
             return []
 
     def identity(self, name: str) -> Hashable | None:
-        """Something that changes whenever the file is replaced; None where it does not exist.
+        """Return something that changes whenever the file is replaced; None where it does not exist.
 
         Its last bytes belong to it, which of our metadata are a digest: a new file may get the inode of the one
         before it, and clocks of file systems stand still for milliseconds.
@@ -168,9 +175,10 @@ class LocalFiles:
         return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, tail)
 
     def open(self, name: str) -> LocalBlob:
-        """A file for reading. Raises CorruptCheckpointError for a name that leads out of the folder."""
+        """Return a file for reading. Raises CorruptCheckpointError for a name that leads out of the folder."""
         path = self.path(name)
         root = os.path.realpath(self.folder)
+        # By real paths: a link inside of the folder leads out of it as well as `..` does.
         if os.path.isabs(name) or os.path.commonpath([root, os.path.realpath(path)]) != root:
             raise CorruptCheckpointError(f"the metadata names the file {name!r}, which lies outside of the checkpoint")
         return LocalBlob(path)
@@ -193,13 +201,14 @@ class LocalBlob:
         self._stream.seek(offset)
         done = 0
         while done < len(target):
+            # One call may give less than was asked for (2 GiB at most, signals, network file systems).
             count = self._stream.readinto(target[done:])
             if not count:
                 raise CorruptCheckpointError(f"the file {self.name!r} ends at byte {offset + done}, more is needed")
             done += count
 
     def read(self, offset: int, length: int) -> bytearray:
-        """The ``length`` bytes at ``offset``."""
+        """Return the ``length`` bytes at ``offset``."""
         data = bytearray(length)
         self.read_into(memoryview(data), offset)
         return data
@@ -221,7 +230,7 @@ def _last_bytes(path: str, size: int) -> bytes:
 
 
 def resolve_folder(checkpoint_id: str | os.PathLike[str]) -> str:
-    """The absolute path that an id means now: a later change of directory does not matter.
+    """Return the absolute path that an id means now: a later change of directory does not matter.
 
     ``..`` is followed as the file system would (through links), everything else is kept as it is written.
     """
@@ -232,16 +241,18 @@ def resolve_folder(checkpoint_id: str | os.PathLike[str]) -> str:
 
 
 def usable_folder(checkpoint_id: Any, *, writing: bool) -> bool:
-    """Whether an id can name a local folder. Never raises and changes nothing."""
+    """Tell whether an id can name a local folder. Never raises and changes nothing."""
     if not isinstance(checkpoint_id, (str, os.PathLike)):
         return False
     try:
         path = os.fspath(checkpoint_id)
         if not isinstance(path, str) or not path.strip() or "\0" in path:
             return False
+        # An address, which abspath would turn into a folder called `s3:` below the current one.
         if "://" in path and isinstance(checkpoint_id, str):
             return False
         folder = resolve_folder(path)
+        # The root of the file system is nobody's checkpoint.
         if os.path.dirname(folder) == folder:
             return False
         if not writing and os.path.isdir(folder):

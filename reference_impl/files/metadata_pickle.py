@@ -31,7 +31,7 @@ _TRAILER = len(_MAGIC) + 32
 
 
 def dump_metadata(metadata: Metadata) -> bytes:
-    """The bytes of a metadata file.
+    """Return the bytes of a metadata file.
 
     Raises ValueError where the metadata holds something that could not be read back, such as an instance of a planner's
     own class: better at the save than at the load.
@@ -39,6 +39,7 @@ def dump_metadata(metadata: Metadata) -> bytes:
     # Only the planner's data can be anything; the rest is made of the classes that are read.
     probe = replace(metadata, state_dict_metadata={}, storage_data={})
     try:
+        # Read back at once: what the strict reader refuses must not be found out when the job that saved it is gone.
         parse_metadata(pickle.dumps(probe, protocol=_PROTOCOL))
     except CorruptCheckpointError as error:
         raise ValueError(f"the metadata holds what a safe reader refuses: {error}") from error
@@ -47,7 +48,10 @@ def dump_metadata(metadata: Metadata) -> bytes:
 
 
 def parse_metadata(data: bytes) -> Metadata:
-    """The metadata in a file. Raises CorruptCheckpointError for anything that is not a whole, valid, known file."""
+    """Return the metadata in a file.
+
+    Raises CorruptCheckpointError for anything that is not a whole, valid, known file.
+    """
     value = _unpickle(_checked(data))
     try:
         return metadata_of(value)
@@ -58,7 +62,7 @@ def parse_metadata(data: bytes) -> Metadata:
 
 
 def _checked(data: bytes) -> bytes:
-    """The pickle of a file, its checksum verified where there is one (torch writes none)."""
+    """Return the pickle of a file, its checksum verified where there is one (torch writes none)."""
     if data[-_TRAILER:].startswith(_MAGIC):
         body, digest = data[:-_TRAILER], data[-32:]
         if hashlib.sha256(body).digest() != digest:
@@ -77,6 +81,7 @@ def _unpickle(data: bytes) -> Any:
     except Exception as error:
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise CorruptCheckpointError(f"the metadata is damaged or cut short ({text})") from error
+    # Bytes behind the pickle are torch's to ignore; here they mean that the trailer was damaged.
     if stream.read(1):
         raise CorruptCheckpointError("the metadata is damaged: something unknown follows it")
     return value

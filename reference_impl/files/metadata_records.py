@@ -40,7 +40,7 @@ class Record:
 
 
 def metadata_of(value: Any) -> Metadata:
-    """The metadata that a file describes. Raises CorruptCheckpointError or UnknownVersionError."""
+    """Return the metadata that a file describes. Raises CorruptCheckpointError or UnknownVersionError."""
     state = _state(value, "Metadata")
     version = state.get("version")
     # Files up to torch 2.8 have no version. A major version above 1 means a format that did not exist yet.
@@ -66,6 +66,7 @@ def _entry(name: str, value: Any) -> TensorStorageMetadata | BytesStorageMetadat
     state = _state(value, "TensorStorageMetadata")
     size = _size(state.get("size"), f"the size of {name!r}")
     chunks = [_chunk(chunk, name) for chunk in _typed(state.get("chunks"), list, f"the chunks of {name!r}")]
+    # Checked here, once: later code takes memory by these numbers.
     outside = next((chunk for chunk in chunks if not in_bounds(size, chunk)), None)
     if outside is not None:
         raise CorruptCheckpointError(f"{name!r} of size {tuple(size)} has a chunk out of bounds: {outside}")
@@ -81,7 +82,10 @@ def _chunk(value: Any, name: str) -> ChunkStorageMetadata:
 
 
 def _properties(value: Any, name: str) -> TensorProperties:
-    """The properties of an entry: torch 1.13 to 2.14 store five fields, 2.15 six; further ones would be ignored."""
+    """Return the properties of an entry: torch 1.13 to 2.14 store five fields, 2.15 six.
+
+    Any further ones are ignored.
+    """
     if not (isinstance(value, Record) and value.kind == "TensorProperties" and isinstance(value.state, tuple)):
         raise CorruptCheckpointError(f"the properties of {name!r} are not valid")
     if len(value.state) < 5:
@@ -101,6 +105,7 @@ def _properties(value: Any, name: str) -> TensorProperties:
 
 def _memory_format(value: Any, name: str) -> torch.memory_format:
     number = value.args[0] if isinstance(value, Record) and len(value.args) == 1 else None
+    # `type`, since True is an int and would be a format.
     if type(number) is not int or not 0 <= number < len(_MEMORY_FORMATS):
         raise CorruptCheckpointError(f"the memory format of {name!r} is not valid")
     return _MEMORY_FORMATS[number]
@@ -131,6 +136,7 @@ def _index(value: Any) -> MetadataIndex:
 
 def _info(value: Any) -> StorageInfo:
     state = _state(value, "_StorageInfo")
+    # Written since torch 2.7, and absent where there is no transform.
     descriptors = state.get("transform_descriptors")
     info = StorageInfo(
         relative_path=_typed(state.get("relative_path"), str, "the file of an entry"),

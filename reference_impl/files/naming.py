@@ -22,7 +22,7 @@ def temporary_name(name: str, token: str) -> str:
 
 
 def data_prefix(rank: int) -> str:
-    """First part of the names of a rank's data files."""
+    """Return the first part of the names of a rank's data files."""
     return f"__{rank}_"
 
 
@@ -32,37 +32,39 @@ def data_name(prefix: str, number: int, token: str) -> str:
 
 
 def token_of(save_id: str) -> str:
-    """The part of a save id that file names carry: 12 hexadecimal digits."""
+    """Return the part of a save id that file names carry: 12 hexadecimal digits."""
+    # 48 bits of a random id: enough to tell the saves of one folder apart, and short in a listing.
     return save_id.replace("-", "")[:12]
 
 
 def is_data(name: str) -> bool:
-    """Whether torch or this package would give a data file this name."""
+    """Tell whether torch or this package would give a data file this name."""
     return _DATA.match(name) is not None
 
 
 def is_data_of(name: str, rank: int) -> bool:
-    """Whether this is the name of a data file of ``rank``."""
+    """Tell whether this is the name of a data file of ``rank``."""
     match = _DATA.match(name)
     return match is not None and int(match[1]) == rank
 
 
 def is_rank_metadata(name: str) -> bool:
-    """Whether this is the metadata of a rank that saved alone."""
+    """Tell whether this is the metadata of a rank that saved alone."""
     return _RANK_METADATA.match(name) is not None
 
 
 def is_temporary(name: str) -> bool:
-    """Whether this is metadata that was never committed."""
+    """Tell whether this is metadata that was never committed."""
     return _TEMPORARY.match(name) is not None
 
 
 def without_credentials(address: str) -> str:
-    """An address without user and password: it appears in messages and in the metadata."""
+    """Return an address without user and password: it appears in messages and in the metadata."""
     try:
         parts = urlsplit(address)
     except ValueError:  # no address after all, such as "//[x": nothing to take out
         return address
     if "@" not in parts.netloc:
         return address
+    # From the right: a password may hold an @ of its own.
     return urlunsplit(parts._replace(netloc=parts.netloc.rsplit("@", 1)[1]))

@@ -37,14 +37,14 @@ class ZipRecord:
 
 
 def is_archive(read: Read, length: int) -> bool:
-    """Whether bytes begin and end as an archive of torch.save does."""
+    """Tell whether bytes begin and end as an archive of torch.save does."""
     if length < _END.size:
         return False
     return bytes(read(0, 4)) == FIRST_BYTES and bytes(read(length - _END.size, 4)) == b"PK\x05\x06"
 
 
 def find_records(read: Read, length: int) -> Mapping[str, ZipRecord]:
-    """The records of an archive by name, without the folder that torch.save puts before it.
+    """Return the records of an archive by name, without the folder that torch.save puts before it.
 
     Raises CorruptCheckpointError for an archive that torch.save would not write.
     """
@@ -68,8 +68,10 @@ def _find_records(read: Read, length: int) -> Mapping[str, ZipRecord]:
         after = place + _CENTRAL.size + names
         full_name = bytes(directory[place + _CENTRAL.size : after])
         plain, stored, header = _wide(plain, stored, header, directory[after : after + extras])
+        # Nothing compressed: 128 MiB of zeros fit into 128 KiB, and a reader would have to believe the size.
         if mark != b"PK\x01\x02" or method or flags & 1 or stored != plain:
             raise CorruptCheckpointError("its archive holds a compressed or encrypted record, or is damaged")
+        # In order and without overlap: two names for the same bytes are no archive of torch.save's.
         if header < following or (not records and header):
             raise CorruptCheckpointError("its archive does not start where the entry starts, or is damaged")
         begin = _begin(read, header, full_name)
@@ -89,6 +91,7 @@ def _directory(read: Read, length: int) -> tuple[int, int, int]:
     mark, count, size, start, comment = _END.unpack(read(end, _END.size))
     if mark != b"PK\x05\x06" or comment:
         raise CorruptCheckpointError("its archive has no end")
+    # The plain end suffices; all ones say that the numbers stand in the zip64 end before it.
     if start + size == end and count != _FULL_16:
         return count, size, start
     mark, end_64 = _LOCATOR_64.unpack(read(end - _LOCATOR_64.size, _LOCATOR_64.size))
@@ -115,8 +118,9 @@ def _wide(plain: int, stored: int, header: int, extra: memoryview) -> tuple[int,
 
 
 def _begin(read: Read, header: int, name: bytes) -> int:
-    """Where the bytes of a record begin, behind the header that stands before them."""
+    """Return where the bytes of a record begin, behind the header that stands before them."""
     mark, names, extras = _LOCAL.unpack(read(header, _LOCAL.size))
+    # The name stands twice; where the two disagree, the directory belongs to other bytes.
     if mark != FIRST_BYTES or bytes(read(header + _LOCAL.size, names)) != name:
         raise CorruptCheckpointError("its archive is damaged: a record and the directory disagree")
     return header + _LOCAL.size + names + extras  # type: ignore[no-any-return]

@@ -22,18 +22,24 @@ def legacy_sources(missing: Iterable[str], paths: Mapping[str, Path], metadata: 
     sources: dict[str, list[str]] = {}
     for name in missing:
         path = paths.get(name, ())
+        # The longest prefix first: the innermost container is the one that was stored.
         for length in range(len(path) - 1, 0, -1):
             prefix = ".".join(map(str, path[:length]))
             if isinstance(metadata.state_dict_metadata.get(prefix), BytesStorageMetadata):
+                # Gathered by object, which is then read once for all keys that it holds.
                 sources.setdefault(prefix, []).append(name)
                 break
     return sources
 
 
 def take_out(blob: Any, prefix: str, name: str, path: Path) -> Any:
-    """The value called ``name`` out of the object stored as ``prefix``. Raises ValueError where it is not in there."""
+    """Return the value called ``name`` out of the object stored as ``prefix``.
+
+    Raises ValueError where it is not in there.
+    """
     value = blob
     for part in path[len(_prefix_path(prefix, path)) :]:
+        # Old checkpoints pickled whole objects, whose state the template asks for by key.
         if is_stateful(value) and not isinstance(value, (Mapping, torch.Tensor)):
             value = value.state_dict()
         if not isinstance(value, (Mapping, list)):

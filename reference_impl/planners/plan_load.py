@@ -69,6 +69,7 @@ class DefaultLoadPlanner(LoadPlanner):
         self, state_dict: StateDict, metadata: Metadata | None = None, is_coordinator: bool = False
     ) -> None:
         """Bind the planner to a template and to the metadata of the checkpoint."""
+        # Both are kept: values are found in the flat one and put back into the nested one that is the caller's.
         self.original_state_dict = state_dict
         self._empty_targets: dict[str, Path] = {}
         if self.flatten_state_dict:
@@ -80,7 +81,7 @@ class DefaultLoadPlanner(LoadPlanner):
         self.is_coordinator = is_coordinator
 
     def create_local_plan(self) -> LoadPlan:
-        """The items that fill the template.
+        """Return the items that fill the template.
 
         Raises RuntimeError naming all missing keys, and ValueError or TypeError for a value of another kind, size or
         dtype, or of which the checkpoint holds only a part.
@@ -93,11 +94,12 @@ class DefaultLoadPlanner(LoadPlanner):
             strict=not self.allow_partial_load,
             strict_dtypes=self.strict_dtypes,
         )
+        # Apart: each is one object for many keys, and no value of the template has its name.
         plan.items.extend(object_read_item(name) for name in self._legacy)
         return plan
 
     def create_global_plan(self, global_plan: list[LoadPlan]) -> list[LoadPlan]:
-        """Nothing is decided centrally."""
+        """Return the plans as they are: nothing is decided centrally."""
         return global_plan
 
     def finish_plan(self, central_plan: LoadPlan) -> LoadPlan:
@@ -120,23 +122,24 @@ class DefaultLoadPlanner(LoadPlanner):
             for key, item in self._taken_out(loaded, name).items():
                 self._put_legacy(key, item)
         else:
+            # Replaced and not filled: an object has no memory that others could share.
             self._put(name, loaded)
 
     def resolve_tensor(self, read_item: ReadItem) -> torch.Tensor:
-        """The view of the target that an item fills."""
+        """Return the view of the target that an item fills."""
         return self.transform_tensor(read_item, self.lookup_tensor(read_item.dest_index))
 
     def commit_tensor(self, read_item: ReadItem, tensor: torch.Tensor) -> None:
-        """Nothing to do: ``tensor`` is a view of the target."""
+        """Do nothing: ``tensor`` is a view of the target."""
 
     def lookup_tensor(self, index: MetadataIndex) -> torch.Tensor:
-        """The local tensor that an index refers to; override to look elsewhere."""
+        """Return the local tensor that an index refers to; override to look elsewhere."""
         if index.fqn not in self.state_dict:
             raise ValueError(f"there is no value called {index.fqn!r}")
         return find_part(self.state_dict[index.fqn], index)
 
     def transform_tensor(self, read_item: ReadItem, tensor: torch.Tensor) -> torch.Tensor:
-        """The part of the local tensor that an item fills; override to load into something else."""
+        """Return the part of the local tensor that an item fills; override to load into something else."""
         return narrow(tensor, read_item.dest_offsets, read_item.lengths)
 
     # -- putting values in place ----------------------------------------------------------------------------------
@@ -160,9 +163,11 @@ class DefaultLoadPlanner(LoadPlanner):
 
     def _put_legacy(self, name: str, value: Any) -> None:
         target = self.state_dict[name]
+        # Nothing has checked this before: of a legacy object the metadata does not say what is in it.
         if is_tensor(target) != is_tensor(value):
             raise ValueError(f"{name!r} is {_kind(value)} in the checkpoint and {_kind(target)} in the template")
         if is_tensor(target):
+            # Detached: an in-place copy into a leaf that requires grad is refused by autograd.
             target.detach().copy_(value)
         else:
             self._put(name, value)
@@ -188,6 +193,7 @@ class DefaultLoadPlanner(LoadPlanner):
         return {name: value for name, value in self.state_dict.items() if name not in elsewhere}
 
     def _legacy_keys(self) -> Iterable[str]:
+        # A subclass may override create_local_plan, and then nothing has been looked for.
         return getattr(self, "_legacy", {})
 
     def _empties(self) -> dict[str, Path]:
@@ -196,6 +202,7 @@ class DefaultLoadPlanner(LoadPlanner):
     def _warn_about_empty(self, flat: Flat, metadata: Metadata | None) -> None:
         """Say that a template without state of its own yet (a fresh optimizer) takes nothing."""
         for name in flat.empty if metadata is not None else ():
+            # With the dot, or `model` would stand for `model2` as well.
             below = [key for key in metadata.state_dict_metadata if key.startswith(f"{name}.")]  # type: ignore[union-attr]
             if below:
                 logger.warning("%r is empty in the template: %d stored values below it are left", name, len(below))
@@ -204,9 +211,13 @@ class DefaultLoadPlanner(LoadPlanner):
 def local_load_plan(
     state_dict: StateDict, metadata: Metadata, *, strict: bool = True, strict_dtypes: bool = False
 ) -> LoadPlan:
-    """Items that fill every value of a flat ``state_dict``; keys that only the checkpoint has are left alone."""
+    """Return the items that fill every value of a flat ``state_dict``.
+
+    Keys that only the checkpoint has are left alone.
+    """
     stored = metadata.state_dict_metadata
     missing = [name for name in state_dict if name not in stored]
+    # All at once: a user with a wrong prefix wants to see that every key is missing.
     if missing and strict:
         raise RuntimeError(f"Missing key in checkpoint state_dict: {', '.join(map(str, missing))}.")
     unasked = stored.keys() - state_dict.keys()
@@ -220,6 +231,7 @@ def local_load_plan(
 
 
 def _read_items(name: str, entry: Any, value: Any, strict_dtypes: bool) -> list[ReadItem]:
+    # Kinds first: a tensor never stands in for an object, nor the other way round, whatever its size is.
     if isinstance(entry, BytesStorageMetadata):
         if is_tensor(value):
             raise ValueError(f"{name!r} is an object in the checkpoint and a tensor in the template")
@@ -237,7 +249,7 @@ def _read_items(name: str, entry: Any, value: Any, strict_dtypes: bool) -> list[
 
 
 def on_meta(value: Any) -> bool:
-    """Whether a tensor has no memory on this rank, which has to be made before loading."""
+    """Tell whether a tensor has no memory on this rank, which has to be made before loading."""
     if isinstance(value, ShardedTensor):
         return any(on_meta(shard.tensor) for shard in value.local_shards())
     if isinstance(value, DTensor):
@@ -246,11 +258,12 @@ def on_meta(value: Any) -> bool:
 
 
 def materialised(name: str, value: torch.Tensor) -> torch.Tensor:
-    """A tensor with memory in place of one on the meta device. Raises RuntimeError for a ShardedTensor."""
+    """Return a tensor with memory in place of one on the meta device. Raises RuntimeError for a ShardedTensor."""
     if isinstance(value, ShardedTensor):
         raise RuntimeError(f"{name!r} is a ShardedTensor on the meta device, which cannot be loaded into")
     if not isinstance(value, DTensor):
         return torch.empty_like(value, device=_group_device())
+    # Where the mesh is and not where the tensor is, which on meta is nowhere.
     local = torch.empty_like(value.to_local(), device=_device_of(value.device_mesh.device_type))
     return DTensor.from_local(
         local, value.device_mesh, value.placements, run_check=False, shape=value.size(), stride=value.stride()
@@ -258,7 +271,7 @@ def materialised(name: str, value: torch.Tensor) -> torch.Tensor:
 
 
 def _group_device() -> torch.device:
-    """Where the default process group works: the accelerator in use, or the CPU."""
+    """Return where the default process group works: the accelerator in use, or the CPU."""
     if dist.is_available() and dist.is_initialized() and torch.accelerator.is_available():
         device = torch.accelerator.current_accelerator()
         if device is not None and "nccl" in dist.get_backend():
@@ -267,7 +280,7 @@ def _group_device() -> torch.device:
 
 
 def _device_of(kind: str) -> torch.device:
-    """The device of this kind that is in use."""
+    """Return the device of this kind that is in use."""
     return torch.device(kind) if kind == "cpu" else torch.device(kind, torch.accelerator.current_device_index())
 
 

@@ -62,6 +62,7 @@ class DefaultSavePlanner(SavePlanner):
         """Bind the planner to a state dict. Raises ValueError for two values with one flat name."""
         self._flat: Flat | None = None
         if self.flatten_state_dict:
+            # At the save: found out at a load, the checkpoint would be all that there is.
             refuse_read_only(state_dict)
             self._flat = flatten(state_dict)
             self.mappings = self._flat.paths
@@ -70,7 +71,7 @@ class DefaultSavePlanner(SavePlanner):
         self.is_coordinator = is_coordinator
 
     def create_local_plan(self) -> SavePlan:
-        """The items for what this rank holds. Raises TypeError naming a tensor that cannot be stored."""
+        """Return the items for what this rank holds. Raises TypeError naming a tensor that cannot be stored."""
         plan = local_save_plan(self.state_dict)
         if self._flat is not None:
             plan = replace(plan, planner_data=self._flat.planner_data())
@@ -79,13 +80,16 @@ class DefaultSavePlanner(SavePlanner):
         return plan
 
     def create_global_plan(self, all_plans: list[SavePlan]) -> tuple[list[SavePlan], Metadata]:
-        """One owner for each value, and the metadata. Raises ValueError where the plans do not fit together."""
+        """Choose one owner for each value, and make the metadata. ValueError where the plans do not fit."""
+        # First: the digests stand in the planner data, which what follows merges into the metadata.
         differ, all_plans = replicas.compared(all_plans)
         raise_if(agreement_errors(all_plans))
+        # Where replicas differ one rank writes all of them, so that what is stored is a state that some rank had.
         owned = assign_owners(all_plans, to_lowest_rank=self.dedup_save_to_lowest_rank, replicas_differ=differ)
         plans, metadata = global_save_plan(owned)
         if self.flatten_state_dict:
             metadata = replace(metadata, planner_data=merge_planner_data([plan.planner_data for plan in all_plans]))
+        # On the result, not on the plans: only all of them together show a gap or an overlap.
         raise_if(coverage_errors(metadata, allow_incomplete=self.allow_incomplete))
         self.global_plan, self.metadata = plans, metadata
         return plans, metadata
@@ -96,11 +100,14 @@ class DefaultSavePlanner(SavePlanner):
         return new_plan
 
     def resolve_data(self, write_item: WriteItem) -> torch.Tensor | io.BytesIO:
-        """The tensor to store, or the serialised object; made when asked for, from any thread."""
+        """Return the tensor to store, or the serialised object; made when asked for, from any thread."""
         return self.transform_object(write_item, self.lookup_object(write_item.index))
 
     def lookup_object(self, index: MetadataIndex) -> Any:
-        """The value that an item refers to; override to look elsewhere. Raises ValueError where there is none."""
+        """Return the value that an item refers to.
+
+        Override to look elsewhere. Raises ValueError where there is none.
+        """
         if index.fqn not in self.state_dict:
             raise ValueError(f"there is no value called {index.fqn!r}")
         value = self.state_dict[index.fqn]
@@ -115,21 +122,23 @@ class DefaultSavePlanner(SavePlanner):
         if write_item.type != WriteItemType.BYTE_IO:
             return object  # type: ignore[no-any-return]
         buffer = io.BytesIO()
+        # Here and not in the storage: bytes are all that a storage sees of an object.
         torch.save(object, buffer)
         return buffer
 
 
 def local_save_plan(state_dict: StateDict) -> SavePlan:
-    """Items for all that this rank holds. Raises TypeError naming a tensor that cannot be stored."""
+    """Return the items for all that this rank holds. Raises TypeError naming a tensor that cannot be stored."""
     items: list[WriteItem] = []
     for name, value in state_dict.items():
+        # Before anything is written, on this rank, and by name.
         refuse_unstorable(name, value)
         items.extend(write_items(name, value))
     return SavePlan(items)
 
 
 def global_save_plan(plans: list[SavePlan]) -> tuple[list[SavePlan], Metadata]:
-    """Metadata of all items, and the plans with each hint pointing at its chunk in the metadata."""
+    """Return the metadata of all items, and the plans with each hint pointing at its chunk in the metadata."""
     entries: dict[str, TensorStorageMetadata | BytesStorageMetadata] = {}
     hinted = [replace(plan, items=[_recorded(item, entries) for item in plan.items]) for plan in plans]
     return hinted, Metadata(entries)
@@ -144,4 +153,5 @@ def _recorded(item: WriteItem, entries: dict[str, TensorStorageMetadata | BytesS
     if not isinstance(entry, TensorStorageMetadata):
         raise ValueError(f"{name!r} is stored both as an object and as a tensor")
     entry.chunks.append(data.chunk)
+    # The hint is the chunk's place in the merged list, which no rank could know before.
     return replace(item, index=replace(item.index, index=len(entry.chunks) - 1))

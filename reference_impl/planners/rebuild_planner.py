@@ -35,6 +35,7 @@ class RebuildLoadPlanner(DefaultLoadPlanner):
         assert metadata is not None, "the checkpoint has no metadata"
         for name, entry in metadata.state_dict_metadata.items():
             if self._wanted(name, metadata.planner_data):
+                # An object gets a place and no value: loading replaces it whole.
                 value = None
                 if isinstance(entry, TensorStorageMetadata):
                     value = torch.empty(entry.size, dtype=entry.properties.dtype, device="cpu")
@@ -47,6 +48,7 @@ class RebuildLoadPlanner(DefaultLoadPlanner):
     def _wanted(self, name: str, planner_data: Any) -> bool:
         if self.keys is None or name in self.keys:
             return True
+        # By path, so that a prefix ends where a key ends: `opt` is no prefix of `optimizer`.
         path = planner_data.get(name, ()) if isinstance(planner_data, dict) else ()
         return any(".".join(map(str, path[:length])) in self.keys for length in range(1, len(path)))
 

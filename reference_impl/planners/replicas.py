@@ -29,8 +29,9 @@ _DIGESTS = "\0reference_impl.digests"
 
 
 def signed(plan: SavePlan, state_dict: Mapping[str, Any]) -> SavePlan:
-    """The plan with a digest of each whole tensor, where other ranks may hold it too."""
+    """Return the plan with a digest of each whole tensor, where other ranks may hold it too."""
     crew = current_crew()
+    # A digest reads every byte, and alone there is nobody to compare it with.
     if crew is None or crew.size == 1:
         return plan
     digests = {
@@ -38,11 +39,12 @@ def signed(plan: SavePlan, state_dict: Mapping[str, Any]) -> SavePlan:
         for item in plan.items
         if _is_replica(item, state_dict.get(item.index.fqn))
     }
+    # In the planner data, which travels with the plan anyway: no further collective is needed.
     return replace(plan, planner_data={**(plan.planner_data or {}), _DIGESTS: digests}) if digests else plan
 
 
 def compared(plans: list[SavePlan]) -> tuple[bool, list[SavePlan]]:
-    """Whether any replicas differ, and the plans without their digests."""
+    """Tell whether any replicas differ, and take the digests out of the plans."""
     seen: dict[str, int] = {}
     differ: set[str] = set()
     for plan in plans:
@@ -67,7 +69,10 @@ def _without_digests(plan: SavePlan) -> SavePlan:
 
 
 def _is_replica(item: WriteItem, value: Any) -> bool:
-    """Whether an item is a whole tensor that the planner may give to another rank; single numbers it never does."""
+    """Tell whether an item is a whole tensor that the planner may give to another rank.
+
+    It never gives single numbers away.
+    """
     if item.tensor_data is None or volume(item.tensor_data.size) <= 1 or not is_whole(item):
         return False
     return isinstance(value, DTensor) or (

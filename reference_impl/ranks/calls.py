@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 def takes(function: Callable[..., Any], parameter: str) -> bool:
-    """Whether a function has a parameter of this name (``**kwargs`` counts under the name ``kwargs``)."""
+    """Tell whether a function has a parameter of this name (``**kwargs`` counts under the name ``kwargs``)."""
     try:
         return parameter in inspect.signature(function).parameters
     except (TypeError, ValueError):  # no signature to be had, as of some callables in C
@@ -31,6 +31,7 @@ def takes(function: Callable[..., Any], parameter: str) -> bool:
 
 def set_up_writer(writer: StorageWriter, *, is_coordinator: bool, rank: int, use_collectives: bool) -> None:
     """Give a writer its role; rank and mode only where it takes keyword arguments."""
+    # By this very name, as torch looks for it: a writer that spells it `**kw` gets no rank there either.
     if takes(writer.set_up_storage_writer, "kwargs"):
         writer.set_up_storage_writer(is_coordinator, rank=rank, use_collectives=use_collectives)
     else:

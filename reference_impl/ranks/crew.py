@@ -42,6 +42,7 @@ class Outcome(Generic[T]):
     error: BaseException | None = None
 
     def packed(self) -> bytes:
+        # Without `error`: what travels of it is in the envelopes.
         return pickle.dumps((self.step, self.value, self.failures))
 
 
@@ -58,19 +59,20 @@ class Crew:
 
     @classmethod
     def form(cls, group: dist.ProcessGroup | None, *, no_dist: bool, coordinator: int = 0) -> Crew:
-        """The crew of an operation; one process on its own without a process group or with ``no_dist``.
+        """Return the crew of an operation; one process on its own without a process group or with ``no_dist``.
 
         Raises ValueError where this process is not in ``group``.
         """
         if no_dist or not dist.is_available() or not dist.is_initialized():
             return cls(rank=0, size=1, coordinator=0, group=None)
         rank, size = dist.get_rank(group), dist.get_world_size(group)
+        # torch answers -1; a rank outside would enter collectives that nobody runs with it.
         if rank < 0:
             raise ValueError("this rank is not in the process group it was given")
         return cls(rank=rank, size=size, coordinator=coordinator, group=group)
 
     def alone(self) -> Crew:
-        """This rank by itself, keeping its rank: ``use_collectives=False``."""
+        """Return this rank as a crew by itself, keeping its rank: ``use_collectives=False``."""
         return Crew(rank=self.rank, size=1, coordinator=self.rank, group=self.group, independent=True)
 
     @property
@@ -145,6 +147,8 @@ class Crew:
         if self.independent:
             return central([local()])
         mine = self._attempt(step, local)
+        # For a rank that only sends, what comes next is the commit: if the line breaks from here on, it cannot know
+        # whether it happened.
         gathered = self._gather(step if self.is_coordinator else FINISH, mine)
         decided = None if gathered is None else self._decide(step, gathered, central)
         if decided is not None and decided.error is not None and took_effect():
@@ -160,6 +164,7 @@ class Crew:
             return self._failed(step, error)
 
     def _failed(self, step: str, error: BaseException, rank: int | None = None) -> Outcome[Any]:
+        # Sealed first: the envelope needs the frames that are released next.
         envelope = seal(error)
         release_frames(error)
         return Outcome(step, failures={self.rank if rank is None else rank: envelope}, error=error)
@@ -212,6 +217,7 @@ class Crew:
         packed: list[Any] | None = None
         if replies is not None:
             done = [self._pack(reply) for reply in replies]
+            # One reply that cannot be pickled fails the step on all ranks, or the others would go on without the one.
             broken = next((reply for reply, _ in done if reply.failures), None)
             replies, packed = zip(*([self._pack(broken)] * self.size if broken else done), strict=True)  # type: ignore[assignment]
         received: list[Any] = [None]
@@ -231,10 +237,11 @@ class Crew:
         return decided if decided is not None else self._unpack(step, box[0], self.rank)
 
     def _pack(self, outcome: Outcome[T]) -> tuple[Outcome[T], bytes]:
-        """An outcome and its bytes; one whose value cannot be pickled turns into a failure of this rank."""
+        """Return an outcome and its bytes; one whose value cannot be pickled turns into a failure of this rank."""
         try:
             return outcome, outcome.packed()
         except BaseException as error:
+            # A failure always packs: an envelope is made of text, and its pickle was tried before.
             failed = self._failed(outcome.step, error)
             return failed, failed.packed()
 
@@ -246,11 +253,12 @@ class Crew:
 
     @contextlib.contextmanager
     def _talking(self, step: str) -> Iterator[None]:
-        """A collective that fails (a peer died, the group timed out) becomes a CheckpointException.
+        """Turn a collective that fails (a peer died, the group timed out) into a CheckpointException.
 
         It names the ranks that are missing, or this one where nobody knows who is.
         """
         roll_call = RollCall(self.group, self.rank, self.size)
+        # Before the collective: who has signed came here, and who has not is missing.
         entered = roll_call.sign()
         try:
             yield
@@ -265,7 +273,7 @@ _current: contextvars.ContextVar[Crew | None] = contextvars.ContextVar("referenc
 
 
 def current_crew() -> Crew | None:
-    """The crew of the operation that this thread is in, or None outside of one."""
+    """Return the crew of the operation that this thread is in, or None outside of one."""
     return _current.get()
 
 

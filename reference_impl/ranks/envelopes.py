@@ -36,7 +36,7 @@ class Envelope:
     pickled: bytes | None
 
     def open(self) -> WrappedException:
-        """The exception and the stack where it was raised, as ``CheckpointException.failures`` holds them."""
+        """Return the exception and the stack where it was raised, as ``CheckpointException.failures`` holds them."""
         stack = traceback.StackSummary.from_list(list(self.frames))
         return self._exception(), stack
 
@@ -46,13 +46,15 @@ class Envelope:
                 error = pickle.loads(self.pickled)
             except BaseException:  # its class may exist on the sending rank only
                 error = None
+            # A pickle may come back as anything; only the exception itself is better than its description.
             if isinstance(error, BaseException) and type(error).__qualname__ == self.qualname:
                 return error
         return stand_in(self.module, self.qualname, self.base, self.text)
 
 
 def stand_in(module: str, qualname: str, base: str, text: str) -> BaseException:
-    """An exception that prints as the original did: same class name, same text, nearest built-in base."""
+    """Return an exception that prints as the original did: same class name, same text, nearest built-in base."""
+    # The nearest built-in base, so that `except OSError` on a peer catches what was an OSError on its rank.
     parent = getattr(builtins, base, Exception)
     name = qualname.rsplit(".", 1)[-1]
     members: dict[str, Any] = {
@@ -97,9 +99,11 @@ def _nearest_builtin(cls: type) -> str:
 
 
 def _surviving_pickle(error: BaseException, text: str) -> bytes | None:
-    """The pickle of ``error`` if it comes back as the same class with the same text, else None."""
+    """Return the pickle of ``error`` if it comes back as the same class with the same text, else None."""
     try:
         data = pickle.dumps(error)
+        # Tried here, where a failure costs nothing: many exceptions pickle and do not unpickle, as their constructors
+        # take other arguments.
         back = pickle.loads(data)
     except BaseException:  # any failure means: send the description instead
         return None
@@ -119,7 +123,7 @@ def release_frames(error: BaseException) -> None:
 def checkpoint_exception(
     step: str, envelopes: dict[int, Envelope], own_rank: int, own_error: BaseException | None
 ) -> CheckpointException:
-    """The merged exception of a step. The failing rank itself keeps its original exception object."""
+    """Return the merged exception of a step. The failing rank itself keeps its original exception object."""
     failures: dict[int, WrappedException] = {}
     for rank, envelope in sorted(envelopes.items()):
         error, stack = envelope.open() if rank != own_rank or own_error is None else (own_error, _stack(envelope))

@@ -32,11 +32,12 @@ class RollCall:
         One round trip to the store.
         """
         with contextlib.suppress(Exception):  # a group without a store, or a store whose host is gone
+            # `add` and no `set`: one round trip, and the count says how far this rank has come.
             return self._store().add(self._key(self.rank), 1)
         return 0
 
     def missing(self, entered: int, said: Exception) -> dict[int, RankMissingError]:
-        """An error for each rank that is furthest behind one which has entered so many collectives.
+        """Return an error for each rank that is furthest behind one which has entered so many collectives.
 
         said: how the last of these collectives failed.
         """

@@ -17,6 +17,8 @@ class Turn:
     def __init__(self, key: Hashable) -> None:
         self._key = key
         with _changed:
+            # Drawn when it is made and not when it waits: the order of calls counts, not that in which threads are
+            # scheduled.
             self._number = next(_numbers)
             _queues.setdefault(key, []).append(self._number)
 
@@ -27,6 +29,7 @@ class Turn:
                 # An operation inside an operation of this thread (a state_dict() that loads) must not wait for itself.
                 self._leave_queue()
                 return
+            # Without a limit: an earlier save may lawfully take hours.
             _changed.wait_for(lambda: _queues[self._key][0] == self._number)
             _owners[self._key] = me
 
@@ -44,6 +47,7 @@ class Turn:
         queue.remove(self._number)
         if not queue:
             del _queues[self._key]
+        # All of them: only one is next, and it is not known here which thread that is.
         _changed.notify_all()
 
     def __enter__(self) -> Turn:

@@ -31,7 +31,7 @@ Look = Mapping[str, Any]
 
 
 def look(files: Any, names: Iterable[str] | None = None) -> Look:
-    """All metadata that is committed in a folder; ``names`` saves listing it."""
+    """Return all metadata that is committed in a folder; ``names`` saves listing it."""
     listed = files.names() if names is None else names
     ranks = [name for name in listed if naming.is_rank_metadata(name)]
     found = {name: files.identity(name) for name in (naming.METADATA, *ranks)}
@@ -40,9 +40,10 @@ def look(files: Any, names: Iterable[str] | None = None) -> Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Commit:
-    """One commit. ``rank`` is that of a rank which saves alone, None for a save of all ranks."""
+    """One commit."""
 
     files: Any
+    #: That of a rank which saves alone; None for a save of all ranks.
     rank: int | None
     #: What the save saw before it wrote data; None where it did not look (a storage driven by hand).
     before: Look | None
@@ -53,10 +54,11 @@ class Commit:
         return naming.metadata_name(self.rank)
 
     def superfluous(self, needed: set[str], *, locked: bool) -> list[str]:
-        """What may be removed once the commit is made; call this before it.
+        """Return what may be removed once the commit is made; call this before it.
 
         Raises ConcurrentSaveError where another save has committed since the first look.
         """
+        # One listing for both questions: what appears after it belongs to a save that has begun since, and stays.
         names = self.files.names()
         self._refuse_overtaken(look(self.files, names), names, needed)
         removable = set(names) if locked else self._replaced(names)
@@ -67,6 +69,7 @@ class Commit:
         try:
             for name in superfluous:
                 self.files.remove(name)
+        # The commit is made: raising here would report a save as failed that every load finds.
         except OSError as error:
             logger.warning("files of an earlier checkpoint are left in %r: %s", self.files.folder, error)
 
@@ -85,13 +88,13 @@ class Commit:
             raise ConcurrentSaveError(f"another save committed to {self.files.folder!r} while this one ran")
 
     def _is_ours(self, name: str) -> bool:
-        """Whether torch or this package would give a file of what this commit replaces that name."""
+        """Tell whether torch or this package would give a file of what this commit replaces that name."""
         if self.rank is not None:
             return name == naming.METADATA or naming.is_data_of(name, self.rank)
         return naming.is_data(name) or naming.is_rank_metadata(name) or naming.is_temporary(name)
 
     def _replaced(self, names: list[str]) -> set[str]:
-        """The metadata files that this commit makes void, and the files that they name."""
+        """Return the metadata files that this commit makes void, and the files that they name."""
         void = {naming.METADATA, self.name} | {name for name in names if naming.is_rank_metadata(name)}
         found = {name for name in void if self.rank is None or name in (naming.METADATA, self.name)}
         return found.union(*(self._named_by(name) for name in found))

@@ -60,7 +60,7 @@ class FileSystemReader(StorageReader):
         return self.files.folder
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """The metadata; with ``rank=`` that of a rank that saved alone.
+        """Return the metadata; with ``rank=`` that of a rank that saved alone.
 
         Raises FileNotFoundError where there is none, CorruptCheckpointError where it is damaged.
         """
@@ -68,6 +68,8 @@ class FileSystemReader(StorageReader):
         try:
             with self.files.open(name) as blob:
                 data = bytes(blob.read(0, blob.size))
+        # One kind of error for "no checkpoint", wherever on the path something is missing: the engine then looks for
+        # metadata of single ranks.
         except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(f"there is no checkpoint in {self.checkpoint_id!r}: no {name} in it") from None
         try:
@@ -119,13 +121,15 @@ class FileSystemReader(StorageReader):
             if item.storage_index not in self.storage_data:
                 offset = item.storage_index.offset
                 raise CorruptCheckpointError(f"nothing is stored for {item.storage_index.fqn!r} at offset {offset}")
+            # By entry: resharding asks for one entry many times, and it is read and verified once.
             wanted.setdefault(item.storage_index, []).append(item)
         files: dict[str, list[tuple[MetadataIndex, list[ReadItem]]]] = {}
+        # In the order of the file, so that disks and stores with read-ahead are read forwards.
         for index in sorted(wanted, key=lambda index: self.storage_data[index].offset):
             files.setdefault(self.storage_data[index].relative_path, []).append((index, wanted[index]))
         return files
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
-        """Whether the id can name a local folder. Never raises and changes nothing."""
+        """Tell whether the id can name a local folder. Never raises and changes nothing."""
         return usable_folder(checkpoint_id, writing=False)

@@ -104,7 +104,7 @@ class FileSystemWriter(StorageWriter):
         self._forget()
 
     def storage_meta(self) -> StorageMeta:
-        """Id of the checkpoint and of this save."""
+        """Return the id of the checkpoint and of this save."""
         if self._spent:  # the writer is used again without a reset: that is another save
             self._forget()
         return StorageMeta(checkpoint_id=self.checkpoint_id, save_id=self.save_id)
@@ -120,6 +120,8 @@ class FileSystemWriter(StorageWriter):
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
         """Make the folder and look for a checkpoint in it. Raises RuntimeError where it may not be overwritten."""
         self.files.make_folder()
+        # Before any data is written: what is committed between here and the second look means that another save came
+        # first.
         self._before = look(self.files)
         self._refuse_or_warn(self._before)
         prefix = naming.data_prefix(self.rank) if self._alone and self.rank is not None else None
@@ -137,8 +139,10 @@ class FileSystemWriter(StorageWriter):
         self._spent = True
         prefix = plan.storage_data if isinstance(plan.storage_data, str) else naming.data_prefix(self.rank or 0)
         token = naming.token_of(self.save_id)
+        # As many files as threads: two threads cannot write one file without waiting for each other.
         groups = split(plan.items, self.thread_count) if self.single_file_per_rank else [[i] for i in plan.items]
         jobs = [FileJob(naming.data_name(prefix, number, token), items) for number, items in enumerate(groups)]
+        # Noted before they are made: a write that fails half way has files to take back too.
         self._made = [job.name for job in jobs]
         try:
             results = run_jobs(jobs, self.files, planner, self.thread_count, self._extensions)
@@ -157,10 +161,12 @@ class FileSystemWriter(StorageWriter):
         metadata.version = FORMAT_VERSION
         metadata.storage_data = {result.index: result.storage_data for written in results for result in written}
         metadata.storage_meta = StorageMeta(checkpoint_id=self.checkpoint_id, save_id=self.save_id)
+        # Before the commit: metadata that promise what nobody wrote would only be found out by a load.
         _require_complete(metadata)
         data = dump_metadata(metadata)
         needed = {info.relative_path for info in metadata.storage_data.values()}
         commit = Commit(files=self.files, rank=self.rank if self._alone else None, before=self._before)
+        # From the second look to the removal: nobody else may commit in between.
         with self.files.commit_lock() as locked:
             superfluous = commit.superfluous(needed, locked=locked)
             self._publish(commit.name, data)
@@ -171,6 +177,7 @@ class FileSystemWriter(StorageWriter):
             self.files.publish(name, data, naming.token_of(self.save_id))
             self.committed = True
         except BaseException:
+            # An interrupt may come after the rename: then the checkpoint is there, and its data must not be taken back.
             self.committed = self.files.holds(name, data)
             raise
         finally:
@@ -190,7 +197,7 @@ class FileSystemWriter(StorageWriter):
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
-        """Whether the id can name a local folder. Never raises and changes nothing."""
+        """Tell whether the id can name a local folder. Never raises and changes nothing."""
         return usable_folder(checkpoint_id, writing=True)
 
     # -- beyond the interface -----------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ class RemoteFiles:
 
     def __init__(self, address: str, options: dict[str, Any]) -> None:
         self.fs, self._root = url_to_fs(address, **options)
+        # It appears in messages, in warnings and in the metadata.
         self.folder = without_credentials(address)
 
     def path(self, name: str) -> str:
@@ -36,7 +37,7 @@ class RemoteFiles:
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
-        """A new file, removed again if anything fails."""
+        """Open a new file; it is removed again if anything fails."""
         try:
             with self.fs.open(self.path(name), "wb") as stream:
                 yield stream
@@ -49,7 +50,7 @@ class RemoteFiles:
         self.fs.pipe_file(self.path(name), data)
 
     def holds(self, name: str, data: bytes) -> bool:
-        """Whether the object ``name`` is there and holds exactly ``data``."""
+        """Tell whether the object ``name`` is there and holds exactly ``data``."""
         try:
             return bool(self.fs.cat_file(self.path(name)) == data)
         except Exception:  # a store's own kinds of errors: what cannot be read is not known to be there
@@ -60,7 +61,7 @@ class RemoteFiles:
             self.fs.rm_file(self.path(name))
 
     def sync_folder(self) -> None:
-        """Nothing to do: a store keeps what it has accepted."""
+        """Do nothing: a store keeps what it has accepted."""
 
     @contextlib.contextmanager
     def commit_lock(self) -> Iterator[bool]:
@@ -68,6 +69,7 @@ class RemoteFiles:
         yield False
 
     def names(self) -> list[str]:
+        # fsspec caches listings for the life of the file system object; other ranks write meanwhile.
         self.fs.invalidate_cache(self._root)
         try:
             found = self.fs.ls(self._root, detail=True)
@@ -84,6 +86,7 @@ class RemoteFiles:
         return tuple(str(info.get(key)) for key in ("size", "created", "mtime", "LastModified", "ETag", "etag"))
 
     def open(self, name: str) -> RemoteBlob:
+        # As for local files: a name comes out of the metadata, which anybody may have written.
         if name.startswith("/") or "\\" in name or ".." in name.split("/"):
             raise CorruptCheckpointError(f"the metadata names the file {name!r}, which lies outside of the checkpoint")
         return RemoteBlob(self.fs.open(self.path(name), "rb"), name)
@@ -102,6 +105,7 @@ class RemoteBlob:
         done = 0
         while done < len(target):
             data = self._stream.read(len(target) - done)
+            # A store may answer with less than was asked for, and only nothing at all is the end.
             if not data:
                 raise CorruptCheckpointError(f"the file {self.name!r} ends at byte {offset + done}, more is needed")
             target[done : done + len(data)] = data
@@ -134,7 +138,7 @@ class FsspecWriter(FileSystemWriter):
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
-        """Whether fsspec knows the file system of this address. Never raises."""
+        """Tell whether fsspec knows the file system of this address. Never raises."""
         return known_to_fsspec(checkpoint_id)
 
 
@@ -150,12 +154,12 @@ class FsspecReader(FileSystemReader):
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
-        """Whether fsspec knows the file system of this address. Never raises."""
+        """Tell whether fsspec knows the file system of this address. Never raises."""
         return known_to_fsspec(checkpoint_id)
 
 
 def open_files(address: str | os.PathLike[str], options: dict[str, Any], *, sync: bool) -> Any:
-    """The files at an address: local ones directly."""
+    """Return the files at an address: local ones directly."""
     text = os.fspath(address)
     fs, root = url_to_fs(text, **options)
     protocols = fs.protocol if isinstance(fs.protocol, (tuple, list)) else (fs.protocol,)
@@ -165,7 +169,7 @@ def open_files(address: str | os.PathLike[str], options: dict[str, Any], *, sync
 
 
 def known_to_fsspec(checkpoint_id: Any) -> bool:
-    """Whether an id is an address that fsspec can open."""
+    """Tell whether an id is an address that fsspec can open."""
     if not isinstance(checkpoint_id, str) or isinstance(checkpoint_id, Path) or not checkpoint_id.strip():
         return False
     try:

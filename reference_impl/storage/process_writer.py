@@ -46,10 +46,11 @@ _ALIGN = 64
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a value lies in the shared file. ``dtype`` None: the bytes of a serialised object."""
+    """Where a value lies in the shared file."""
 
     start: int
     length: int
+    #: None for the bytes of a serialised object.
     dtype: torch.dtype | None = None
     size: tuple[int, ...] = ()
 
@@ -80,10 +81,12 @@ class ProcessWriter(StorageWriter):
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
         """Run the storage's ``write_data`` in the other process, and take over the state that it leaves there."""
+        # In memory where there is such a place; else a file that the page cache holds does the same more slowly.
         folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         with tempfile.TemporaryFile(dir=folder) as stream:
             places = _lay_out(stream, plan, planner)
             results, state = _process.write(self.inner, plan, stream, places)
+        # The writer in the other process was a copy: what write_data noted there is needed by finish here.
         vars(self.inner).update(state)
         future: Future[list[WriteResult]] = Future()
         future.set_result(results)
@@ -112,8 +115,10 @@ def _lay_out(stream: IO[bytes], plan: SavePlan, planner: SavePlanner) -> dict[Me
     """Put the values of all items into a file. One file, so that no number of tensors uses up the descriptors."""
     places: dict[MetadataIndex, _Place] = {}
     for item in plan.items:
+        # Values are viewed in place by the other process, and torch views need the alignment of their dtype.
         stream.seek(-stream.tell() % _ALIGN, os.SEEK_CUR)
         places[item.index] = _append(stream, item, planner)
+    # The other process maps the file: what is still in Python's buffer would be zeros there.
     stream.flush()
     return places
 
@@ -141,8 +146,11 @@ class _WriterProcess:
     def write(
         self, writer: StorageWriter, plan: SavePlan, stream: IO[bytes], places: dict[MetadataIndex, _Place]
     ) -> tuple[list[WriteResult], dict[str, Any]]:
-        """One ``write_data``. Raises what it raised, or RuntimeError where the process died."""
+        """Run one ``write_data``. Raises what it raised, or RuntimeError where the process died."""
+        # Outside of the lock, and before anything is sent: a writer that cannot be pickled must not leave half a
+        # request.
         request = ForkingPickler.dumps((writer, plan, places))
+        # One request at a time: the answers have no names by which they could be told apart.
         with self._lock:
             connection = self._running()
             try:
@@ -158,7 +166,9 @@ class _WriterProcess:
         return results, state
 
     def _running(self) -> Connection:
+        # It may have been killed since the last save; that save failed, and the next one gets a new process.
         if self._process is None or not self._process.is_alive() or self._connection is None:
+            # Not fork: this process has threads and a process group, whose locks a child would inherit as they are.
             context = multiprocessing.get_context("spawn")
             self._connection, theirs = context.Pipe()
             self._process = context.Process(target=_serve, args=(theirs,), name="reference_impl-writer", daemon=True)
@@ -173,7 +183,8 @@ os.register_at_fork(after_in_child=lambda: _process.__init__())  # type: ignore[
 
 
 def _serve(connection: Connection) -> None:
-    """The other process: write what comes, until the first process is gone."""
+    """Be the other process: write what comes, until the first process is gone."""
+    # It writes beside training, whose cores it should leave alone.
     torch.set_num_threads(1)
     while True:
         try:
@@ -184,6 +195,7 @@ def _serve(connection: Connection) -> None:
             with open(file, "rb") as stream:
                 reply: Any = _write(stream, *pickle.loads(request))
         except BaseException as error:
+            # Sealed: the exception of a foreign storage may not pickle, and the other side has to hear of it anyway.
             reply = seal(error)
         try:
             connection.send(reply)
@@ -195,6 +207,7 @@ def _write(
     stream: IO[bytes], writer: StorageWriter, plan: SavePlan, places: dict[MetadataIndex, _Place]
 ) -> tuple[list[WriteResult], dict[str, Any]]:
     size = os.fstat(stream.fileno()).st_size
+    # A private copy: what a storage does to its tensors stays in this process. An empty file cannot be mapped.
     memory = mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_COPY) if size else None
     results: list[WriteResult] = writer.write_data(plan, _Resolved(memory, places)).wait()
     return results, vars(writer)
@@ -210,6 +223,7 @@ class _Resolved(SavePlanner):
         place = self._places[write_item.index]
         if place.dtype is None:
             return io.BytesIO(memoryview(self._memory)[place.start : place.start + place.length])  # type: ignore[arg-type]
+        # frombuffer refuses an empty buffer.
         if place.length == 0:
             return torch.empty(place.size, dtype=place.dtype, device="cpu")
         data = torch.frombuffer(self._memory, dtype=torch.uint8, count=place.length, offset=place.start)
@@ -218,7 +232,7 @@ class _Resolved(SavePlanner):
     def set_up_planner(
         self, state_dict: StateDict, storage_meta: StorageMeta | None = None, is_coordinator: bool = False
     ) -> None:
-        """Planning took place in the first process."""
+        """Do nothing: planning took place in the first process."""
 
     def create_local_plan(self) -> SavePlan:
         return SavePlan([])

@@ -41,7 +41,7 @@ class BroadcastingTorchSaveReader(StorageReader):
             self.checkpoint_id = checkpoint_id
 
     def read_metadata(self, *args: Any) -> Metadata:
-        """No metadata: the planner makes it from the template."""
+        """Return empty metadata: the planner makes its own from the template."""
         return Metadata(state_dict_metadata={})
 
     def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any) -> None:
@@ -84,8 +84,10 @@ class BroadcastingTorchSaveReader(StorageReader):
                 tensors.update(self._read_file(planner))
             return list(wanted), {name: self._kind(value) for name, value in tensors.items()}
 
+        # Guarded: whatever is wrong with the file is known to all ranks before the first broadcast.
         shared = crew.together("read", look)
         kinds = shared[crew.coordinator][1]
+        # In one order on all ranks, since a broadcast does not say what it carries.
         names = sorted({name for part, _ in shared for name in part})
         self._require(names, kinds)
         source = crew.coordinator if crew.group is None else dist.get_global_rank(crew.group, crew.coordinator)
@@ -94,6 +96,7 @@ class BroadcastingTorchSaveReader(StorageReader):
         for name in names:
             size, dtype = kinds[name]
             whole = tensors[name].to(device) if crew.is_coordinator else torch.empty(size, dtype=dtype, device=device)
+            # A broadcast sends memory as it lies, and a view may lie with gaps.
             whole = whole.contiguous()
             dist.broadcast(whole, src=source, group=crew.group)
             try:  # the other ranks wait for the remaining broadcasts, so a failure is kept until the end
@@ -130,7 +133,7 @@ class BroadcastingTorchSaveReader(StorageReader):
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
-        """Whether the id names a file."""
+        """Tell whether the id names a file."""
         try:
             return os.path.isfile(checkpoint_id)
         except (OSError, ValueError, TypeError):
@@ -138,7 +141,8 @@ class BroadcastingTorchSaveReader(StorageReader):
 
 
 def read_torch_file(path: str | os.PathLike[str]) -> StateDict:
-    """The state dict in a torch.save file. Raises TypeError naming the file where it holds something else."""
+    """Return the state dict in a torch.save file. Raises TypeError naming the file where it holds something else."""
+    # Trusted, as the class says; onto the CPU, since the device of the saving process may not be here.
     state_dict: Any = torch.load(path, map_location="cpu", weights_only=False)
     if not isinstance(state_dict, Mapping):
         kind = type(state_dict).__name__
@@ -150,6 +154,7 @@ def _fill(requests: list[ReadItem], whole: torch.Tensor, planner: LoadPlanner) -
     for request in requests:
         part = narrow(whole, request.storage_offsets, request.lengths)
         target = planner.resolve_tensor(request).detach()
+        # copy_ would broadcast a smaller tensor into a larger target.
         if target.size() != part.size():
             raise ValueError(
                 f"{request.storage_index.fqn!r} has size {tuple(part.size())}, its target {tuple(target.size())}"
@@ -159,7 +164,7 @@ def _fill(requests: list[ReadItem], whole: torch.Tensor, planner: LoadPlanner) -
 
 
 def _collective_device(crew: Crew) -> torch.device:
-    """A device on which the group can broadcast: the CPU if it can, else the accelerator."""
+    """Return a device on which the group can broadcast: the CPU if it can, else the accelerator."""
     group: Any = crew.group if crew.group is not None else dist.group.WORLD
     if torch.device("cpu") in group._device_types:
         return torch.device("cpu")

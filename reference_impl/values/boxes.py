@@ -17,7 +17,7 @@ def volume(sizes: Sequence[int]) -> int:
 
 
 def in_bounds(size: Sequence[int], chunk: ChunkStorageMetadata) -> bool:
-    """Whether a chunk has the tensor's number of dimensions and lies within it."""
+    """Tell whether a chunk has the tensor's number of dimensions and lies within it."""
     if not len(size) == len(chunk.offsets) == len(chunk.sizes):
         return False
     return all(o >= 0 and s >= 0 and o + s <= n for o, s, n in zip(chunk.offsets, chunk.sizes, size, strict=True))
@@ -65,13 +65,13 @@ def _span(chunk: ChunkStorageMetadata, axis: int) -> tuple[int, int]:
 
 
 def first_self_overlap(chunks: Sequence[ChunkStorageMetadata]) -> tuple[int, int] | None:
-    """Two different chunks of one list that share an element, or None."""
+    """Return two different chunks of one list that share an element, or None."""
     full = [chunk for chunk in chunks if volume(chunk.sizes)]
     return next(((i, j) for i, j in overlapping_pairs(full, full) if i < j), None)
 
 
 def narrow(tensor: torch.Tensor, offsets: Iterable[int], lengths: Iterable[int]) -> torch.Tensor:
-    """The view of ``tensor`` that starts at ``offsets`` and has size ``lengths``."""
+    """Return the view of ``tensor`` that starts at ``offsets`` and has size ``lengths``."""
     for dim, (offset, length) in enumerate(zip(offsets, lengths, strict=True)):
         if length != tensor.size(dim):
             tensor = tensor.narrow(dim, offset, length)

@@ -13,7 +13,10 @@ Holders = dict[MetadataIndex, dict[int, WriteItem]]
 
 
 def written_bytes(item: WriteItem) -> int:
-    """Bytes that this item will write (its chunk, not the whole tensor); 1 for an object, whose size is not known."""
+    """Return the bytes that this item will write (its chunk, not the whole tensor).
+
+    Returns 1 for an object, whose size is not known.
+    """
     if item.tensor_data is None:
         return 1
     return volume(item.tensor_data.chunk.sizes) * item.tensor_data.properties.dtype.itemsize
@@ -22,7 +25,7 @@ def written_bytes(item: WriteItem) -> int:
 def assign_owners(
     plans: list[SavePlan], *, to_lowest_rank: bool = False, replicas_differ: bool = False
 ) -> list[SavePlan]:
-    """The plans with every (name, offset) left to exactly one of the ranks that hold it.
+    """Return the plans with every (name, offset) left to exactly one of the ranks that hold it.
 
     Tensors go, largest first, to the holder with the fewest bytes so far, ties to the lowest rank. Objects and single
     numbers cost nothing to write and go to the lowest rank: where they differ by rank although they should not (seeds,
@@ -52,12 +55,12 @@ def _holders(plans: list[SavePlan]) -> Holders:
 
 
 def _is_single(item: WriteItem) -> bool:
-    """Whether an item is an object or one number."""
+    """Tell whether an item is an object or one number."""
     return item.tensor_data is None or volume(item.tensor_data.chunk.sizes) <= 1
 
 
 def is_whole(item: WriteItem) -> bool:
-    """Whether an item stores all of a value: an object, or a tensor that is not split."""
+    """Tell whether an item stores all of a value: an object, or a tensor that is not split."""
     return item.tensor_data is None or item.tensor_data.chunk.sizes == item.tensor_data.size
 
 

@@ -19,12 +19,12 @@ _ATTRIBUTES = ("global_shape", "global_offsets", "local_offsets", "local_sizes")
 
 
 def is_described(value: Any) -> bool:
-    """Whether a tensor says that it is a part of a larger one."""
+    """Tell whether a tensor says that it is a part of a larger one."""
     return isinstance(value, torch.Tensor) and all(hasattr(value, name) for name in _ATTRIBUTES)
 
 
 def global_size(value: Any) -> torch.Size:
-    """The size of the whole tensor that ``value`` is, or holds a part of."""
+    """Return the size of the whole tensor that ``value`` is, or holds a part of."""
     return torch.Size(value.global_shape) if is_described(value) else value.size()
 
 

@@ -39,7 +39,7 @@ def refuse_unstorable(name: str, value: Any) -> None:
 
 
 def unstorable(dtype: torch.dtype, layout: torch.layout) -> str | None:
-    """Why a tensor of this dtype and layout cannot be stored, or None."""
+    """Return why a tensor of this dtype and layout cannot be stored, or None."""
     if layout != torch.strided:
         return f"its layout is {layout}, only torch.strided is supported"
     if _UNSTORABLE.match(str(dtype)):
@@ -65,7 +65,7 @@ def require_dtype(name: str, stored: torch.dtype, target: torch.dtype, *, strict
 
 @functools.cache
 def holds_every_value(target: torch.dtype, source: torch.dtype) -> bool:
-    """Whether ``target`` can represent every value of ``source`` exactly (widening, or the same dtype)."""
+    """Tell whether ``target`` can represent every value of ``source`` exactly (widening, or the same dtype)."""
     if target == source:
         return True
     if any(_UNSTORABLE.match(str(dtype)) or "float4" in str(dtype) for dtype in (target, source)):

@@ -41,7 +41,7 @@ class Flat:
     places: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def planner_data(self) -> dict[str, Any]:
-        """The paths as torch stores them, plus the structure entry where torch's form loses something."""
+        """Return the paths as torch stores them, plus the structure entry where torch's form loses something."""
         data: dict[str, Any] = {name: self._stored(name, path) for name, path in self.paths.items()}
         keys = {name: self._typed(name, path) for name, path in (*self.paths.items(), *self.empty.items())}
         keys = {name: typed for name, typed in keys.items() if typed}
@@ -99,7 +99,7 @@ def _leaves(
 
 
 def holds_more(value: list[Any]) -> bool:
-    """Whether a tensor or a mapping lies in this list, in lists within it included."""
+    """Tell whether a tensor or a mapping lies in this list, in lists within it included."""
     stack = [value]
     while stack:
         for item in stack.pop():
@@ -130,7 +130,7 @@ def refuse_read_only(state_dict: Mapping[Any, Any]) -> None:
 
 
 def child_key(container: Any, part: Hashable) -> Any:
-    """The key under which ``container`` holds what a path calls ``part`` (a stored path knows string keys only)."""
+    """Return the key in ``container`` of what a path calls ``part`` (a stored path knows string keys only)."""
     if isinstance(container, list):
         return int(part)  # type: ignore[call-overload]
     if part in container:
@@ -139,7 +139,7 @@ def child_key(container: Any, part: Hashable) -> Any:
 
 
 def get_path(root: Any, path: Path) -> Any:
-    """The value at ``path``. Raises KeyError, IndexError or TypeError where there is none."""
+    """Return the value at ``path``. Raises KeyError, IndexError or TypeError where there is none."""
     for part in path:
         root = root[child_key(root, part)]
     return root
@@ -174,7 +174,7 @@ def _extend(container: list[Any], place: int) -> None:
 
 
 def merge_planner_data(parts: list[Any]) -> dict[str, Any]:
-    """The planner data of all ranks as one; the first rank that has a name decides its path."""
+    """Return the planner data of all ranks as one; the first rank that has a name decides its path."""
     merged: dict[str, Any] = {}
     keys: dict[str, Any] = {}
     empty: dict[str, Any] = {}

@@ -9,7 +9,7 @@ import torch
 
 
 def memory_of(tensor: torch.Tensor) -> memoryview:
-    """The bytes of a contiguous CPU tensor, writable."""
+    """Return the bytes of a contiguous CPU tensor, writable."""
     size = tensor.numel() * tensor.element_size()
     if size == 0:
         return memoryview(bytearray())
@@ -17,6 +17,6 @@ def memory_of(tensor: torch.Tensor) -> memoryview:
 
 
 def digest(tensor: torch.Tensor) -> int:
-    """A CRC-32 of the elements in row-major order, wherever the tensor lies."""
+    """Return a CRC-32 of the elements in row-major order, wherever the tensor lies."""
     plain = tensor.detach().as_subclass(torch.Tensor).cpu().resolve_conj().resolve_neg().contiguous()
     return zlib.crc32(memory_of(plain))

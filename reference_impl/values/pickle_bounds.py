@@ -24,7 +24,10 @@ _REMEMBER = ord("r")
 
 
 def _widths() -> list[int]:
-    """Bytes of each opcode with its argument; 0 where that is not fixed or the argument has to be looked at."""
+    """Return the bytes of each opcode with its argument.
+
+    0 where that is not fixed or the argument has to be looked at.
+    """
     widths = [0] * 256
     for op in pickletools.opcodes:
         code = ord(op.code)
@@ -38,7 +41,7 @@ _WIDTHS = _widths()
 
 
 def require_bounded(data: bytes | bytearray | memoryview, start: int = 0) -> int:
-    """The place behind the pickle that begins at ``start``.
+    """Return the place behind the pickle that begins at ``start``.
 
     Raises pickle.UnpicklingError for one that is cut short, unknown, or that asks for more memory than it is long.
     """
@@ -71,7 +74,7 @@ def _behind(data: bytes | bytearray | memoryview, place: int, code: int) -> int:
 
 
 def bounded(kind: Callable[..., Any]) -> Callable[..., Any]:
-    """A constructor of a container that takes its elements from a container, and from no range of a billion numbers."""
+    """Make a constructor of containers that takes elements from a container, not from a range of a billion numbers."""
 
     def construct(*args: Any) -> Any:
         if args and type(args[0]) not in (list, tuple, set, frozenset, dict, str, bytes):

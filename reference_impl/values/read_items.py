@@ -15,19 +15,19 @@ from dcp_conformance.reference_impl.values.boxes import first_self_overlap, over
 
 
 def whole_chunk(size: torch.Size) -> ChunkStorageMetadata:
-    """The one chunk of a tensor that is stored whole."""
+    """Return the one chunk of a tensor that is stored whole."""
     return ChunkStorageMetadata(offsets=torch.Size([0] * len(size)), sizes=size)
 
 
 def object_read_item(name: str) -> ReadItem:
-    """The item that loads one object."""
+    """Return the item that loads one object."""
     index = MetadataIndex(name)
     zero = (0,)
     return _read_item(LoadItemType.BYTE_IO, index, zero, index, zero, zero)
 
 
 def tensor_read_items(name: str, stored: TensorStorageMetadata, wanted: list[ChunkStorageMetadata]) -> list[ReadItem]:
-    """One item for each overlap of a wanted box with a stored chunk.
+    """Return one item for each overlap of a wanted box with a stored chunk.
 
     Raises ValueError unless the items cover every element of every wanted box exactly once.
     """

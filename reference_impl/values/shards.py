@@ -29,12 +29,12 @@ Part = tuple[torch.Size, torch.Size, torch.Tensor]
 
 
 def is_tensor(value: Any) -> bool:
-    """Whether ``value`` is stored as tensor data (a tensor of any kind, or an object with the hooks)."""
+    """Tell whether ``value`` is stored as tensor data (a tensor of any kind, or an object with the hooks)."""
     return isinstance(value, torch.Tensor) or hasattr(value, "__create_write_items__")
 
 
 def write_items(name: str, value: Any) -> list[WriteItem]:
-    """The items that store what this rank holds of ``value``: one per part, or one object item.
+    """Return the items that store what this rank holds of ``value``: one per part, or one object item.
 
     Raises RuntimeError for a DTensor with a Partial placement: its parts are summands, not pieces.
     """
@@ -56,7 +56,7 @@ def write_items(name: str, value: Any) -> list[WriteItem]:
 
 
 def chunk_list(value: Any) -> list[ChunkStorageMetadata]:
-    """The boxes of the whole tensor that this rank holds and wants to load."""
+    """Return the boxes of the whole tensor that this rank holds and wants to load."""
     if _has_own_hooks(value):
         return list(value.__create_chunk_list__())
     if isinstance(value, DTensor) and _has_own_hooks(_wrapped(value)):
@@ -65,7 +65,7 @@ def chunk_list(value: Any) -> list[ChunkStorageMetadata]:
 
 
 def find_part(value: Any, index: MetadataIndex) -> torch.Tensor:
-    """The data of the part at ``index.offset``; the hint in ``index.index`` is tried first and never trusted.
+    """Return the data of the part at ``index.offset``; the hint in ``index.index`` is tried first and never trusted.
 
     Raises ValueError where this rank holds no such part.
     """
@@ -90,7 +90,7 @@ def find_part(value: Any, index: MetadataIndex) -> torch.Tensor:
 
 
 def parts(value: torch.Tensor) -> Iterator[Part]:
-    """What this rank holds of a tensor; nothing for a DTensor on a mesh without this rank."""
+    """Yield what this rank holds of a tensor; nothing for a DTensor on a mesh without this rank."""
     if isinstance(value, DTensor):
         if in_mesh(value):
             _refuse_partial(value)
@@ -113,18 +113,18 @@ def parts(value: torch.Tensor) -> Iterator[Part]:
 
 
 def in_mesh(value: DTensor) -> bool:
-    """Whether this rank belongs to the DTensor's device mesh."""
+    """Tell whether this rank belongs to the DTensor's device mesh."""
     return value.device_mesh.get_coordinate() is not None
 
 
 def local_part(value: DTensor) -> torch.Tensor:
-    """The local tensor of a DTensor, outside of autograd."""
+    """Return the local tensor of a DTensor, outside of autograd."""
     with torch.no_grad():
         return value.to_local()
 
 
 def _wrapped(value: DTensor) -> Any:
-    """The local tensor of a DTensor, which may be an object with hooks of its own."""
+    """Return the local tensor of a DTensor, which may be an object with hooks of its own."""
     return value._local_tensor
 
 

@@ -20,7 +20,7 @@ _NEVER = frozenset({dict, list, tuple, str, int, float, bool, bytes, type(None),
 
 
 def is_stateful(value: Any) -> bool:
-    """Whether ``value`` is an object with ``state_dict`` and ``load_state_dict`` (classes themselves are not)."""
+    """Tell whether ``value`` is an object with ``state_dict`` and ``load_state_dict`` (classes themselves are not)."""
     if type(value) in _NEVER or isinstance(value, type):
         return False
     return isinstance(value, Stateful)
@@ -33,7 +33,7 @@ def require_mapping(state_dict: Any) -> None:
 
 
 def unwrapped(state_dict: Mapping[Any, Any]) -> StateDict:
-    """A copy of ``state_dict`` in which every Stateful object is replaced by its state dict."""
+    """Return a copy of ``state_dict`` in which every Stateful object is replaced by its state dict."""
     return {key: _unwrap(value) for key, value in state_dict.items()}
 
 
@@ -60,7 +60,7 @@ def _holds_stateful(container: Any) -> bool:
 
 
 def in_order(state_dict: Mapping[Any, Any]) -> list[Any]:
-    """The keys in an order that is the same on all ranks, whatever their types."""
+    """Return the keys in an order that is the same on all ranks, whatever their types."""
     return sorted(state_dict, key=lambda key: (str(key), type(key).__name__))
 
 
@@ -108,5 +108,5 @@ def _give_back(original: Any, loaded: Any, assign: Callable[[Any], None]) -> Non
 
 
 def _was_copied(original: Any, loaded: Any, kind: type) -> bool:
-    """Whether ``loaded`` is the copy that unwrapping made; any other new container replaces the old one whole."""
+    """Tell whether ``loaded`` is the copy that unwrapping made; any other new container replaces the old one whole."""
     return loaded is not original and isinstance(loaded, kind) and _holds_stateful(original)

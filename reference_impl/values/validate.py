@@ -18,7 +18,7 @@ _SHOWN = 10
 
 
 def agreement_errors(plans: list[SavePlan]) -> list[str]:
-    """Names that ranks use for different things: tensor and object, other sizes, other dtypes."""
+    """Return the names that ranks use for different things: tensor and object, other sizes, other dtypes."""
     first: dict[str, tuple[int, WriteItem]] = {}
     errors: list[str] = []
     for rank, plan in enumerate(plans):

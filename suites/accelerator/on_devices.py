@@ -15,17 +15,17 @@ from dcp_conformance.harness.states.values import coded
 from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.suites.accelerator.seen import Seen
 
+#: Seconds for which a queue is kept busy: longer than a save takes to read its first tensor.
 BUSY = 0.2
-"""Seconds for which a queue is kept busy: longer than a save takes to read its first tensor."""
 
 
 def kind(session: Session) -> str:
-    """The kind of device that this run is about."""
+    """Return the kind of device that this run is about."""
     return torch.device(session.device).type
 
 
 def devices(session: Session, count: int) -> list[torch.device]:
-    """The first `count` devices of the machine; the scenario ends where there are fewer."""
+    """Return the first `count` devices of the machine; the scenario ends where there are fewer."""
     there = torch.accelerator.device_count()
     if there < count:
         session.give_up(f"it needs {count} devices, and there is {there}")
@@ -94,14 +94,14 @@ def misplaced(target: dict[str, torch.Tensor], wanted: dict[str, torch.device]) 
 
 
 def seen(session: Session, found: list[Difference], places: tuple[str, ...] = ()) -> Seen:
-    """The rank's observation, with its topology."""
+    """Return the rank's observation, with its topology."""
     return Seen(
         device=session.device, group=on_rank.current().backend, found=tuple(found), places=places
     )  # fmt: skip
 
 
 def pinned_bytes(session: Session) -> int:
-    """Bytes of pinned memory in use; the scenario ends where nobody can be asked."""
+    """Return the bytes of pinned memory in use; the scenario ends where nobody can be asked."""
     gc.collect()
     machine = simulation.running()
     if machine is not None:

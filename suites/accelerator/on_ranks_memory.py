@@ -13,8 +13,8 @@ from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.suites.accelerator.on_devices import blank_on, moved, seen, wait
 from dcp_conformance.suites.accelerator.seen import Seen
 
+#: Tensors of a state, and float64 numbers of each: half a MiB.
 COUNT, ROWS = 8, 1 << 16
-"""Tensors of a state, and float64 numbers of each: half a MiB."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,16 +14,16 @@ from dcp_conformance.harness.subject.session import TORCH, Session, into_subject
 from dcp_conformance.suites.accelerator.on_devices import blank_on, moved, pinned_bytes, queue_values, seen, state, wait
 from dcp_conformance.suites.accelerator.seen import Seen
 
+#: Seconds by which the storage is late: a save that reads values late reads changed ones.
 SLOW = 0.3
-"""Seconds by which the storage is late: a save that reads values late reads changed ones."""
 ALL = tuple(range(64))
+#: use_pinned_memory, use_shared_memory, use_async_staging, use_non_blocking_copy.
 STAGERS = {
     "pinned": (True, False, False, False),
     "pinned_without_blocking": (True, False, False, True),
     "pinned_in_a_thread": (True, False, True, True),
     "shared": (False, True, False, False),
 }
-"""use_pinned_memory, use_shared_memory, use_async_staging, use_non_blocking_copy."""
 
 
 def save_queued_values(session: Session, stream: str) -> Seen:
@@ -71,7 +71,7 @@ def change_on_another_stream(session: Session, stager: str) -> Seen:
 
 
 def pinned_after_saves(session: Session) -> tuple[int, int, int]:
-    """Bytes that are pinned after the second and after the fifth save, and of a state.
+    """Return the bytes that are pinned after the second and after the fifth save, and of a state.
 
     Each save has a stager of its own that pins; an engine without one that a caller could make stages by itself.
     """
@@ -87,7 +87,7 @@ def pinned_after_saves(session: Session) -> tuple[int, int, int]:
 
 
 def group_without_cpu(session: Session) -> Any:
-    """How an async_save in a process group that has no CPU backend ends."""
+    """Report how an async_save in a process group that has no CPU backend ends."""
     kind = torch.device(session.device).type
     own = torch.distributed.Backend.default_device_backend_map.get(kind)
     if own is None:
@@ -113,7 +113,7 @@ def _finish(staged: Any, uploaded: Any) -> None:
 
 
 def _stager(session: Session, name: str) -> Any:
-    """The engine's stager with the options of that name; None for `none`."""
+    """Return the engine's stager with the options of that name; None for `none`."""
     if name == "none":
         return None
     utilities = session.engine.utilities

@@ -22,7 +22,7 @@ from dcp_conformance.suites.accelerator.seen import Seen
 
 
 def between_layouts(session: Session, start: str, end: str) -> Seen:
-    """Rows at `start` become columns at `end`, each `cpu` or `device`; only local parts are compared."""
+    """Turn rows at `start` into columns at `end`, each `cpu` or `device`; only local parts are compared."""
     everyone = tuple(range(session.world_size))
     rows, columns = Layout("rows", everyone, ("S0",)), Layout("columns", everyone, ("S1",))
     whole, checkpoint_id = coded(3, (7, 6), version=1), session.new_id()

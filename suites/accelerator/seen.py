@@ -17,14 +17,14 @@ COLUMNS = ("clause", "ranks", "devices", "kind", "process group")
 class Seen:
     """What one rank saw."""
 
+    #: The rank's device, as `cuda:0`.
     device: str
-    """The rank's device, as `cuda:0`."""
+    #: The backend of its default process group, or nothing.
     group: str
-    """The backend of its default process group, or nothing."""
+    #: Wrong values, in the order of keys.
     found: tuple[Difference, ...]
-    """Wrong values, in the order of keys."""
+    #: Sentences about tensors, devices and streams that are not where they were, or are more than they should be.
     places: tuple[str, ...] = ()
-    """Sentences about tensors, devices and streams that are not where they were, or are more than they should be."""
 
 
 def must_be_right(subject: Subject, clause: str, seen: Sequence[Seen], what: str = "the loaded state") -> None:

@@ -31,7 +31,7 @@ class Prefixing(DefaultSavePlanner):
 
 @reachable()
 def argument_honoured(session: Session, kind: str, argument: str) -> Honoured | None:
-    """One save with this argument; None on ranks that have no part in it. kind: "THREAD" or "PROCESS"."""
+    """Save once with this argument; None on ranks that have no part in it. kind: "THREAD" or "PROCESS"."""
     if engine_calls.checkpointer(session, kind) is None:
         session.excuse(f"the engine's async_save knows no {kind}")
     if not session.takes("async_save", argument):
@@ -46,7 +46,7 @@ def _with_planner(session: Session, kind: str, argument: str) -> Honoured:
 
 
 def _with_group(session: Session, kind: str, argument: str) -> Honoured | None:
-    """The last rank saves in a group of its own, and no other rank does anything."""
+    """Save on the last rank in a group of its own; no other rank does anything."""
     last = session.world_size - 1
     group = session.new_group(GROUP_TIMEOUT, [last])
     if session.rank != last:
@@ -55,14 +55,14 @@ def _with_group(session: Session, kind: str, argument: str) -> Honoured | None:
 
 
 def _alone(session: Session, kind: str, argument: str) -> Honoured | None:
-    """The last rank saves by itself, and no other rank does anything."""
+    """Save on the last rank by itself; no other rank does anything."""
     if session.rank != session.world_size - 1:
         return None
     return _honoured(session, kind, argument, _state(session), no_dist=True)
 
 
 def _with_id(session: Session, kind: str, argument: str) -> Honoured:
-    """The writer was made for another id than the call is given."""
+    """Save through a writer that was made for another id than the call is given."""
     if not uses_storage(session, "async_save"):
         session.excuse("the engine takes no writer that could have been made for another id")
     writer = session.writer(session.new_id(f"{kind}-elsewhere"))
@@ -95,7 +95,7 @@ def _state(session: Session) -> dict[str, Any]:
 
 
 def many_alike(session: Session, stager: bool, saves: int) -> list[list[Difference]]:
-    """Values that a copy may take for one another, saved again and again with other values by one stager.
+    """Save values that a copy may take for one another, again and again with other values, by one stager.
 
     Tensors of one size and dtype, views of one address and size, a list of equals, and empty ones.
     """

@@ -23,7 +23,7 @@ _LAWS = {"changed": "cut off", "two at once": "overlap", "again": "again"}
 
 
 def saved_in_background(session: Session, rows: list[Combination], name: str) -> list[Trip]:
-    """How each combination went, up to the first that breaks a law."""
+    """Report how each combination went, up to the first that breaks a law."""
     return round_trips(session, rows, name, _InBackground)
 
 
@@ -31,7 +31,7 @@ class _InBackground(RoundTrip):
     """A round trip whose save goes on in the background."""
 
     def law_of(self, entry: Entry) -> str:
-        """The law of what happened while it was saved, whatever the kind of the entry."""
+        """Return the law of what happened while it was saved, whatever the kind of the entry."""
         return _LAWS.get(self.given["how"], "stored")
 
     def save_state(self, state: dict[str, Any]) -> None:
@@ -52,7 +52,10 @@ class _InBackground(RoundTrip):
             into_subject(stager.close)
 
     def _second(self, how: str, begun: Any, stager: Any) -> Any:
-        """A second save of the same training under another id; None where there is none, or where it was refused."""
+        """Return a second save of the same training under another id.
+
+        None where there is none, or where it was refused.
+        """
         if how not in ("two at once", "again"):
             return None
         if how == "again":
@@ -77,7 +80,7 @@ class _InBackground(RoundTrip):
         into_subject(futures(begun)[1].result, LIMIT)
 
     def _next(self) -> dict[str, Any]:
-        """The same state some steps later: all its values are others."""
+        """Return the same state some steps later: all its values are others."""
         found = entries(self.row, 3, plain="objects" in self.session.storage.unsupported)
         later = [Entry(path=e.path, value=_later(e.value), law=e.law) for e in found]
         self.later = {entry.path: entry.expected() for entry in later}

@@ -21,7 +21,7 @@ PROGRAM_LIMIT = 60.0
 def two_saves_out_of_step(
     session: Session, phase: str, style: str
 ) -> list[tuple[Attempt, list[Difference], Attempt | None]]:
-    """Two overlapping saves, the first held up in a phase on rank 1 and the second on rank 0.
+    """Make two overlapping saves, the first held up in a phase on rank 1 and the second on rank 0.
 
     For each: how it ended on this rank (a refused call counts as that), what differs after a load of its id where it
     ended well on this rank, and how that load ended.
@@ -51,7 +51,7 @@ def _finish(upload: Any) -> None:
 
 
 def end_right_after_saving(session: Session) -> tuple[int | None, str, Attempt, list[Difference], bool]:
-    """A program that ends right after async_save, and what a load of the id gives then.
+    """Run a program that ends right after async_save, and report what a load of the id gives then.
 
     Returns its exit code, its output, how the load ended, what it gave otherwise, and whether another of the program's
     saves was made to fail.

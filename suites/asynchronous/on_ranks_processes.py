@@ -37,7 +37,7 @@ def reachable() -> Iterator[None]:
 
 @reachable()
 def thread_and_process(session: Session) -> dict[str, list[Difference]]:
-    """What differs after saving in a THREAD and in a PROCESS, with the engine's stagers."""
+    """Report what differs after saving in a THREAD and in a PROCESS, with the engine's stagers."""
     if engine_calls.checkpointer(session, "PROCESS") is None:
         session.excuse("the engine's async_save knows no background process")
     found = {}
@@ -54,7 +54,7 @@ def thread_and_process(session: Session) -> dict[str, list[Difference]]:
 
 @reachable()
 def after_failure_and_death(session: Session) -> dict[str, Any]:
-    """A failing save, the next one, and two after the background process was killed; how each ended, and what loads."""
+    """Let a save fail, save again, and twice after the background process was killed; report ends and loads."""
     if engine_calls.checkpointer(session, "PROCESS") is None:
         session.excuse("the engine's async_save knows no background process")
     before = set(processes.children(os.getpid()))
@@ -75,7 +75,7 @@ def after_failure_and_death(session: Session) -> dict[str, Any]:
 
 @reachable()
 def without_group(session: Session) -> tuple[Attempt, list[Difference]]:
-    """A save in a process of its own with no_dist and without a process group, and what differs after a load."""
+    """Save in a process of its own with no_dist, without a process group, and report what differs after a load."""
     if engine_calls.checkpointer(session, "PROCESS") is None:
         session.excuse("the engine's async_save knows no background process")
     checkpoint_id, wanted = session.new_id(), _state(session)
@@ -108,7 +108,7 @@ def in_changing_groups(session: Session) -> tuple[Attempt, Attempt, list[Differe
 
 @reachable()
 def many_tensors(session: Session, tensors: int, descriptors: int) -> Attempt:
-    """A save of many small tensors in a process of its own, under a limit of open descriptors."""
+    """Save many small tensors in a process of its own, under a limit of open descriptors."""
     if engine_calls.checkpointer(session, "PROCESS") is None:
         session.excuse("the engine's async_save knows no background process")
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)

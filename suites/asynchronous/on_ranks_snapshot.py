@@ -89,7 +89,7 @@ def mutate_views_after_staging(session: Session) -> list[Difference]:
 
 
 def save_lazy_values(session: Session, stager: bool) -> list[Difference]:
-    """Tensors whose memory does not hold their elements as they are: conjugated, negated, of another order.
+    """Save tensors whose memory does not hold their elements as they are: conjugated, negated, reordered.
 
     stager: with the engine's own, given by the caller.
     """

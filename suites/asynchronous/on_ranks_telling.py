@@ -25,7 +25,7 @@ PATIENCE = 10.0
 
 
 def shape_of_response(session: Session, kind: str) -> tuple[bool, bool, bool, bool]:
-    """What an async_save with a `prompt` or `late` stager returned.
+    """Report what an async_save with a `prompt` or `late` stager returned.
 
     (has staging_completion, has upload_completion, the upload gave metadata that knows the key, staging completed).
     """
@@ -41,7 +41,7 @@ def shape_of_response(session: Session, kind: str) -> tuple[bool, bool, bool, bo
 
 
 def failure_reaches_the_future(session: Session, fault: Fault) -> Attempt:
-    """How the upload future of an async_save with this fault ended."""
+    """Report how the upload future of an async_save with this fault ended."""
     response = session.async_save(_state(session), session.new_id(), faults=(fault,))
     return session.attempt(into_subject, futures(response)[1].result, PATIENCE)
 
@@ -55,7 +55,7 @@ class _Raising:
 
 
 def failing_call(session: Session, what: str) -> Attempt:
-    """How the call itself ended when `what` (state_dict, stage) fails."""
+    """Report how the call itself ended when `what` (state_dict, stage) fails."""
     if what == "stage":
         if not session.takes("async_save", "async_stager"):
             session.excuse("the engine's async_save takes no stager")
@@ -93,7 +93,7 @@ def load_as_soon_as_told(session: Session) -> list[Difference]:
 
 
 def waited_for_in_reverse(session: Session) -> list[Difference]:
-    """Two saves on two groups, the first one slow, waited for in reverse."""
+    """Make two saves on two groups, the first one slow, waited for in reverse."""
     groups = [session.new_group(30.0) for _ in range(2)]
     slow = Fault(phase="write_data", ranks=tuple(range(8)), kind="delay", seconds=0.4)
     ids = [session.new_id(f"save{number}") for number in range(2)]
@@ -113,7 +113,7 @@ def waited_for_in_reverse(session: Session) -> list[Difference]:
 
 
 def train_meanwhile(session: Session) -> tuple[int, list[int]]:
-    """All-reduces on one group while a save goes on in another: how many, and those whose sum was wrong."""
+    """All-reduce on one group while a save goes on in another; report how many, and those whose sum was wrong."""
     training, saving = session.new_group(30.0), session.new_group(30.0)
     slow = Fault(phase="write_data", ranks=tuple(range(8)), kind="delay", seconds=0.3)
     response = session.async_save(_own(session.rank), session.new_id(), faults=(slow,), process_group=saving)
@@ -129,7 +129,7 @@ def train_meanwhile(session: Session) -> tuple[int, list[int]]:
 
 
 def stager_reused(session: Session) -> list[Difference]:
-    """Two saves through one stager, the first still writing when the second stages; what differs in the first."""
+    """Make two saves through one stager, the first still writing when the second stages; what differs in the first."""
     stager = session.stager()
     if stager is None:
         session.excuse("the engine exports no stager that could be passed twice")
@@ -151,7 +151,7 @@ def stager_reused(session: Session) -> list[Difference]:
 
 
 def callers_stager(session: Session, fails: bool) -> tuple[list[str], list[str], list[str]]:
-    """What was called of the caller's stager: before the call returned, by the end of the upload, after a further."""
+    """Report the calls of the caller's stager: before the call returned, until the upload ended, after another."""
     if not session.takes("async_save", "async_stager"):
         session.excuse("the engine's async_save takes no stager")
     stager = PromptStager(synchronize=True)
@@ -193,7 +193,7 @@ class _Values:
 
 
 def staged_copy_after_upload(session: Session, fails: bool) -> tuple[int, int]:
-    """How many pieces of staged memory the writer was given, and how many of them are still there after the upload.
+    """Report how many pieces of staged memory the writer got, and how many are left after the upload.
 
     The state that was saved stays alive; the future does not. Nothing counts that is the state's own memory.
     """
@@ -271,7 +271,7 @@ class _StagingWriter(_NoStager):
 
 
 def writer_that_stages(session: Session) -> tuple[list[str], list[Difference]]:
-    """What was called of a writer that is a stager when none was passed, and what differs after a load."""
+    """Report what was called of a writer that is a stager when none was passed, and what differs after a load."""
     checkpoint_id, state = session.new_id(), _state(session)
     writer = _StagingWriter(session.writer(checkpoint_id))
     into_subject(futures(session.async_save(state, checkpoint_id, writer=writer))[1].result, PATIENCE)
@@ -281,7 +281,7 @@ def writer_that_stages(session: Session) -> tuple[list[str], list[Difference]]:
 
 
 def shared_memory_in_a_copy(session: Session) -> list[bool]:
-    """Whether the default stager keeps memory shared: of tied weights, of equal views, of overlapping views."""
+    """Tell whether the default stager keeps memory shared: of tied weights, of equal views, of overlapping views."""
     from torch.distributed.checkpoint.staging import StagingOptions
 
     options = session.engine.utilities.get("StagingOptions", StagingOptions)

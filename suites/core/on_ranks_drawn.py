@@ -9,5 +9,5 @@ from dcp_conformance.harness.subject.session import Session
 
 
 def saved_and_loaded(session: Session, rows: list[Combination], name: str) -> list[Trip]:
-    """How each combination went, up to the first that breaks a law."""
+    """Report how each combination went, up to the first that breaks a law."""
     return round_trips(session, rows, name, RoundTrip)

@@ -58,7 +58,7 @@ def _each(
 
 
 def _anywhere(session: Session, *, broken: bool) -> bool:
-    """Whether any rank says so: all of them stop at the same combination."""
+    """Tell whether any rank says so: all of them stop at the same combination."""
     if session.world_size == 1:
         return broken
     told = torch.tensor(int(broken))
@@ -117,7 +117,7 @@ def _whole(row: Combination, version: int) -> torch.Tensor:
 
 
 def _own(row: Combination, rank: int, world: int, version: int) -> dict[str, Any]:
-    """What a rank of the saved world has of its own."""
+    """Report what a rank of the saved world has of its own."""
     on_last, on_others, shape = OWN[row["own"]]
     count = on_last if rank == world - 1 else on_others
     if row["own"] == "objects":
@@ -167,7 +167,7 @@ def _load_once(
 
 
 def _chosen(session: Session, row: Combination) -> dict[str, Any]:
-    """The entries of single ranks that this rank loads: each rank others, whoever had saved them."""
+    """Return the entries of single ranks that this rank loads: each rank others, whoever had saved them."""
     world = layout_of(row["saved"])[0]
     every = [item for rank in range(world) for item in _own(row, rank, world, 2).items()]
     return dict(every[session.rank :: session.world_size])

@@ -8,7 +8,7 @@ import pytest
 
 from dcp_conformance.harness.cluster import Outcome, Returned
 from dcp_conformance.harness.laws.drawn import broken
-from dcp_conformance.harness.states.model_on_ranks import ON_RANKS, layout_of
+from dcp_conformance.harness.states.model_on_ranks import IN_ONE_LAYOUT, ON_RANKS, layout_of
 from dcp_conformance.harness.states.varied import Combination
 from dcp_conformance.harness.subject.drawn import Drawing
 from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
@@ -28,8 +28,9 @@ CLAUSES = {
 @pytest.mark.clauses("FIN-03", "PLAN-06", "RES-07", "SHARD-07", "WRITE-06")
 def test_any_state_of_ranks_comes_back_in_any_layout(subject: Subject) -> None:
     subject.needs("multi_process")
+    model = IN_ONE_LAYOUT if subject.lacks("resharding") else ON_RANKS
     Drawing(
-        title="several ranks", model=ON_RANKS, play=played, clauses=CLAUSES, together=lambda row: str(worlds(row))
+        title="several ranks", model=model, play=played, clauses=CLAUSES, together=lambda row: str(worlds(row))
     ).judge(subject)
 
 

@@ -16,13 +16,13 @@ from dcp_conformance.harness.subject.session import Session, into_subject
 
 
 def save_with_fault(session: Session, fault: Fault) -> Attempt:
-    """How a save with the fault ended on this rank."""
+    """Report how a save with the fault ended on this rank."""
     state = {f"own{session.rank}": coded(session.rank, (16,), version=1), "common": coded(99, (8,), version=1)}
     return session.attempt(session.save, state, session.new_id(), faults=(fault,))
 
 
 def raised_by_storage(session: Session) -> list[tuple[str, str, str]]:
-    """What the storage raised in awkward places: (where, the exception, what pickling made of it, "" for nothing)."""
+    """Report what the storage raised in awkward places: (where, the exception, what pickling made of it or "")."""
     found = []
     for where, error in _provoked(session):
         for inner in _innermost(error):
@@ -87,7 +87,7 @@ class Announcing:
 
 
 def load_that_fails_on_one_rank(session: Session, fault: Fault) -> tuple[Attempt, int]:
-    """How a load with the fault ended, and how often load_state_dict of the Stateful in it was called."""
+    """Report how a load with the fault ended, and how often load_state_dict of the Stateful in it was called."""
     checkpoint_id, stateful = session.new_id(), Announcing()
     session.save({"s": stateful, f"own{session.rank}": coded(1, (4,), version=1)}, checkpoint_id)
     target = {"s": stateful, f"own{session.rank}": torch.zeros(4, dtype=torch.float64)}

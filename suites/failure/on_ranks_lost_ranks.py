@@ -31,7 +31,7 @@ Loss = tuple[int, int, str, bool]
 
 
 def call_with_losses(session: Session, call: str, how: str, losses: list[Loss]) -> Attempt | str:
-    """How `call` (save, overwrite, async_save, load) ended on this rank, whose set loses a rank.
+    """Report how `call` (save, overwrite, async_save, load) ended on this rank, whose set loses a rank.
 
     how: the lost rank is killed ("kill"), stopped ("stop"), or stopped until all others of its set have ended ("wake").
     A sentence where the backend does not do such a thing.
@@ -69,17 +69,17 @@ def what_loads(session: Session, losses: list[Loss], versions: tuple[int, ...]) 
 
 
 def state_of(rank: int, version: int) -> dict[str, Any]:
-    """What a rank of a set saves: a tensor of its own and one that all have."""
+    """Report what a rank of a set saves: a tensor of its own and one that all have."""
     return {f"own{rank}": coded(10 + rank, (300,), version=version), "common": coded(1, (50,), version=version)}
 
 
 def whole(ranks: int, version: int) -> dict[str, Any]:
-    """What a set of so many ranks saves."""
+    """Report what a set of so many ranks saves."""
     return {key: item for rank in range(ranks) for key, item in state_of(rank, version).items()}
 
 
 def _groups(session: Session, losses: list[Loss], timeout: float) -> list[Any]:
-    """A process group for each set; every rank makes all of them, as torch wants it."""
+    """Make a process group for each set; every rank makes all of them, as torch wants it."""
     return [session.new_group(timeout, _ranks_of(each, losses)) for each in range(len(losses))]
 
 
@@ -105,7 +105,7 @@ def _call(session: Session, call: str, place: int, checkpoint_id: Any, fault: Fa
 
 
 def _wake_when_all_ended(session: Session, number: int, others: int, stopped: int) -> None:
-    """The last rank of a set whose call has ended lets the stopped one go on."""
+    """Let the stopped rank go on, on the last rank of a set whose call has ended."""
     folder = Path(session.spec.scratch)
     (folder / f"{session.spec.place}-ended{number}-{session.rank}").touch()
     if len(list(folder.glob(f"{session.spec.place}-ended{number}-*"))) == others:

@@ -36,7 +36,7 @@ class Brittle:
 
 
 def save_outside(session: Session, what: str) -> Attempt:
-    """How a save ended in which `what` (state_dict, reset, no_id) went wrong on one rank."""
+    """Report how a save ended in which `what` (state_dict, reset, no_id) went wrong on one rank."""
     state = {"s": Brittle(what, rank=session.rank), "t": coded(1, (4,), version=1)}
     if what == "no_id" and not session.may_leave_out("save", "checkpoint_id"):
         session.excuse("its save cannot be called without an id")
@@ -47,7 +47,7 @@ def save_outside(session: Session, what: str) -> Attempt:
 
 
 def load_outside(session: Session, what: str) -> Attempt:
-    """How a load ended in which `what` (state_dict, reset, load_state_dict) went wrong on one rank."""
+    """Report how a load ended in which `what` (state_dict, reset, load_state_dict) went wrong on one rank."""
     sound = {"s": Brittle("", rank=session.rank), "t": coded(1, (4,), version=1)}
     checkpoint_id = session.new_id()
     session.save(sound, checkpoint_id)
@@ -56,7 +56,7 @@ def load_outside(session: Session, what: str) -> Attempt:
 
 
 def independent_save_with_fault(session: Session, fault: Fault) -> Attempt:
-    """How a save without collectives ended on this rank."""
+    """Report how a save without collectives ended on this rank."""
     state = {"t": coded(session.rank, (4,), version=1)}
     return session.attempt(session.save, state, session.new_id(), faults=(fault,), use_collectives=False)
 

@@ -16,13 +16,13 @@ COORDINATOR_ONLY = ("prepare_global_plan", "finish")
 
 
 def save_with_fault(session: Session, fault: Fault) -> tuple[Attempt, Attempt]:
-    """What a save with the fault gave, then what gave a save and load of another id on the same group without it."""
+    """Save with the fault, then save and load another id on the same group without it; report both."""
     call = session.attempt(session.save, _state(session), session.new_id("faulted"), faults=(fault,))
     return call, session.attempt(_save_and_load, session)
 
 
 def load_with_fault(session: Session, fault: Fault) -> tuple[Attempt, Attempt]:
-    """What a load of a sound checkpoint gave with the fault, then a save and load of another id on the same group."""
+    """Load a sound checkpoint with the fault, then save and load another id on the same group; report both."""
     checkpoint_id = session.new_id("sound")
     session.save(_state(session), checkpoint_id)
     call = session.attempt(session.load, blank(_state(session)), checkpoint_id, faults=(fault,))
@@ -30,12 +30,12 @@ def load_with_fault(session: Session, fault: Fault) -> tuple[Attempt, Attempt]:
 
 
 def load_faulted(session: Session) -> Attempt:
-    """What a load of the id says whose save met the fault."""
+    """Report what a load of the id says whose save met the fault."""
     return session.attempt(session.load, blank(_state(session)), session.new_id("faulted"))
 
 
 def every_phase_of_one_process(session: Session, call: str) -> tuple[bool, dict[str, Attempt]]:
-    """Whether there is a process group, and how a save or load (`call`) ended for a fault in each phase in turn."""
+    """Put a fault into each phase in turn. Reports whether there is a process group, and how each `call` ended."""
     has_group = torch.distributed.is_available() and torch.distributed.is_initialized()
     sound, ended = session.new_id("sound"), {}
     session.save(_state(session), sound)
@@ -51,7 +51,7 @@ def every_phase_of_one_process(session: Session, call: str) -> tuple[bool, dict[
 def every_phase_with_coordinator(
     session: Session, call: str, coordinator: int
 ) -> tuple[Attempt, dict[str, Attempt]] | None:
-    """How a sound `call` through the deprecated interface ended, and one with a fault in each phase in turn.
+    """Report how a sound `call` through the deprecated interface ended, and one with a fault in each phase in turn.
 
     The fault is on the coordinator and its neighbour, or on the coordinator alone where only that runs the phase. None:
     the engine has no deprecated interface.
@@ -80,7 +80,7 @@ def every_phase_with_coordinator(
 
 
 def failing(phase: str, coordinator: int, world: int) -> tuple[int, ...]:
-    """The ranks that fail in `phase` in the runs with a named coordinator."""
+    """Return the ranks that fail in `phase` in the runs with a named coordinator."""
     return (coordinator,) if phase in COORDINATOR_ONLY else tuple(sorted((coordinator, (coordinator + 1) % world)))
 
 

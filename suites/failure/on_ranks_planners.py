@@ -20,12 +20,12 @@ TENSORS, OBJECTS = 4, 3
 
 
 def takes_planners(session: Session) -> bool:
-    """Whether save and load take a planner."""
+    """Tell whether save and load take a planner."""
     return session.takes("save", "planner") and session.takes("load", "planner")
 
 
 def save_with_planner(session: Session, fault: Fault) -> Attempt | None:
-    """How a save ended whose planner meets the fault; None where the engine takes no planner."""
+    """Report how a save ended whose planner meets the fault; None where the engine takes no planner."""
     if not takes_planners(session):
         return None
     planner = engine_calls.planner(session, "Save", faults=(fault,))
@@ -33,7 +33,7 @@ def save_with_planner(session: Session, fault: Fault) -> Attempt | None:
 
 
 def load_with_planner(session: Session, fault: Fault) -> Attempt | None:
-    """How a load ended whose planner meets the fault; None where the engine takes no planner."""
+    """Report how a load ended whose planner meets the fault; None where the engine takes no planner."""
     if not takes_planners(session):
         return None
     checkpoint_id = session.new_id()

@@ -22,7 +22,7 @@ from dcp_conformance.harness.subject.session import Session
 
 
 def through_wrappers(session: Session, style: str) -> list[Difference]:
-    """What differs after a save and a load through wrapped storage without a fault."""
+    """Report what differs after a save and a load through wrapped storage without a fault."""
     checkpoint_id, state = session.new_id(), {"t": coded(1, (33,), version=1), "u": coded(2, (3, 4), version=1)}
     session.save(state, checkpoint_id, style=style)
     target = blank(state)
@@ -31,7 +31,7 @@ def through_wrappers(session: Session, style: str) -> list[Difference]:
 
 
 def with_dummies(session: Session) -> tuple[Attempt, Attempt]:
-    """How a save to a writer without results ended, and a load from a reader that reads nothing."""
+    """Report how a save to a writer without results ended, and a load from a reader that reads nothing."""
     if "drop_in" not in session.engine.offers:
         session.excuse("the engine does not offer to be a drop-in")
     state: dict[str, Any] = {"t": torch.ones(5)}

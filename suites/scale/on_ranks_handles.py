@@ -55,7 +55,7 @@ def _failing(session: Session, way: int, state: dict[str, object]) -> None:
 
 
 def _settled(limit: int | None) -> int:
-    """The number of open descriptors, waited for while it is above `limit`."""
+    """Return the number of open descriptors, waited for while it is above `limit`."""
     deadline = time.monotonic() + GRACE
     while True:
         gc.collect()  # an exception may still hold what its frames were about to close

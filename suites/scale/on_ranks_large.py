@@ -35,7 +35,7 @@ STATES: dict[str, Callable[[int], dict[str, torch.Tensor]]] = {
 
 
 def room_for_large(session: Session) -> list[str]:
-    """What is missing here for states of 5 GiB, in words."""
+    """Report what is missing here for states of 5 GiB, in words."""
     missing = []
     available = _available_memory()
     if available < NEEDED_MEMORY:
@@ -80,7 +80,7 @@ def _round_trip(session: Session, name: str, checkpoint_id: str) -> tuple[Attemp
 
 
 def many_small_values(session: Session) -> tuple[float, float, list[Difference]]:
-    """A thousand tensors of 1 to 8 elements, a hundred objects: seconds to save, to load, and what differs."""
+    """Save and load a thousand tensors of 1 to 8 elements and a hundred objects; report seconds, and what differs."""
     state: dict[str, Any] = {f"layer{n}.weight": coded(n, (1 + n % 8,), version=1) for n in range(TENSORS)}
     if "objects" not in session.storage.unsupported:
         state |= {f"object{n}": {"number": n, "text": f"object {n}"} for n in range(OBJECTS)}
@@ -100,7 +100,7 @@ def _filled(size: int, fill: int) -> torch.Tensor:
 
 
 def _windows(tensor: torch.Tensor) -> list[tuple[int, torch.Tensor]]:
-    """The first and last bytes of a tensor, and those around 2^31 and 2^32, each as (place, uint8 view)."""
+    """Return the first and last bytes of a tensor, and those around 2^31 and 2^32, each as (place, uint8 view)."""
     raw = tensor.view(torch.uint8)
     places = (0, (1 << 31) - WINDOW // 2, (1 << 32) - WINDOW // 2, raw.numel() - WINDOW)
     return [(place, raw[place : place + WINDOW]) for place in places if 0 <= place < raw.numel()]

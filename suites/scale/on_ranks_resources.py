@@ -58,7 +58,7 @@ def left_behind(session: Session, operations: int) -> list[tuple[int, int, list[
 
 
 def size_of_random_bytes(session: Session, size: int) -> int:
-    """How many bytes are stored for a tensor of `size` random bytes."""
+    """Report how many bytes are stored for a tensor of `size` random bytes."""
     session.needs("stored_bytes")
     checkpoint_id = session.new_id()
     session.save({"t": pattern("random", (size,), torch.uint8)}, checkpoint_id)
@@ -126,7 +126,7 @@ def read_pieces(session: Session, rows: int, size: int, wanted: list[int]) -> tu
 
 
 def under_descriptor_limit(session: Session, keys: int, limit: int) -> tuple[Attempt, Attempt, list[Difference]]:
-    """How a save and a load of many keys end under a limit of open descriptors, and what differs."""
+    """Report how a save and a load of many keys end under a limit of open descriptors, and what differs."""
     state = {f"key{number}": coded(number, (2,), version=1) for number in range(keys)}
     target, checkpoint_id = blank(state), session.new_id()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -204,7 +204,7 @@ def _memory(*, trim: bool = True) -> int:
 
 
 def _bytes_read() -> int:
-    """Bytes that read calls of this process have returned so far."""
+    """Return the bytes that read calls of this process have returned so far."""
     with open("/proc/self/io", "rb") as file:
         return int(next(line for line in file if line.startswith(b"rchar")).split()[1])
 
@@ -234,7 +234,7 @@ def _operation(session: Session, number: int) -> bool:
 
 
 def _new_by_a_load(session: Session, known: set[str]) -> set[str]:
-    """What a load made where ids are made and did not take away again in time."""
+    """Report what a load made where ids are made and did not take away again in time."""
     deadline = time.monotonic() + GRACE
     while new := {name for name in os.listdir(session.spec.scratch) if session.spec.place in name} - known:
         if time.monotonic() > deadline:
@@ -253,5 +253,5 @@ def _settled(most: tuple[int, int]) -> tuple[int, int]:
 
 
 def _beside(session: Session) -> set[str]:
-    """What lies where ids are made, but for ids of this case."""
+    """Report what lies where ids are made, but for ids of this case."""
     return {name for name in os.listdir(session.spec.scratch) if session.spec.place not in name}

@@ -43,7 +43,7 @@ HOWS = ("os", "eval", "inside a tensor")
 
 
 def _saved(session: Session) -> Damaged:
-    """A saved state whose stored bytes can be changed; where they are beyond reach, the scenario ends."""
+    """Save a state whose stored bytes can be changed; where they are beyond reach, the scenario ends."""
     state, checkpoint_id = _state(), session.new_id()
     session.save(state, checkpoint_id)
     blobs = session.stored_bytes(checkpoint_id)
@@ -93,7 +93,7 @@ def stored_objects_that_run_code(session: Session) -> dict[str, Any]:
 
 
 def objects_that_run_code(session: Session) -> dict[str, list[str]]:
-    """How planners that were told in each possible way to be careful take an object that runs code: who ran it."""
+    """Give an object that runs code to planners told to be careful in each possible way, and report who ran it."""
     kind = session.tool("DefaultLoadPlanner")
     ran: dict[str, list[str]] = {}
     for options in [{}, *_careful(kind)]:
@@ -139,7 +139,7 @@ FORMS: dict[str, Callable[[Any], bytes]] = {
 
 
 def paths_out_of_the_checkpoint(session: Session, how: str) -> dict[str, Any]:
-    """A load whose metadata leads to a data file outside the checkpoint.
+    """Load with metadata that lead to a data file outside the checkpoint.
 
     how: by a relative path, one to a sibling whose name begins like the checkpoint's, an absolute path, or a link.
     """
@@ -194,7 +194,7 @@ def _careful(kind: Any) -> Iterator[dict[str, bool]]:
 
 
 def _places(data: bytes) -> list[int]:
-    """The start of an object, and each place in it at which a pickle or a zip archive seems to begin."""
+    """Return the start of an object, and each place in it at which a pickle or a zip archive seems to begin."""
     marks = [at for at in range(1, len(data) - 1) if data[at] == 0x80 and 2 <= data[at + 1] <= 5]
     archive = [at for at in (data.find(b"PK\x03\x04"),) if at > 0]
     return [0, *archive, *marks[:MOST_PLACES]]

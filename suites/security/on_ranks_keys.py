@@ -21,7 +21,7 @@ ALIKE = (
 
 
 def save_and_load_hostile_keys(session: Session) -> tuple[list[Difference], list[str]]:
-    """What differs after a round trip of every hostile key, and which files appeared beside the checkpoint."""
+    """Report what differs after a round trip of every hostile key, and which files appeared beside the checkpoint."""
     checkpoint_id = session.new_id()
     # Each key names this trial, so that what it leads to is new, is found, and may be removed again.
     token = f"dcp-conformance-key-{session.spec.place}"
@@ -39,7 +39,7 @@ def save_and_load_hostile_keys(session: Session) -> tuple[list[Difference], list
 
 
 def _places(session: Session) -> list[str]:
-    """Everything in the folders where a key with `..`, `/` or `~` would lead."""
+    """Return everything in the folders where a key with `..`, `/` or `~` would lead."""
     folders = (session.spec.scratch, os.path.dirname(session.spec.scratch), "/", os.path.expanduser("~"), os.getcwd())
     return [os.path.join(folder, name) for folder in dict.fromkeys(folders) for name in os.listdir(folder)]
 

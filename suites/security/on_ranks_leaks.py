@@ -21,7 +21,7 @@ ADDRESS = f"store://someone:{SECRET}@store.invalid/bucket/checkpoint"
 
 
 def modes_under(session: Session, umask: int) -> dict[str, int]:
-    """What a save under this umask makes at its id and below: path -> mode, links left out."""
+    """Report what a save under this umask makes at its id and below: path -> mode, links left out."""
     checkpoint_id = session.new_id()
     if not isinstance(checkpoint_id, str) or not is_local_path(checkpoint_id):
         session.give_up("its id is no local path, so nothing can be looked at there")
@@ -34,7 +34,7 @@ def modes_under(session: Session, umask: int) -> dict[str, int]:
 
 
 def modes_of_overwrite(session: Session, umask: int) -> dict[str, int]:
-    """What a save under this umask makes anew where a checkpoint was saved under umask 000: path -> mode.
+    """Report what a save under this umask makes anew where a checkpoint was saved under umask 000: path -> mode.
 
     What was there before and is kept or written into again was not created, and is left out.
     """
@@ -62,7 +62,7 @@ def _modes(checkpoint_id: str) -> dict[str, tuple[int, int]]:
 
 
 def texts_of_failures(session: Session) -> list[str]:
-    """All that a rank is told when a save and loads of an id with a password fail: errors, and what is logged."""
+    """Collect all that a rank is told, errors and logs, when a save and loads of an id with a password fail."""
     if not session.drives_storage:
         # It might well make a folder with that password.
         session.excuse("its engine keeps a store of its own, to which no address with a password can be given")
@@ -74,7 +74,7 @@ def texts_of_failures(session: Session) -> list[str]:
 
 
 def revealed(session: Session) -> list[str]:
-    """The words that must not be in these texts: the password, and elements of the tensor."""
+    """Find the words that must not be in these texts: the password, and elements of the tensor."""
     return [SECRET, *(str(int(number)) for number in coded(7, (9,), version=3)[:3])]
 
 
@@ -122,7 +122,7 @@ def _texts(error: ExceptionRecord) -> Iterator[str]:
 
 
 class _Logged(logging.Handler):
-    """All that an application would see in its log if it asked for everything."""
+    """Collect all that an application would see in its log if it asked for everything."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)

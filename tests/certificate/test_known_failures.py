@@ -4,13 +4,16 @@ import datetime
 
 import pytest
 
-from dcp_conformance.harness.contract import Catalogue
+from dcp_conformance import HOME
+from dcp_conformance.harness.contract import Catalogue, load_catalogue
 from dcp_conformance.harness.errors import UsageError
+from dcp_conformance.harness.run.options import SHIPPED, parse
 from dcp_conformance.harness.verdicts.known_failures import KnownFailure, load
 from tests.certificate.samples import clause, entries, known, outcome
 
 CATALOGUE = Catalogue([clause("FIN-01"), clause("FIN-02"), clause("DUR-01", level="durability")])
 COLLECTED = {"fin-01 case": ("FIN-01",), "fin-02 [a]": ("FIN-02",), "fin-02 [b]": ("FIN-02",)}
+SUITES = (HOME / "suites").resolve()
 MARCH = datetime.date(2027, 3, 1)
 
 
@@ -62,6 +65,38 @@ def test_days_may_be_texts(written):
         assert load(written(entry + day)).entries[0].expires == MARCH
 
 
+def test_an_entry_has_effect_beside_the_releases_that_it_names(written):
+    entry = '[[known]]\nclause = "FIN-01"\nreason = "r"\ntorch = '
+    path = written(f'{entry}"<2.12"\n{entry}">=2.12,<2.14"\n')
+    releases = ("2.9.1+cu128", "2.11.0", "2.12.0.dev20260101", "2.13.0+cpu", "2.14.1")
+    assert [[kept.where[-1] for kept in load(path, torch=name).entries] for name in releases] == [
+        ["1"], ["1"], ["2"], ["2"], []
+    ]  # fmt: skip
+    for wrong in ('"soon"', '" "', "2.12"):
+        assert "torch names no releases" in refusal(written(entry + wrong))
+
+
+def test_what_torch_breaks_is_listed_for_each_release():
+    catalogue = load_catalogue(SUITES)
+    for release in ("2.9.1", "2.10.0", "2.11.0", "2.12.1", "2.13.0", "2.14.1", "2.15.0"):
+        listed = load(SHIPPED["torch.distributed.checkpoint"], torch=release)
+        assert listed.entries and all(entry.clause in catalogue for entry in listed.entries)
+
+
+def test_torchs_own_list_is_chosen_by_itself_and_given_up_by_none(tmp_path):
+    given = {"backend": "torch.distributed.checkpoint", "known_failures": None}
+    assert _options(tmp_path, **given).known_failures == SHIPPED["torch.distributed.checkpoint"]
+    assert "is known to break" in _options(tmp_path, **given).expectation[0]
+    for other in ({"known_failures": "none"}, {"backend": "mypkg"}):
+        options = _options(tmp_path, **{**given, **other})
+        assert (options.known_failures, options.expectation) == (None, ())
+
+
+def _options(folder, **given):
+    usual = {"backend_option": [], "level": [], "clause": [], "ranks": "1", "device": "cpu", "seed": "0"}
+    return parse({"report_dir": "out", **usual, **given}.get, folder)
+
+
 def test_every_problem_is_said_at_once_with_its_place(written):
     path = written(
         '[[known]]\nclauses = "FIN-01"\nreason = "r"\n'
@@ -81,7 +116,7 @@ def test_every_problem_is_said_at_once_with_its_place(written):
         "  .../known.toml:7, entry 3: case must be the name of a case; leave it out for every case of the clause.",
         "  .../known.toml:7, entry 3: defect must be the id of a defect in quotes; leave it out where there is none.",
         "  .../known.toml:7, entry 3: expires is not a day. Write expires = 2027-03-01.",
-        "  .../known.toml:16, entry 5: unknown field 'zzz'. Fields are clause, case, reason, expires, defect.",
+        "  .../known.toml:16, entry 5: unknown field 'zzz'. Fields are clause, case, reason, expires, defect, torch.",
         "  .../known.toml:20, entry 6: FIN-02 is listed already (.../known.toml:13, entry 4). Keep one of them.",
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from dcp_conformance.harness.cluster import Cluster, ClusterConfig, ClusterError, Returned
+from dcp_conformance.harness.cluster import Cluster, ClusterConfig, Returned
+from dcp_conformance.harness.cluster.errors import ServerLost
 from tests.cluster import functions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,10 +60,15 @@ def test_no_rank_stays_when_its_branch_or_its_driver_is_killed(trunk: Cluster, t
     assert _wait(lambda: not _below(server), 5), _below(server)
 
 
-def test_branch_of_a_server_that_is_gone_is_an_error(trunk: Cluster, tmp_path: Path) -> None:
-    trunk.close()
-    with pytest.raises(ClusterError, match="gave no branch"):
-        Cluster(_branch(tmp_path)).start()
+def test_killed_server_is_replaced_by_one_of_the_branchs_own(trunk: Cluster, tmp_path: Path) -> None:
+    with Cluster(_branch(tmp_path)) as branch:
+        assert branch.run(1, functions.pid)
+        server = trunk.server_pid()
+        assert server is not None
+        os.kill(server, signal.SIGKILL)
+        with contextlib.suppress(ServerLost):  # the branch may have ended with it, in the middle of this run
+            branch.run(1, functions.pid)
+        assert [outcome.value for outcome in branch.run(2, functions.all_reduced)] == [3, 3]
 
 
 def _branch(folder: Path, name: str = "branch") -> ClusterConfig:

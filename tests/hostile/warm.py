@@ -18,7 +18,9 @@ from typing import Any
 
 import pytest
 
-from dcp_conformance.harness.run.plugin import SUITES, Conformance, case_name
+from dcp_conformance.harness.run.collecting import case_name
+from dcp_conformance.harness.run.narrowing import SUITES
+from dcp_conformance.harness.run.plugin import Conformance
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome
 from tests.hostile.registry import HOSTILE, Hostile
 from tests.mutants.matrix import ROOT, Matrix

@@ -137,6 +137,24 @@ def test_an_engine_that_enters_torchs_is_excused_where_torchs_fails_alike() -> N
     assert sound.blame == "backend"
 
 
+@pytest.mark.parametrize(("listed", "said"), (("TEST-01", True), ("TEST-02", False)))
+def test_what_torch_is_known_to_break_is_said_so(listed: str, said: bool) -> None:
+    judge = bench_judge(second="second")
+    judge.ranks = ranks_of(control=True, second=False)
+    judge.torchs = KnownFailures(entries=(KnownFailure(clause=listed, reason="torch forgets", defect="D-1"),))
+    [outcome] = judge.judge("a case", {clause(): OWNED}, body)
+    assert outcome.blame == "engine"
+    assert outcome.reason.endswith("It is a known failure of torch's: torch forgets (D-1).") is said
+
+
+def test_the_backends_own_failure_is_never_called_torchs() -> None:
+    judge = bench_judge(second="second")
+    judge.ranks = ranks_of(control=False, second=True)
+    judge.torchs = KnownFailures(entries=(KnownFailure(clause="TEST-01", reason="torch forgets"),))
+    [outcome] = judge.judge("a case", {clause(): OWNED}, body)
+    assert (outcome.blame, "known failure" in outcome.reason) == ("backend", False)
+
+
 def test_a_pass_needs_evidence_of_use() -> None:
     outcome = judged(PlayedRanks(lambda spec: False, lambda spec: []))
     assert outcome.verdict is Verdict.UNTESTABLE and "never reached" in outcome.reason

@@ -312,7 +312,8 @@ class _Telling(Tap):
     """A writer that tells when its data is written."""
 
     def __init__(self, writer: Any, written: Future[Any]) -> None:
-        self._writer, self._written = writer, written
+        super().__init__(writer)
+        self._written = written
 
     def write_data(self, plan: Any, planner: Any) -> Any:
         future = self._inner.write_data(plan, planner)

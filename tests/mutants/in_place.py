@@ -201,7 +201,8 @@ class _Noting(Tap):
     """A planner that notes for which items it was asked for a target."""
 
     def __init__(self, planner: Any, root: str) -> None:
-        self._planner, self._root = planner, root
+        super().__init__(planner)
+        self._root = root
 
     def resolve_tensor(self, item: Any) -> Any:
         _BEGUN.add((self._root, item.dest_index.fqn))

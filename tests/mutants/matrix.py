@@ -33,7 +33,8 @@ from dcp_conformance.harness.backend.description import Surveyed
 from dcp_conformance.harness.backend.server import Server
 from dcp_conformance.harness.contract import Clause
 from dcp_conformance.harness.run.collecting import case_name
-from dcp_conformance.harness.run.plugin import SUITES, Conformance
+from dcp_conformance.harness.run.narrowing import SUITES
+from dcp_conformance.harness.run.plugin import Conformance
 from dcp_conformance.harness.run.run import Run, bench, survey
 from dcp_conformance.harness.subject.subject import Subject
 from dcp_conformance.harness.verdicts.judge import Judge
@@ -68,7 +69,7 @@ class Matrix:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Judge every backend in turn; the ordinary loop is not run."""
         ours = session.config.pluginmanager.get_plugin("dcp-conformance-run")
-        assert isinstance(ours, Conformance) and ours.run is not None
+        assert isinstance(ours, Conformance)
         for backend in self.backends:
             began = time.monotonic()
             outcomes = list(self._outcomes(ours, ours.run, session.items, backend))

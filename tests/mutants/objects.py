@@ -106,7 +106,8 @@ class _Streams(Tap):
     """A planner that gets other streams than the stored ones."""
 
     def __init__(self, planner: Any, *, padding: bytes = b"", at_end: bool = False) -> None:
-        self._planner, self._padding, self._at_end = planner, padding, at_end
+        super().__init__(planner)
+        self._padding, self._at_end = padding, at_end
 
     def load_bytes(self, item: Any, value: Any) -> None:
         stream = io.BytesIO(value.getvalue() + self._padding)

@@ -143,9 +143,6 @@ class _Without(Tap):
         super().__init__(planner)
         self.__dict__.update(methods)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._planner, name)
-
 
 class _SilentReader(control.Reader):
     """Takes the resolved tensor for the target itself, and commit_tensor for a courtesy."""

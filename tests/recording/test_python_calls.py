@@ -58,7 +58,7 @@ def test_faults_are_made(tmp_path: Path) -> None:
 
 
 def test_it_takes_over_where_the_kernel_forbids_a_filter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(supervisor: int) -> int:
+    def refused(supervisor: int, lines: bytes) -> int:
         raise PermissionError(errno.EPERM, "seccomp: not here")
 
     monkeypatch.setattr(kernel, "install_filter", refused)

@@ -15,7 +15,7 @@ from typing import Any
 from dcp_conformance.harness.backend.blobs import Blobs
 from dcp_conformance.harness.backend.object_store import ADDRESS, Keys, key_of
 from dcp_conformance.harness.backend.record import Backend
-from dcp_conformance.harness.backend.store_servers import ServerProcess, free_ports
+from dcp_conformance.harness.backend.server_process import ServerProcess, free_ports
 from tests.variants import _store
 
 SCHEME = "small-store://"

@@ -52,7 +52,7 @@ def chained_and_undone(session: Session, names: list[str]) -> list[Difference]:
 
 
 def known_to_reader(session: Session) -> list[Difference]:
-    """A reader that has nothing but a registry, which knows other transforms too."""
+    """Load through a reader that has nothing but a registry, which knows other transforms too."""
     log = Log()
     kinds, state, checkpoint_id = [transform(name, log) for name in NAMES], _state(session), session.new_id()
     _save(session, state, checkpoint_id, kinds[1:2])
@@ -60,7 +60,7 @@ def known_to_reader(session: Session) -> list[Difference]:
 
 
 def unknown_to_reader(session: Session) -> Attempt:
-    """A load by a reader whose registry does not know what was applied."""
+    """Load through a reader whose registry does not know what was applied."""
     state, checkpoint_id = _state(session), session.new_id()
     _save(session, state, checkpoint_id, [transform("turn", Log())])
     return session.attempt(session.load, blank(state), checkpoint_id)
@@ -83,7 +83,7 @@ def plain_with_any_registry(session: Session) -> list[Difference]:
 
 
 def held_back(session: Session) -> tuple[int, int, list[Difference]]:
-    """A transform that writes only when it is closed: how many streams were opened and closed, and what differs."""
+    """Save through a transform that writes only when closed; report streams opened, closed, and what differs."""
     log, state, checkpoint_id = Log(), _state(session), session.new_id()
     kind = transform("turn", log, holds_back=True)
     _save(session, state, checkpoint_id, [kind])
@@ -92,7 +92,7 @@ def held_back(session: Session) -> tuple[int, int, list[Difference]]:
 
 
 def not_seekable(session: Session) -> list[Difference]:
-    """A transform whose streams can only be written and read on."""
+    """Save and load through a transform whose streams can only be written and read on."""
     kind, state, checkpoint_id = transform("turn", Log(), seekable=False), _state(session), session.new_id()
     _save(session, state, checkpoint_id, [kind])
     return _loaded(session, state, checkpoint_id, [kind])

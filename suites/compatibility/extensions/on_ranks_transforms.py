@@ -24,7 +24,7 @@ class Log:
 
 
 def transform(name: str, log: Log, *, holds_back: bool = False, seekable: bool = True) -> type[Any]:
-    """A transform class by its name in TABLES; without arguments it makes an extension.
+    """Return a transform class by its name in TABLES; without arguments it makes an extension.
 
     holds_back: nothing is passed on before the stream is closed. seekable: of the stream that is read from.
     """
@@ -53,7 +53,7 @@ def transform(name: str, log: Log, *, holds_back: bool = False, seekable: bool =
 
 
 def registry(*kinds: type[Any]) -> Any:
-    """A registry that knows these transforms."""
+    """Return a registry that knows these transforms."""
     made = ExtensionRegistry()
     for kind in kinds:
         made.register(kind)
@@ -61,12 +61,12 @@ def registry(*kinds: type[Any]) -> Any:
 
 
 def descriptor_name(name: str) -> str:
-    """How a transform of TABLES is registered."""
+    """Report how a transform of TABLES is registered."""
     return f"conformance.{name}"
 
 
 def descriptor(name: str) -> str:
-    """How an entry names a transform of TABLES."""
+    """Report how an entry names a transform of TABLES."""
     return f"{descriptor_name(name)}/1"
 
 

@@ -42,7 +42,9 @@ class Loaded:
     @property
     def cell(self) -> str:
         """`loads`, `refuses` or `WRONG`."""
-        return REFUSES if not self.attempt.ok else WRONG if self.unlike else LOADS
+        if not self.attempt.ok:
+            return REFUSES
+        return WRONG if self.unlike else LOADS
 
 
 def all_loaded(values: Sequence[Sequence[Mapping[str, Any]]], what: str) -> list[Loaded]:

@@ -37,7 +37,7 @@ PARTS = ("training", "nested", "dtypes", "layouts")
 
 
 def exchange(session: Session, peer: str) -> dict[str, Any] | None:
-    """What `peer` (a backend's name) makes of the subject's files (`there`), and the subject of its (`back`).
+    """Report what `peer` (a backend's name) makes of the subject's files (`there`), and the subject of its (`back`).
 
     Each is {"left_out", "attempt", "unlike"}; None where stored bytes are beyond reach.
     """
@@ -54,7 +54,7 @@ def exchange(session: Session, peer: str) -> dict[str, Any] | None:
 
 
 def load_elsewhere(session: Session, release: str, peer: str) -> list[dict[str, Any]]:
-    """The cases of a release as `peer` loads them, for comparison; empty where there is no such implementation."""
+    """Load the cases of a release with `peer`, for comparison; empty where there is no such implementation."""
     try:
         other = resolve(peer, {}, session.spec.folder)
     except UsageError:
@@ -118,7 +118,7 @@ def _state(session: Session) -> dict[str, Any]:
 
 
 def _rows(state: Any, mesh: Any) -> Any:
-    """A state whose tensors are cut along their first dimension; nothing is sent."""
+    """Return a state whose tensors are cut along their first dimension; nothing is sent."""
     if mesh is None:
         return state
     if isinstance(state, dict):
@@ -130,7 +130,7 @@ def _rows(state: Any, mesh: Any) -> Any:
 
 
 def _columns(state: dict[str, Any], mesh: Any) -> dict[str, Any]:
-    """A state whose tensors are cut along their last dimension."""
+    """Return a state whose tensors are cut along their last dimension."""
     return state if mesh is None else distribute(state, mesh, flatten=True)
 
 

@@ -30,7 +30,7 @@ UNFLATTENED = {"flatten_state_dict": False, "flatten_sharded_tensors": False}
 
 
 def facts(session: Session) -> dict[str, Any]:
-    """What decides which checkpoints this subject must load: its name, versions, what its storage refuses or offers."""
+    """Report what decides which checkpoints this subject must load: name, versions, refusals, offers."""
     return {
         "subject": session.spec.under_test,
         "torch": str(torch.__version__),
@@ -60,12 +60,12 @@ def load_release(session: Session, release: str) -> list[dict[str, Any]] | None:
 
 
 def cases_in_torch_files(release: str, mesh: Any) -> list[fixtures.Case]:
-    """The cases that a world can load: one of single ranks only where there are the ranks that wrote it."""
+    """Return the cases that a world can load: one of single ranks only where there are the ranks that wrote it."""
     return [case for case in fixtures.cases(release) if case.storage == "torch" and (case.reshards or mesh)]
 
 
 def load_single_ranks(session: Session, releases: list[str]) -> list[dict[str, Any]] | None:
-    """One process loads what two ranks saved without collectives, of which each has metadata of its own alone."""
+    """Load in one process what two ranks saved without collectives, each with metadata of its own alone."""
     found = []
     for release in releases:
         case = fixtures.case(release, "rank_local")
@@ -78,7 +78,7 @@ def load_single_ranks(session: Session, releases: list[str]) -> list[dict[str, A
 
 
 def load_huggingface(session: Session, release: str) -> list[dict[str, Any]]:
-    """The cases of a release in HuggingFace files, loaded through the subject's reader of them; as `load_release`."""
+    """Load the cases of a release in HuggingFace files through the subject's reader of them; see `load_release`."""
     found = []
     with mesh_of(session) as mesh:
         for case in fixtures.cases(release):
@@ -91,7 +91,7 @@ def load_huggingface(session: Session, release: str) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def mesh_of(session: Session) -> Iterator[Any]:
-    """A mesh of all ranks; None for one rank. Of CPU tensors: that is what old checkpoints hold, on any machine."""
+    """Make a mesh of all ranks; None for one rank. Of CPU tensors: that is what old checkpoints hold."""
     if session.world_size == 1:
         yield None
         return
@@ -141,7 +141,7 @@ def _cut(state: dict[str, Any], case: fixtures.Case, mesh: Any) -> dict[str, Any
 
 
 def without(unsupported: Mapping[str, str], state: dict[str, Any], case: fixtures.Case) -> dict[str, Any]:
-    """What remains of a state for a storage that keeps no objects or no unusual dtypes."""
+    """Report what remains of a state for a storage that keeps no objects or no unusual dtypes."""
     if case.name == "dtypes" and "exotic_dtypes" in unsupported:
         state = {key: value for key, value in state.items() if key not in EXOTIC_DTYPES}
     if "objects" not in unsupported:
@@ -152,7 +152,10 @@ def without(unsupported: Mapping[str, str], state: dict[str, Any], case: fixture
 
 
 def _tensors_of(value: Any) -> Any:
-    """A state without its objects; a list with an object in it goes as a whole, so that places stay what they are."""
+    """Return a state without its objects.
+
+    A list with an object in it goes as a whole, so that places stay what they are.
+    """
     if not isinstance(value, dict):
         return value
     kept = {key: _tensors_of(item) for key, item in value.items() if not isinstance(item, list | tuple)}
@@ -162,7 +165,7 @@ def _tensors_of(value: Any) -> Any:
 
 
 def _planted(session: Session, release: str, case: fixtures.Case) -> Any:
-    """The id of a fixture that rank 0 wrote past the backend; None where stored bytes are beyond reach."""
+    """Return the id of a fixture that rank 0 wrote past the backend; None where stored bytes are beyond reach."""
     files = fixtures.files(release, case.name) if session.rank == 0 else {}
     checkpoint_id = planted(session, files, f"{release}-{case.name}")
     together(session)
@@ -170,7 +173,7 @@ def _planted(session: Session, release: str, case: fixtures.Case) -> Any:
 
 
 def unpacked(session: Session, release: str, case: fixtures.Case) -> str:
-    """A local folder of this trial with the files of a fixture, the same on every rank."""
+    """Return a local folder of this trial with the files of a fixture, the same on every rank."""
     folder = os.path.join(session.spec.scratch, f"{session.spec.place}-{session.world_size}-{release}-{case.name}")
     if session.rank == 0 and not os.path.exists(folder):
         fixtures.unpack(release, case.name, Path(folder))

@@ -36,7 +36,10 @@ def metadata_file(session: Session) -> tuple[list[str], str, str] | None:
 
 
 def storage_entries(session: Session) -> list[dict[str, Any]] | None:
-    """What the pickled metadata says of the place of each value; size: of the file that is named, -1 without one."""
+    """Report what the pickled metadata says of the place of each value.
+
+    size: of the file that is named, -1 without one.
+    """
     files = _saved(session, _state(session))
     if files is None:
         return None
@@ -45,7 +48,7 @@ def storage_entries(session: Session) -> list[dict[str, Any]] | None:
 
 
 def entries_as_streams(session: Session) -> list[Difference] | None:
-    """Each value read by hand from its byte range; a range that is no torch.save stream is a difference."""
+    """Read each value by hand from its byte range; a range that is no torch.save stream is a difference."""
     state = _state(session)
     files = _saved(session, state)
     if files is None:
@@ -74,7 +77,7 @@ def load_among_other_bytes(session: Session, backwards: bool) -> list[Difference
 
 
 def load_unknown_version(session: Session) -> tuple[Attempt, list[str]] | None:
-    """A load of a checkpoint whose version nobody knows: how it ended, and what was warned or logged meanwhile."""
+    """Load a checkpoint whose version nobody knows: how it ended, and what was warned or logged meanwhile."""
     checkpoint_id = planted(session, torch_files({"t": torch.ones(3)}, Making(version=UNKNOWN_VERSION)))
     if checkpoint_id is None:
         return None
@@ -90,7 +93,7 @@ def load_unknown_version(session: Session) -> tuple[Attempt, list[str]] | None:
 
 
 def views_of_a_range(session: Session, steps: list[tuple[str, int, int]]) -> list[tuple[str, str, str]]:
-    """Reads of a view and of a file that holds just that range: (where and after which step, expected, observed)."""
+    """Read a view, and a file that holds just that range: (where and after which step, expected, observed)."""
     view, text = session.tool("_ReaderView"), b"abcdefghijklmnopqrstuvwxyz"
     unlike = []
     for name, start in (("front", 0), ("middle", 7), ("back", 18)):

@@ -15,7 +15,7 @@ from dcp_conformance.suites.compatibility.files.on_ranks_torch_files import foun
 
 
 def local_and_in_memory(session: Session) -> tuple[list[str], list[str], list[Difference]] | None:
-    """The file names of a local save and of one through fsspec, and what differs when each side reads the other's."""
+    """Save locally and through fsspec; report both file names, and what differs when each side reads the other's."""
     state = {"a": coded(1, (4, 3), version=1), "b": torch.ones(7), **_objects(session)}
     local_id = session.new_id("local")
     session.save(state, local_id)
@@ -44,7 +44,7 @@ def _read_across(
 
 
 class _Memory:
-    """A folder of fsspec's file system in memory, which is gone afterwards."""
+    """Give a folder of fsspec's file system in memory, which is gone afterwards."""
 
     def __init__(self, session: Session) -> None:
         import fsspec  # type: ignore[import-untyped]

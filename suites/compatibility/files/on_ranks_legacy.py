@@ -26,7 +26,7 @@ OLD_PROPERTIES = b"torch.distributed._shard.sharded_tensor.metadata"
 
 
 def load_older_properties(session: Session) -> list[Difference] | None:
-    """Tensors whose properties have the class that sharded tensors had up to 2.2."""
+    """Load tensors whose properties have the class that sharded tensors had up to 2.2."""
     state = {"a": coded(1, (4, 4), version=1), "b": coded(2, (3,), version=1, dtype=torch.int64)}
     files = torch_files(state, Making(version=None, properties=ShardedTensorProperties))
     assert OLD_PROPERTIES in files[METADATA], "the metadata does not use the older class"
@@ -47,13 +47,13 @@ def load_later_metadata(session: Session, what: str) -> list[Difference] | None:
 
 
 def load_layout_of_2_3(session: Session) -> list[Difference] | None:
-    """What 2.3 wrote of a nested state: dicts and lists without tensors are one entry each."""
+    """Report what 2.3 wrote of a nested state: dicts and lists without tensors are one entry each."""
     state = nested(objects="objects" not in session.storage.unsupported)
     return _loaded(session, state, files_of_2_3(state))
 
 
 def load_string_into_dict(session: Session) -> tuple[Attempt, list[Difference]]:
-    """A checkpoint of today whose entry `cfg` is a string, loaded into a dict `cfg`; and how the dict was changed."""
+    """Load a checkpoint of today whose entry `cfg` is a string into a dict `cfg`; report how the dict was changed."""
     checkpoint_id = session.new_id()
     session.save({"t": torch.ones(2), "cfg": "a string"}, checkpoint_id)
     target = {"t": torch.zeros(2), "cfg": {"rate": 0.1}}
@@ -62,7 +62,7 @@ def load_string_into_dict(session: Session) -> tuple[Attempt, list[Difference]]:
 
 
 def keys_around_a_legacy_load(session: Session) -> tuple[list[str], list[str]] | None:
-    """The keys of a save before, and of a save after, a load of what 2.3 wrote."""
+    """Return the keys of a save before, and of a save after, a load of what 2.3 wrote."""
     state = nested(objects=True)
     before = _saved_keys(session, state, "before")
     legacy = planted(session, files_of_2_3(state))
@@ -74,7 +74,7 @@ def keys_around_a_legacy_load(session: Session) -> tuple[list[str], list[str]] |
 
 
 def nested(*, objects: bool) -> dict[str, Any]:
-    """The state that the layout of 2.3 and that of today split differently."""
+    """Return the state that the layout of 2.3 and that of today split differently."""
     optimizer: dict[str, Any] = {"state": {"0": {"average": torch.ones(3)}}}
     state: dict[str, Any] = {"tensor": coded(1, (4, 4), version=1), "optim": optimizer}
     if objects:
@@ -85,7 +85,7 @@ def nested(*, objects: bool) -> dict[str, Any]:
 
 
 def files_of_2_3(state: dict[str, Any]) -> dict[str, bytes]:
-    """The files that 2.3 wrote for `nested`."""
+    """Return the files that 2.3 wrote for `nested`."""
     nested_keys = ("optim.state.0.average", "optim.param_groups")
     paths = {key: tuple(key.split(".")) for key in nested_keys}
     values = {key: value for key, value in state.items() if key != "optim"}

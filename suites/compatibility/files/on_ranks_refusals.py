@@ -46,7 +46,7 @@ def _partial(session: Session) -> dict[str, Any]:
 
 
 def _contents() -> list[tuple[str, bytes, list[str]]]:
-    """What stands in the place of the metadata, and names in it that no release knows."""
+    """Report what stands in the place of the metadata, and names in it that no release knows."""
     sound = pickle.loads(torch_files(STATE)[METADATA])
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
@@ -68,7 +68,7 @@ def _contents() -> list[tuple[str, bytes, list[str]]]:
 
 
 def _renamed(metadata: Any, name: str, *, module: str | None = None) -> bytes:
-    """The pickle of `metadata` with one class under another name: protocol 2 names classes on lines of their own."""
+    """Pickle `metadata` with one class under another name: protocol 2 names classes on lines of their own."""
     parent = {"_StorageInfo": "filesystem"}.get(name, "metadata")
     place = f"torch.distributed.checkpoint.{parent}"
     old = f"c{place}\n{name}\n".encode()

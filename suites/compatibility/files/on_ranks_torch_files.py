@@ -45,7 +45,7 @@ class Making:
 
 
 def torch_files(values: Mapping[str, Any], making: Making | None = None) -> dict[str, bytes]:
-    """The files, by name, of a checkpoint of plain tensors and objects under flat keys, saved by one rank."""
+    """Return the files, by name, of a checkpoint of plain tensors and objects under flat keys, saved by one rank."""
     making = making or Making()
     content, places = making.around, {}
     for key in sorted(values, reverse=making.backwards):
@@ -66,14 +66,14 @@ def torch_files(values: Mapping[str, Any], making: Making | None = None) -> dict
 
 
 def torch_saved(value: Any) -> bytes:
-    """One value as an entry holds it."""
+    """Return one value as an entry holds it."""
     stream = io.BytesIO()
     torch.save(value, stream)
     return stream.getvalue()
 
 
 def planted(session: Session, files: Mapping[str, bytes], name: str = "planted") -> Any:
-    """The id of a checkpoint that consists of these files; None where stored bytes are beyond reach."""
+    """Return the id of a checkpoint that consists of these files; None where stored bytes are beyond reach."""
     if {"stored_bytes", "torch_format"} & set(session.storage.unsupported):
         return None  # the control pair, for one, must not be blamed for files that are not its own
     checkpoint_id = session.new_id(name)
@@ -89,7 +89,7 @@ def planted(session: Session, files: Mapping[str, bytes], name: str = "planted")
 
 
 def found(session: Session, checkpoint_id: Any) -> dict[str, bytes] | None:
-    """The stored objects of a checkpoint by name; None where they are beyond reach."""
+    """Return the stored objects of a checkpoint by name; None where they are beyond reach."""
     if "stored_bytes" in session.storage.unsupported:
         return None
     try:
@@ -100,7 +100,7 @@ def found(session: Session, checkpoint_id: Any) -> dict[str, bytes] | None:
 
 
 def stored_metadata(files: Mapping[str, bytes]) -> Any:
-    """The object pickled in `.metadata`; None where there is none that can be read."""
+    """Return the object pickled in `.metadata`; None where there is none that can be read."""
     try:
         return pickle.loads(files[METADATA])
     except Exception:

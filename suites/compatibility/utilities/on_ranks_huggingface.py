@@ -20,7 +20,7 @@ INDEX = "model.safetensors.index.json"
 
 
 def files_by_mapping(session: Session) -> tuple[list[str], dict[str, Any], list[Difference]]:
-    """Tensors told to lie in two files: the names of all files, the index, and what differs after a load."""
+    """Save tensors told to lie in two files; report the names of all files, the index, and what differs."""
     state = {
         "a": pattern("a", (4, 5), torch.float32), "b": pattern("b", (3,), torch.bfloat16),
         "c": pattern("c", (2, 2), torch.int64), "d": torch.tensor(True),
@@ -33,7 +33,7 @@ def files_by_mapping(session: Session) -> tuple[list[str], dict[str, Any], list[
 
 
 def part_of_a_mapping(session: Session, mapping: dict[str, int]) -> tuple[list[str], dict[str, str], list[Difference]]:
-    """Tensors that fill some files of a mapping only: the names of the files, their places, what differs after."""
+    """Save tensors that fill some files of a mapping only; report the files' names, places, and what differs."""
     state = {key: pattern(key, (4, 5), torch.float32) for key in mapping if key in ("a", "b")}
     folder = _folder(session)
     _save(session, state, folder, fqn_to_index_mapping=mapping)
@@ -44,30 +44,30 @@ def part_of_a_mapping(session: Session, mapping: dict[str, int]) -> tuple[list[s
 
 
 def save_a_number(session: Session) -> Attempt:
-    """A save of a tensor and of a number, for which the format has no place."""
+    """Save a tensor and of a number, for which the format has no place."""
     return session.attempt(_save, session, {"a": torch.ones(2), "step": 5}, _folder(session))
 
 
 def save_dtype(session: Session, dtype: str) -> tuple[Attempt, list[Difference]]:
-    """A save of a tensor of a dtype that the format may lack; and where it returned, what differs after a load."""
+    """Save a tensor of a dtype that the format may lack; and where it returned, what differs after a load."""
     state, folder = {"a": pattern("a", (3,), getattr(torch, dtype)), "b": torch.ones(2)}, _folder(session)
     attempt = session.attempt(_save, session, state, folder)
     return attempt, _loaded(session, state, folder) if attempt.ok else []
 
 
 def transposed(session: Session) -> list[Difference]:
-    """A matrix whose elements do not lie in memory in their order."""
+    """Save a matrix whose elements do not lie in memory in their order."""
     return _round_trip(session, {"a": coded(1, (3, 5), version=1).t()})
 
 
 def shared(session: Session) -> list[Difference]:
-    """Two names of one tensor, as tied weights are."""
+    """Save two names of one tensor, as tied weights are."""
     tensor = coded(1, (3, 5), version=1)
     return _round_trip(session, {"head": tensor, "embedding": tensor})
 
 
 def two_chunks_on_one_rank(session: Session) -> list[Difference]:
-    """A tensor of which one rank holds two chunks, next to a tensor with one; loaded into plain tensors."""
+    """Save a tensor of which one rank holds two chunks, next to one with one; load into plain tensors."""
     whole, folder = coded(1, (4, 3), version=1), _folder(session)
     sharded = shards_of(whole, [(0, (0, 0), (2, 3)), (0, (2, 0), (2, 3))])
     _save(session, {"chunks": sharded, "plain": whole}, folder, save_distributed=True)
@@ -75,7 +75,7 @@ def two_chunks_on_one_rank(session: Session) -> list[Difference]:
 
 
 def shards_of_two_ranks(session: Session) -> tuple[dict[str, tuple[list[list[int]], list[int]]], list[Difference]]:
-    """Rows and columns on each rank: the offsets in the headers, the sizes that a reader derives, what differs."""
+    """Save rows and columns on each rank; report offsets in the headers, sizes that a reader derives, differences."""
     folder = _folder(session)
     wholes = {"rows": coded(1, (5, 7), version=1), "columns": coded(2, (5, 7), version=1)}
     with own_groups():
@@ -90,7 +90,7 @@ def shards_of_two_ranks(session: Session) -> tuple[dict[str, tuple[list[list[int
 
 
 def consolidated(session: Session, what: str, style: str) -> tuple[list[str], list[str], list[Difference]]:
-    """A save by rows that is put together afterwards: the names of its files, the keys in its index, what differs."""
+    """Save by rows and put them together; report the names of files, the keys in the index, what differs."""
     state, folder = _to_consolidate(what), _folder(session)
     with own_groups():
         placer, rows = Placer(session.device), Layout("rows", (0, 1), ("S0",))
@@ -115,7 +115,7 @@ def _to_consolidate(what: str) -> dict[str, torch.Tensor]:
 
 
 def without_a_shard(session: Session, missing: int) -> tuple[Attempt, list[Difference]]:
-    """Rows of one tensor on each rank, saved; then each rank loads them whole while the file of one is not there."""
+    """Save rows of one tensor on each rank; then load them whole while the file of one is not there."""
     whole, folder = coded(1, (5, 6), version=1), _folder(session)
     with own_groups():
         rows = Placer(session.device).placed(whole, Layout("rows", (0, 1), ("S0",)))
@@ -153,7 +153,7 @@ def _folder(session: Session) -> str:
 
 
 def _saved_offsets(folder: str, key: str) -> list[list[int]]:
-    """The offsets of `key` in the header of each file: 8 bytes of length, then JSON."""
+    """Return the offsets of `key` in the header of each file: 8 bytes of length, then JSON."""
     offsets = []
     for path in Path(folder).glob("*.safetensors"):
         content = path.read_bytes()

@@ -20,7 +20,7 @@ ALPHABET = ("weight", "a.b", "0", "state", "\u00fc", "with space", "x")
 
 
 def checkpoint_to_file(session: Session) -> list[Difference]:
-    """A checkpoint of a model, converted: the content of the file."""
+    """Convert a checkpoint of a model; report the content of the file."""
     model, checkpoint_id, path = uneven_model(1), session.new_id(), file_path(session)
     session.save({"model": model}, checkpoint_id)
     into_subject(session.tool("dcp_to_torch_save"), checkpoint_id, path)
@@ -28,7 +28,7 @@ def checkpoint_to_file(session: Session) -> list[Difference]:
 
 
 def file_to_checkpoint(session: Session, form: str) -> list[Difference]:
-    """A file of torch.save, converted, and loaded into another model.
+    """Convert a file of torch.save, and load it into another model.
 
     form: `zip`, as torch.save writes it; or `old`: as it wrote it before torch 1.6, which torch.load still reads.
     """
@@ -71,7 +71,7 @@ def checkpoint_there_and_back(session: Session, seeds: list[int]) -> list[Differ
 
 
 def file_without_state(session: Session, what: str) -> tuple[Attempt, str]:
-    """The conversion of a file that holds no state dict; and the name of the file."""
+    """Convert a file that holds no state dict; report how that ended, and the name of the file."""
     path = file_path(session, f"holds-{what}")
     torch.save({"module": uneven_model(1), "list": [torch.ones(2), torch.ones(2)]}[what], path)
     return session.attempt(into_subject, session.tool("torch_save_to_dcp"), path, session.new_id()), path
@@ -89,7 +89,7 @@ def converters_on_rank_0(session: Session) -> list[Difference]:
 
 
 def file_into_sharded_model(session: Session, kind: str) -> list[Difference]:
-    """A file of torch.save, loaded without conversion into a model that is sharded over all ranks."""
+    """Load a file of torch.save without conversion into a model that is sharded over all ranks."""
     model, path = uneven_model(1), file_path(session)
     if session.rank == 0:
         torch.save({"model": model.state_dict()}, path)
@@ -100,7 +100,7 @@ def file_into_sharded_model(session: Session, kind: str) -> list[Difference]:
 
 
 def file_into_template(session: Session, extra: dict[str, Any]) -> Attempt:
-    """A file with two tensors, loaded directly into a template with these further values."""
+    """Load a file with two tensors directly into a template with these further values."""
     path = file_path(session)
     if session.rank == 0:
         torch.save({"a": torch.ones(3), "b": torch.ones(2), "step": 5}, path)
@@ -111,7 +111,7 @@ def file_into_template(session: Session, extra: dict[str, Any]) -> Attempt:
 
 
 def file_in_one_process(session: Session) -> list[Difference]:
-    """A file of torch.save, loaded directly by one process without a process group."""
+    """Load a file of torch.save directly, by one process without a process group."""
     state, path = {"a": coded(1, (4, 3), version=1)}, file_path(session)
     torch.save(state, path)
     target = blank(state)
@@ -138,12 +138,12 @@ def uneven_model(version: int) -> nn.Module:
 
 
 def file_path(session: Session, name: str = "model") -> str:
-    """The same path on every rank and in every run of a trial, of a file that no other trial has."""
+    """Return the same path on every rank and in every run of a trial, of a file that no other trial has."""
     return os.path.join(session.spec.scratch, f"{session.spec.place}-{name}.pt")
 
 
 def random_state(seed: int, *, objects: bool) -> dict[str, Any]:
-    """A nested state with string keys, without empty containers (which no checkpoint keeps).
+    """Return a nested state with string keys, without empty containers (which no checkpoint keeps).
 
     Some mappings have keys that read like the places of a list, in or out of their order.
     """

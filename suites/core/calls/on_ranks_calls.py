@@ -34,12 +34,12 @@ NO_STORE = "abc://abc.abc"  # recognised by no store
 
 
 def small_state(version: int = 1) -> dict[str, Any]:
-    """Two tensors; no objects, so that it suits every storage."""
+    """Return two tensors; no objects, so that it suits every storage."""
     return {"t": coded(1, (4, 5), version=version), "u": coded(2, (3,), version=version)}
 
 
 def save_and_describe(session: Session) -> dict[str, Any]:
-    """What the returned metadata says, as plain data."""
+    """Report what the returned metadata says, as plain data."""
     state = {**small_state(), f"own{session.rank}": coded(9, (2,), version=session.rank)}
     defaults = {"planner": None, "process_group": None, "no_dist": False}
     given = {name: value for name, value in defaults.items() if session.takes("save", name)}
@@ -56,7 +56,10 @@ def save_alone_and_describe(session: Session, how: str) -> dict[str, Any]:
 
 
 def _described(session: Session, metadata: Any) -> dict[str, Any]:
-    """What Metadata says; nothing where there is none. An engine with a store of its own may have no Metadata."""
+    """Report what Metadata says.
+
+    Nothing where there is none. An engine with a store of its own may have no Metadata.
+    """
     if not isinstance(getattr(metadata, "state_dict_metadata", None), Mapping):
         if not session.drives_storage:
             session.excuse("it has a store of its own, and its save returns no Metadata of torch's")
@@ -146,7 +149,7 @@ def id_passed_along(session: Session) -> dict[str, Any]:
 
 
 def save_ids_of_one_writer(session: Session) -> list[str | None] | None:
-    """The save ids of two saves through one writer without an id; None where that cannot be seen."""
+    """Report the save ids of two saves through one writer without an id; None where that cannot be seen."""
     if not uses_storage(session, "save") or "overwrite" in session.storage.unsupported:
         return None
     checkpoint_id = session.new_id()
@@ -183,7 +186,7 @@ def alone(session: Session, *arguments: str) -> list[Difference]:
 
 
 def save_steps(session: Session, collectives: bool) -> list[Step]:
-    """The calls of a save on this rank, in order."""
+    """Return the calls of a save on this rank, in order."""
     if not uses_storage(session, "save"):
         session.excuse("the engine's save and load take no storage of others")
     if not collectives:
@@ -201,7 +204,7 @@ def save_steps(session: Session, collectives: bool) -> list[Step]:
 
 
 def load_steps(session: Session) -> list[Step]:
-    """The calls of a load on this rank, in order."""
+    """Return the calls of a load on this rank, in order."""
     if not uses_storage(session):
         session.excuse("the engine's save and load take no storage of others")
     checkpoint_id, seen = session.new_id(), list[Step]()
@@ -229,7 +232,7 @@ def storage_of_old_and_new(session: Session) -> dict[str, Any]:
 
 
 def old_planner(session: Session) -> dict[str, Any]:
-    """A round trip with a save planner that knows no storage_meta, and the warnings that only it gives."""
+    """Make a round trip with a save planner that knows no storage_meta, and the warnings that only it gives."""
     kind = session.tool("DefaultSavePlanner")
 
     class Old(kind):  # type: ignore[misc, valid-type]

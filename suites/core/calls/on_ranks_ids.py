@@ -35,6 +35,9 @@ _SPELLINGS: dict[str, _Spelling] = {
     "hash": lambda folder, name: (f"{name}#1", f"{folder}/{name}#1"),
     "question mark": lambda folder, name: (f"{name}?x=1", f"{folder}/{name}?x=1"),
     "percent": lambda folder, name: (f"{name}%20x", f"{folder}/{name}%20x"),
+    "braces": lambda folder, name: (f"{name}{{rank}}", f"{folder}/{name}{{rank}}"),
+    "brackets": lambda folder, name: (f"{name}[12]", f"{folder}/{name}[12]"),
+    "conversions": lambda folder, name: (f"{name}%s%d", f"{folder}/{name}%s%d"),
     "other letters": lambda folder, name: (f"{name}-\u00fc\u4e2d", f"{folder}/{name}-\u00fc\u4e2d"),
     "tilde": lambda folder, name: (f"~/{name}", f"~/{name}"),
     "tilde in the name": lambda folder, name: (f"~{name}", f"~{name}"),
@@ -57,7 +60,7 @@ def both_ways(session: Session, spelling: str) -> dict[str, list[Difference]]:
 
 
 def linked_root(session: Session) -> dict[str, list[Difference]]:
-    """The id is a symbolic link to a folder that will hold the checkpoint, or that holds it."""
+    """Save to an id that is a symbolic link to a folder that will hold the checkpoint, or that holds it."""
     with in_fresh_folder(session, "linked") as folder:
         os.makedirs("real")
         os.symlink(f"{folder}/real", "name")
@@ -105,7 +108,7 @@ def folder_changed_meanwhile(session: Session) -> dict[str, Any]:
 
 
 def _pausing(session: Session, inner: Any, reached: threading.Event, moved: threading.Event) -> Any:
-    """The writer, tapped, but its write_data waits until the directory was changed."""
+    """Return the writer, tapped: its write_data waits until the directory was changed."""
 
     class Pause:
         def call(self, method: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -26,7 +26,7 @@ PATIENCE = 20.0  # seconds until an asynchronous save must be over
 
 
 def of_collectives(session: Session) -> dict[str, Any]:
-    """The handlers of the logger of collectives after a save and a load, and what they told of the checkpoint there."""
+    """Report the handlers of collectives' logger after a save and a load, and what they told of the checkpoint."""
     heard: list[str] = []
     listener = _Listener(heard)
     handlers = len(_c10d_logger.handlers)
@@ -61,7 +61,7 @@ def told_of_calls(session: Session) -> dict[str, list[str]]:
 
 
 def unnoticed_failure(session: Session) -> Attempt | None:
-    """A save fails in the background and nobody asks; None where there is no async_save."""
+    """Let a save fail in the background while nobody asks; None where there is no async_save."""
     if session.engine.async_save is None or "async_save" in session.storage.unsupported:
         return None
     fault = Fault(phase="write_data", ranks=(session.rank,), exception="OSError")
@@ -73,7 +73,7 @@ def unnoticed_failure(session: Session) -> Attempt | None:
 
 
 def hostile_to_logging(session: Session) -> dict[str, Any]:
-    """A round trip whose id cannot be printed in a log line, and whose state holds an object without a repr."""
+    """Make a round trip whose id cannot be printed in a log line, and whose state holds an object without a repr."""
     if not uses_storage(session):
         session.excuse("the engine's save and load take no storage of others, which may need the text of an id")
     checkpoint_id, _ = _id(session)
@@ -101,7 +101,7 @@ def hostile_to_logging(session: Session) -> dict[str, Any]:
 
 
 def warned_of_overwrite(session: Session) -> list[list[str]]:
-    """The warnings, logged or not, of a first save to an id and of a second."""
+    """Return the warnings, logged or not, of a first save to an id and of a second."""
     checkpoint_id, _ = _id(session)
     found = []
     for _turn in range(2):
@@ -167,7 +167,7 @@ def _given(storage: Any, checkpoint_id: Any) -> Any:
 
 @contextlib.contextmanager
 def _everything_heard(level: int = logging.DEBUG) -> Iterator[list[str]]:
-    """The texts of all log records of at least `level`, whichever logger makes them and whatever its handlers do."""
+    """Collect the texts of all log records of at least `level`, whichever logger makes them."""
     heard: list[str] = []
     factory, root, before = logging.getLogRecordFactory(), logging.getLogger(), logging.getLogger().level
 

@@ -80,12 +80,15 @@ class PathOfAnotherKind:
 
 
 def state_of(version: int) -> dict[str, Any]:
-    """Tensors whose values name their version; keys and sizes differ too, so that old metadata fits no newer data."""
+    """Return the tensors whose values name their version.
+
+    Keys and sizes differ too, so that old metadata fits no newer data.
+    """
     return {f"t{key}": coded(key, (key + version + 1, 3), version=version) for key in range(2 + version)}
 
 
 def used_again(session: Session) -> dict[str, list[Difference]]:
-    """One writer and one reader with several checkpoints in turn, reset between, and reset several times."""
+    """Use one writer and one reader for several checkpoints in turn, reset between, and reset several times."""
     first, second = session.new_id("first"), session.new_id("second")
     found: dict[str, list[Difference]] = {}
     writer, reader = session.writer(first), session.reader(first)
@@ -101,7 +104,7 @@ def used_again(session: Session) -> dict[str, list[Difference]]:
 
 
 def used_again_after_one_rank(session: Session) -> dict[str, list[Difference]]:
-    """One writer and one reader first with the metadata of a single rank, then with that of all, reset between."""
+    """Use one writer and reader first with the metadata of a single rank, then with that of all, reset between."""
     alone, together = session.new_id("alone"), session.new_id("together")
     writer, reader, one_rank = session.writer(alone), session.reader(alone), {"rank": 0, "use_collectives": False}
     methods = (writer.set_up_storage_writer, reader.set_up_storage_reader)
@@ -122,7 +125,7 @@ def used_again_after_one_rank(session: Session) -> dict[str, list[Difference]]:
 
 
 def seen_as_it_is(session: Session) -> dict[str, list[Difference]]:
-    """One reader twice without a reset, on an id that was saved again in between."""
+    """Use one reader twice without a reset, on an id that was saved again in between."""
     if "overwrite" in session.storage.unsupported:
         return {}
     checkpoint_id, found = session.new_id(), {}
@@ -134,7 +137,7 @@ def seen_as_it_is(session: Session) -> dict[str, list[Difference]]:
 
 
 def asked_about_ids(session: Session) -> dict[str, Any]:
-    """What validate_checkpoint_id answers, asked of the classes, and what appeared in the folder where it was asked."""
+    """Ask the classes' validate_checkpoint_id. Reports the answers, and what appeared in the folder meanwhile."""
     checkpoint_id = session.new_id()
     kinds = {"writer": type_of(session.writer(checkpoint_id)), "reader": type_of(session.reader(checkpoint_id))}
     answers, raised = {}, {}
@@ -153,7 +156,7 @@ def asked_about_ids(session: Session) -> dict[str, Any]:
 
 
 def believed_of_ids(session: Session) -> dict[str, dict[str, bool]]:
-    """What the classes say of an id that they have just served, and of one that nobody can; by class."""
+    """Report what the classes say of an id that they have just served, and of one that nobody can; by class."""
     checkpoint_id = session.new_id()
     session.save(state_of(1), checkpoint_id)
     session.load(blank(state_of(1)), checkpoint_id)
@@ -167,7 +170,7 @@ def believed_of_ids(session: Session) -> dict[str, dict[str, bool]]:
 
 
 def load_of_nothing(session: Session) -> dict[str, Any]:
-    """How loads of an id end at which nothing was saved, and what is there afterwards."""
+    """Report how loads of an id end at which nothing was saved, and what is there afterwards."""
     checkpoint_id = session.new_id("never-saved")
     loads = [session.attempt(session.load, blank(state_of(1)), checkpoint_id) for _ in range(2)]
     if uses_storage(session, "load"):
@@ -185,14 +188,14 @@ def load_of_nothing(session: Session) -> dict[str, Any]:
 
 
 def positional_arguments_alone(session: Session) -> list[Difference]:
-    """A round trip by an engine that gives the documented positional arguments and nothing else."""
+    """Make a round trip by an engine that gives the documented positional arguments and nothing else."""
     checkpoint_id = session.new_id()
     drive_save(session.writer(checkpoint_id), state_of(1))
     return _loaded(session.reader(checkpoint_id), 1)
 
 
 def unknown_keywords(session: Session) -> list[Difference]:
-    """A round trip by an engine that also gives keywords of later versions."""
+    """Make a round trip by an engine that also gives keywords of later versions."""
     checkpoint_id, target = session.new_id(), blank(state_of(1))
     writer, reader = session.writer(checkpoint_id), session.reader(checkpoint_id)
     keywords = {"rank": 0, "use_collectives": True, "future_option": "of a later engine"}
@@ -206,7 +209,7 @@ def unknown_keywords(session: Session) -> list[Difference]:
 
 
 def writer_after_failure(session: Session, reset: bool, how: str) -> dict[str, Any] | None:
-    """A writer whose save failed (or was interrupted) in the middle saves again.
+    """Save again with a writer whose save failed (or was interrupted) in the middle.
 
     After a reset it saves to a fresh id, and without one to its own.
     """
@@ -242,7 +245,7 @@ class _Results:
 
 
 def reader_after_failure(session: Session, reset: bool, how: str) -> dict[str, Any]:
-    """A reader whose load failed, or was interrupted, in the middle loads again."""
+    """Load again with a reader whose load failed, or was interrupted, in the middle."""
     checkpoint_id, target = session.new_id(), blank(state_of(1))
     drive_save(session.writer(checkpoint_id), state_of(1))
     reader = session.reader(checkpoint_id)
@@ -257,7 +260,7 @@ def reader_after_failure(session: Session, reset: bool, how: str) -> dict[str, A
 
 
 def file_in_the_way(session: Session) -> dict[str, Any]:
-    """How a save ends whose id is a regular file."""
+    """Report how a save ends whose id is a regular file."""
     if "local_files" in session.storage.unsupported:
         session.excuse("ids are no local paths")
     checkpoint_id = session.new_id("regular-file")
@@ -270,7 +273,7 @@ def file_in_the_way(session: Session) -> dict[str, Any]:
 
 
 def no_threads(session: Session) -> Attempt:
-    """How a save with a writer of zero threads ends."""
+    """Report how a save with a writer of zero threads ends."""
     kind = made_class(session.storage.writer)
     offered = any("thread_count" in options for options in session.storage.option_sets)
     own = kind is not None and "__init__" in vars(kind) and "thread_count" in inspect.signature(kind).parameters
@@ -282,7 +285,7 @@ def no_threads(session: Session) -> Attempt:
 
 
 def pickled_elsewhere(session: Session) -> dict[str, list[Difference]]:
-    """A pickled writer saves and a pickled reader loads in a new process; this one does the counterparts."""
+    """Save with a pickled writer and load with a pickled reader in a new process; this one does the counterparts."""
     there, here = session.new_id("saved-there"), session.new_id("saved-here")
     drive_save(session.writer(here), state_of(2))
     package = pickle.dumps(_pickled(session.writer(there), session.reader(here)))
@@ -303,14 +306,14 @@ def pickled_elsewhere(session: Session) -> dict[str, list[Difference]]:
 
 
 def in_new_process(file: str) -> None:
-    """The other side of `pickled_elsewhere`."""
+    """Be the other side of `pickled_elsewhere`."""
     writer, reader = pickle.loads(Path(file).read_bytes())
     drive_save(writer, state_of(1))
     Path(f"{file}.found").write_bytes(pickle.dumps(_loaded(reader, 2)))
 
 
 def type_of(storage: Any) -> Any:
-    """The class of a writer or reader, behind its tap."""
+    """Return the class of a writer or reader, behind its tap."""
     return storage.__class__
 
 

@@ -16,8 +16,8 @@ else:
 
 SPELLINGS = (
     "relative", "relative and nested", "trailing slash", "doubled slash", "dots", "Path", "relative Path",
-    "another PathLike", "space", "hash", "question mark", "percent", "other letters", "tilde", "tilde in the name",
-    "link to the parent",
+    "another PathLike", "space", "hash", "question mark", "percent", "braces", "brackets", "conversions",
+    "other letters", "tilde", "tilde in the name", "link to the parent",
 )  # fmt: skip
 
 

@@ -18,8 +18,9 @@ from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank
+from dcp_conformance.harness.subject.looking import uses_storage
 from dcp_conformance.harness.subject.relay import Name, Recorder
-from dcp_conformance.harness.subject.session import Session
+from dcp_conformance.harness.subject.session import Session, into_subject
 from dcp_conformance.suites.core.commit.saved import common_state, needs_a_writer, own_state
 
 # How late the slowest rank's write is where the order of writing and finishing is looked at.
@@ -44,7 +45,7 @@ class Finish:
 
 @dataclass(frozen=True, kw_only=True)
 class LateSave:
-    """A save during which another thread of rank 0 tried to load."""
+    """Save while another thread of rank 0 tries to load."""
 
     #: The earliest moment at which the late future may be complete, on its rank; 0 elsewhere.
     due: float
@@ -136,14 +137,18 @@ def save_killed_before_finish(session: Session, version: int, names: int, length
 
 
 def load_at_once(session: Session) -> list[Difference]:
-    """Save with a slow finish; as soon as save returns on this rank, this rank alone loads everything."""
+    """Save with a slow finish; as soon as save returns on this rank, this rank alone loads everything.
+
+    Where the backend opted out of resharding this rank alone reads the metadata, and all ranks load together.
+    """
     checkpoint_id = session.new_id()
     slow = Fault(phase="finish", ranks=(0,), kind="delay", seconds=LATE)
     session.save(own_state(session.rank), checkpoint_id, faults=(slow,))
-    wanted = common_state(session.world_size)
-    target = blank(wanted)
-    session.load(target, checkpoint_id, **_alone(session))
-    return differences(wanted, target)
+    if "resharding" not in session.storage.unsupported:
+        return _loaded(session, checkpoint_id, **_alone(session))
+    if uses_storage(session, "load"):
+        into_subject(session.reader(checkpoint_id).read_metadata)
+    return _loaded(session, checkpoint_id)
 
 
 def failing_finish(session: Session, fault: Fault) -> Attempt:
@@ -174,10 +179,10 @@ def late_future(session: Session, seconds: float) -> LateSave:
     return LateSave(due=due, returned=returned, loads=loads, save=attempt, found=found)
 
 
-def _loaded(session: Session, checkpoint_id: Any) -> list[Difference]:
+def _loaded(session: Session, checkpoint_id: Any, **arguments: Any) -> list[Difference]:
     wanted = common_state(session.world_size)
     target = blank(wanted)
-    session.load(target, checkpoint_id)
+    session.load(target, checkpoint_id, **arguments)
     return differences(wanted, target)
 
 

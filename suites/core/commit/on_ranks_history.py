@@ -25,7 +25,7 @@ SIZES = (5, 40, 1, 300, 7)
 
 
 def state_of(session: Session, ranks: int, version: int) -> dict[str, Any]:
-    """What `ranks` ranks save together as their `version`-th save; keys, sizes and lengths change with it."""
+    """Report what `ranks` ranks save together as their `version`-th save; keys, sizes and lengths change with it."""
     state: dict[str, Any] = {}
     for rank in range(ranks):
         size = SIZES[(version + rank) % len(SIZES)]
@@ -38,7 +38,7 @@ def state_of(session: Session, ranks: int, version: int) -> dict[str, Any]:
 
 
 def own_part(session: Session, ranks: int, version: int) -> dict[str, Any]:
-    """The part of `state_of` that this rank saves."""
+    """Return the part of `state_of` that this rank saves."""
     others = [f"{kind}{rank}" for rank in range(ranks) if rank != session.rank for kind in ("own", "text")]
     whole = state_of(session, ranks, version)
     return {key: value for key, value in whole.items() if key.partition(".")[0] not in others}
@@ -65,12 +65,12 @@ def many_saves(session: Session, saves: int, reuse: bool) -> list[Look]:
 
 
 def save_as(session: Session, version: int) -> None:
-    """One save by all ranks of this world, to an id that worlds of other sizes use too."""
+    """Save once by all ranks of this world, to an id that worlds of other sizes use too."""
     session.save(own_part(session, session.world_size, version), session.new_id("shared"))
 
 
 def look_at(session: Session, ranks: int, version: int) -> tuple[list[str], Look]:
-    """The keys that are listed at that id, and what a load gives."""
+    """Return the keys that are listed at that id, and what a load gives."""
     checkpoint_id, wanted = session.new_id("shared"), state_of(session, ranks, version)
     target = blank(wanted)
     session.load(target, checkpoint_id)
@@ -82,7 +82,7 @@ def look_at(session: Session, ranks: int, version: int) -> tuple[list[str], Look
 
 
 def keys_of(session: Session, ranks: int, version: int) -> list[str]:
-    """The keys of such a state."""
+    """Return the keys of such a state."""
     return sorted(state_of(session, ranks, version))
 
 
@@ -124,7 +124,7 @@ class Moving:
         self.tensor.copy_(coded(self.rank, (6,), version=self.version))
 
     def state_dict(self) -> dict[str, Any]:
-        """What it is now."""
+        """Report what it is now."""
         return {"moving": self.tensor, **{f"at{number}": self.tensor + number for number in range(self.version)}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -147,7 +147,7 @@ def moving_stateful(session: Session, saves: int) -> list[Look]:
 
 
 def fails_early(session: Session, when: str) -> tuple[Attempt, Look]:
-    """A save over a checkpoint that fails before anybody was asked to write, and what loads then.
+    """Let a save over a checkpoint fail before anybody was asked to write; report what loads then.
 
     It fails on the last rank, or on the coordinator in the planning for all.
     """

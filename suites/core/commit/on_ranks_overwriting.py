@@ -39,7 +39,7 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True)
 class Refused:
-    """A save to an id that was taken, and one to another id after it."""
+    """Save to an id that was taken, and to another id after it."""
 
     checkpoint_id: str
     save: Attempt

@@ -72,7 +72,7 @@ class KillAt:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _concerns(self, args: tuple[Any, ...]) -> bool:
-        """Whether an operation is on a path in one of the places; what it names by a relative path may be."""
+        """Tell whether an operation is on a path in one of the places; what it names by a relative path may be."""
         paths = [os.fsdecode(item) for item in args if isinstance(item, str | bytes | os.PathLike)]
         # The second argument of "open" is its mode, and a relative path may be one below an open folder.
         return any(
@@ -82,7 +82,7 @@ class KillAt:
 
 
 def save_old(session: Session, number: int) -> None:
-    """The checkpoint that will be replaced, at an id for each number."""
+    """Save the checkpoint that will be replaced, at an id for each number."""
     session.save(own_state(0, version=1), session.new_id(f"at{number}"))
 
 

@@ -24,7 +24,7 @@ UNSTORABLE = "its own finish, at metadata that cannot be stored"
 
 
 def retried(session: Session, reuse: bool) -> list[Retry]:
-    """All phases of a save, then all of a load. reuse: the second try is made with the objects of the first."""
+    """Retry all phases of a save, then all of a load. reuse: the second try is made with the objects of the first."""
     if not (uses_storage(session, "save") and uses_storage(session, "load")):
         session.excuse("the engine takes no storage that could fail")
     return [*_saves(session, reuse), *_loads(session, reuse)]
@@ -72,7 +72,7 @@ def _loads(session: Session, reuse: bool) -> Iterator[Retry]:
 
 
 def _fault(session: Session, phase: str) -> Fault:
-    """The first call of the phase fails, on the last rank that has it."""
+    """Make the first call of the phase fail, on the last rank that has it."""
     return Fault(phase=phase, ranks=(0 if phase in OF_ONE else session.world_size - 1,), last=1)
 
 

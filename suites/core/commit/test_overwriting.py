@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 else:
     on_ranks = module_on_ranks("dcp_conformance.suites.core.commit.on_ranks_overwriting")
 
+if TYPE_CHECKING:
+    from dcp_conformance.suites.core.writing import on_ranks_writing_alike as alike
+else:
+    alike = module_on_ranks("dcp_conformance.suites.core.writing.on_ranks_writing_alike")
+
 LENGTH = 64 * 1024  # 512 KiB of float64
 SLACK = 64 * 1024
 
@@ -36,6 +41,11 @@ def test_second_save_to_an_id_leaves_exactly_the_second_state(
     subject: Subject, world: int, style: str, reuse: bool
 ) -> None:
     must_hold_exactly(subject.observe(world, on_ranks.overwritten, style, reuse))
+
+
+@pytest.mark.clauses("FIN-06")
+def test_overwrite_that_changes_one_place_is_stored(subject: Subject) -> None:
+    must_match(subject.observe(1, alike.overwritten_in_one_place))
 
 
 def must_hold_exactly(observed: Sequence[Held]) -> None:

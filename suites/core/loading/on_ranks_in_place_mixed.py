@@ -20,7 +20,7 @@ class Bare:
         self.calls: list[str] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """What a save stores, and a load fills."""
+        """Report what a save stores, and a load fills."""
         self.calls.append("state_dict")
         return dict(self.state)
 
@@ -66,7 +66,7 @@ def _plain(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def calls_alone(session: Session, state: str, partial: bool) -> tuple[list[str], list[str]]:
-    """The calls of a Stateful with tensors or with none during a save beside a tensor, and a load of it alone."""
+    """Report the calls of a Stateful, with or without tensors, during a save beside a tensor and a load of it alone."""
     if partial and not ("DefaultLoadPlanner" in session.engine.utilities and session.takes("load", "planner")):
         session.excuse("nobody can ask this engine for a partial load: it supplies no planners by torch's names")
     values: dict[str, Any] = {} if state == "empty" else {"value": coded(1, (3,), version=1)}

@@ -27,7 +27,7 @@ class Noted:
         self.on_load: Callable[[], None] = lambda: None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a save stores, and a load fills."""
+        """Report what a save stores, and a load fills."""
         self.calls.append(f"state_dict {self.name}")
         self.on_state_dict()
         return {"value": self.tensor}
@@ -63,7 +63,7 @@ class Lazy:
         self.moments = list(moments)
 
     def state_dict(self) -> dict[str, Any]:
-        """The moments that are there."""
+        """Return the moments that are there."""
         return {"state": {str(place): {"moment": item} for place, item in enumerate(self.moments)}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -78,7 +78,7 @@ class Nested:
         self.tensor = tensor
 
     def state_dict(self) -> dict[str, Any]:
-        """What a save stores, and a load fills."""
+        """Report what a save stores, and a load fills."""
         return {"tensor": self.tensor}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -119,7 +119,7 @@ def _plain_values(session: Session, *, version: int) -> dict[str, Any]:
 
 
 def protocol_calls(session: Session) -> tuple[list[str], list[str], list[Difference]]:
-    """The calls of a Stateful during a save, during a load, and what had not arrived when it was handed its state."""
+    """Report the calls of a Stateful during a save and a load, and what was missing when it was handed its state."""
     saved: list[str] = []
     loaded: list[str] = []
     other = {
@@ -231,7 +231,7 @@ def missing_objects(session: Session, checkpoint_id: Any) -> Iterator[str]:
 
 
 def call_order(session: Session) -> list[str]:
-    """The calls of Stateful entries during a load, where each rank put them into its dict in another order."""
+    """Return the calls of Stateful entries during a load, where each rank put them into its dict in another order."""
     names = ("one", "two", "three") if session.rank == 0 else ("three", "one", "two")
     checkpoint_id, calls = session.new_id(), []  # type: tuple[Any, list[str]]
     tensors = {name: coded(key, (3,), version=1) for key, name in enumerate(sorted(names))}
@@ -251,7 +251,7 @@ def load_into_no_state(session: Session) -> tuple[int, Attempt, str]:
 
 
 def entry_removed(session: Session, moment: str) -> tuple[Attempt, list[Difference]]:
-    """A Stateful takes entries out of the caller's dict when it is asked for its state, or when it is handed one."""
+    """Use a Stateful that takes entries out of the caller's dict when it is asked for its state, or handed one."""
     checkpoint_id, state = (
         session.new_id(),
         {"a_tensor": coded(1, (4,), version=1), "z_tensor": coded(2, (4,), version=1)},

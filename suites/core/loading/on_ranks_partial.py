@@ -41,14 +41,14 @@ class _ReadKeys:
 
 
 def ask_for_missing(session: Session, template: dict[str, Any]) -> Attempt:
-    """How a load ends that asks for `template`, a nested dict of tensor sizes, where {"stored": ...} is stored."""
+    """Ask for `template`, a nested dict of tensor sizes, where {"stored": ...} is stored, and report how that ends."""
     checkpoint_id = session.new_id()
     session.save({"stored": coded(1, (4,), version=1)}, checkpoint_id)
     return session.attempt(session.load, _asked(template), checkpoint_id)
 
 
 def ask_for_lookalikes(session: Session) -> list[tuple[str, Attempt]]:
-    """How loads end that ask for one flat key each, which begins, ends or goes on like a stored one, or is above it."""
+    """Ask for flat keys that begin, end or go on like a stored one, or are above it, and report how the loads end."""
     checkpoint_id, tensor = session.new_id(), coded(1, (4,), version=1)
     session.save({"layer10": tensor, "outer": {"weight_ema": tensor, "inner": {"bias": tensor}}}, checkpoint_id)
     templates: dict[str, dict[str, Any]] = {
@@ -72,7 +72,7 @@ def ask_for_more_of_a_list(session: Session, stored: int, asked: int) -> tuple[A
 
 
 def allow_missing(session: Session) -> list[Difference]:
-    """A partial load of two stored and two unknown keys: the stored ones arrive, the others keep their value."""
+    """Load two stored and two unknown keys partially: the stored ones arrive, the others keep their value."""
     checkpoint_id = session.new_id()
     state = {"top": coded(1, (4,), version=1), "nested": {"inner": coded(2, (3,), version=1)}}
     session.save(state, checkpoint_id)
@@ -102,7 +102,7 @@ def ask_for_some_of_each(session: Session) -> tuple[list[Difference], list[str]]
 
 
 def keep_skipped_values(session: Session) -> list[str]:
-    """A partial load over values of many types that are not stored; the ones that are not what they were."""
+    """Load partially over values of many types that are not stored; report those that are not what they were."""
     checkpoint_id = session.new_id()
     session.save({"stored": coded(1, (4,), version=1)}, checkpoint_id)
     skipped = unusual_values(meta=True)
@@ -112,7 +112,7 @@ def keep_skipped_values(session: Session) -> list[str]:
 
 
 def unusual_values(*, meta: bool = False) -> dict[str, Any]:
-    """A value of each type that a pass over a template may not know.
+    """Return a value of each type that a pass over a template may not know.
 
     meta: also a tensor without memory, at which some engines give up before they come to the others.
     """
@@ -141,7 +141,10 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def learn_about_keys(session: Session) -> tuple[str, bool]:
-    """What a load with a missing and a left-over key told its caller, as a text; whether keys may be missing at all."""
+    """Report what a load with a missing and a left-over key told its caller, as a text.
+
+    Whether keys may be missing at all.
+    """
     checkpoint_id = session.new_id()
     session.save({"stored": coded(1, (4,), version=1), "left_over_key": coded(2, (4,), version=1)}, checkpoint_id)
     target = {"stored": torch.zeros(4, dtype=torch.float64)}
@@ -156,7 +159,7 @@ def learn_about_keys(session: Session) -> tuple[str, bool]:
 
 
 def one_rank_asks_for_more(session: Session) -> Attempt:
-    """All ranks load a common key; the last one also asks for one that is not stored."""
+    """Load a common key on all ranks; the last one also asks for one that is not stored."""
     checkpoint_id = session.new_id()
     session.save({"common": coded(1, (4,), version=1)}, checkpoint_id)
     target = {"common": torch.zeros(4, dtype=torch.float64)}
@@ -166,7 +169,7 @@ def one_rank_asks_for_more(session: Session) -> Attempt:
 
 
 def load_by_keys(session: Session, keys: list[str]) -> tuple[list[Difference], list[Difference]]:
-    """What loading `model` and what loading the prefix `optimizer.state` gives, against what was stored there."""
+    """Load `model`, and the prefix `optimizer.state`, and compare both with what was stored there."""
     checkpoint_id = session.new_id()
     stored: dict[str, Any] = {
         "model": {"weight": coded(1, (4,), version=1), "bias": coded(2, (2,), version=1)},
@@ -186,7 +189,7 @@ def load_by_keys(session: Session, keys: list[str]) -> tuple[list[Difference], l
 
 @contextlib.contextmanager
 def heard(level: int = logging.INFO) -> Iterator[list[str]]:
-    """The texts of log records (of `level` and above) and warnings that were given meanwhile, on any thread."""
+    """Collect the texts of log records (of `level` and above) and warnings given meanwhile, on any thread."""
     words: list[str] = []
     root, handler = logging.getLogger(), _Listening(words)
     before = root.level

@@ -31,7 +31,7 @@ from dcp_conformance.harness.subject.session import Session, into_subject
 
 
 def kinds(session: Session) -> dict[str, Any]:
-    """What the stored metadata of a nested state says of each key."""
+    """Report what the stored metadata of a nested state says of each key."""
     state = {
         "a": coded(1, (4, 5), version=1, dtype=torch.float32),
         "n": {"b": 1, "t": coded(2, (), version=1)},
@@ -42,7 +42,7 @@ def kinds(session: Session) -> dict[str, Any]:
 
 
 def three_kinds_of_value(session: Session) -> dict[str, Any]:
-    """What the stored metadata says of an object, a replicated and a sharded tensor."""
+    """Report what the stored metadata says of an object, a replicated and a sharded tensor."""
     mesh = init_device_mesh("cpu", (session.world_size,))
     state = {
         "object": {"step"}, "replicated": coded(1, (4,), version=1, dtype=torch.float32),
@@ -53,7 +53,7 @@ def three_kinds_of_value(session: Session) -> dict[str, Any]:
 
 
 def shards_of_last_rank(session: Session) -> dict[str, Any]:
-    """What the stored metadata says of a ShardedTensor that lives on the last rank only."""
+    """Report what the stored metadata says of a ShardedTensor that lives on the last rank only."""
     last = session.world_size - 1
     place = ShardMetadata([0, 0], [4, 4], f"rank:{last}/cpu")
     shards = [LocalShard(coded(1, (4, 4), version=1), place)] if session.rank == last else []
@@ -62,7 +62,7 @@ def shards_of_last_rank(session: Session) -> dict[str, Any]:
 
 
 def committed(session: Session) -> dict[str, Any]:
-    """What the metadata that finish was given says; kept for `read_back` of another process."""
+    """Report what the metadata that finish was given says; kept for `read_back` of another process."""
     state = {
         "a": coded(1, (4, 5), version=1),
         "n": {"x.y": coded(2, (3, 0), version=1), "o": "text"},
@@ -73,13 +73,13 @@ def committed(session: Session) -> dict[str, Any]:
 
 
 def read_back(session: Session) -> dict[str, Any]:
-    """The same of the metadata that is stored."""
+    """Return the same of the metadata that is stored."""
     metadata = session.reader(session.new_id()).read_metadata()
     return {**entries(metadata), "planner_data": plain(metadata.planner_data)}
 
 
 def storage_entries(session: Session) -> dict[str, Any]:
-    """The pieces that the stored metadata describes and those that it has storage entries for."""
+    """Return the pieces that the stored metadata describes and those that it has storage entries for."""
     mesh = init_device_mesh("cpu", (session.world_size,))
     state = {"plain": coded(1, (4,), version=1), "object": {"a": 1, "b": [2]}, "empty": coded(3, (0, 2), version=1)}
     sharded = distribute_tensor(coded(2, (7, 3), version=1), mesh, [Shard(0)])
@@ -122,7 +122,7 @@ def entries_after_a_failed_thread(session: Session) -> dict[str, Any] | str | No
 
 
 def classes_from_required_fields(session: Session) -> list[str]:
-    """The metadata classes that cannot be built from their original fields alone, with the error."""
+    """Return the metadata classes that cannot be built from their original fields alone, with the error."""
     chunk, properties = session.tool("ChunkStorageMetadata"), session.tool("TensorProperties")
     size = torch.Size([1])
     made = {
@@ -139,7 +139,7 @@ def classes_from_required_fields(session: Session) -> list[str]:
 
 
 def index_equalities(session: Session) -> dict[str, bool]:
-    """Which of the promised equalities of indices hold."""
+    """Report which of the promised equalities of indices hold."""
     index = session.tool("MetadataIndex")
     pairs = {
         "a hint": (index("x", [0, 1], index=3), index("x", [0, 1]), True),
@@ -177,7 +177,7 @@ def lookups(session: Session) -> dict[str, Any]:
 
 
 def pickled_properties(session: Session, memory_format: str) -> bool:
-    """Whether tensor properties with a memory format come back equal from a pickle."""
+    """Tell whether tensor properties with a memory format come back equal from a pickle."""
     named = getattr(torch, memory_format)
     properties = into_subject(session.tool("TensorProperties"), dtype=torch.float16, memory_format=named)
     copy = into_subject(pickle.loads, into_subject(pickle.dumps, properties))
@@ -185,7 +185,7 @@ def pickled_properties(session: Session, memory_format: str) -> bool:
 
 
 def identities(session: Session) -> dict[str, Any]:
-    """The storage metadata of two saves through one writer and of two loads of the first; None without any.
+    """Return the storage metadata of two saves through one writer and of two loads of the first; None without any.
 
     Each as {"id", "save", "load"}.
     """
@@ -204,7 +204,10 @@ def identities(session: Session) -> dict[str, Any]:
 
 
 def planner_data(session: Session) -> dict[str, Any] | None:
-    """The data that a planner put into the metadata and what a load planner got of it; None where save takes none."""
+    """Return the data that a planner put into the metadata and what a load planner got of it.
+
+    None where save takes none.
+    """
     if not (session.takes("save", "planner") and session.takes("load", "planner")):
         return None
     save_kind, load_kind = session.tool("DefaultSavePlanner"), session.tool("DefaultLoadPlanner")
@@ -230,7 +233,7 @@ def planner_data(session: Session) -> dict[str, Any] | None:
 
 
 def listed(session: Session) -> dict[str, Any]:
-    """What can be listed of a checkpoint by a reader that cannot read data, and when the data is not there any more."""
+    """List a checkpoint with a reader that cannot read data, and again when the data is gone."""
     state = {"a": coded(1, (4, 5), version=1), "b": coded(2, (3,), version=1, dtype=torch.float32)}
     checkpoint_id = session.new_id()
     drive_save(session.writer(checkpoint_id), state)
@@ -247,7 +250,7 @@ def listed(session: Session) -> dict[str, Any]:
 
 
 def logged_ids(session: Session) -> dict[str, Any] | None:
-    """The ids that planners are given: by the writer at a save, in the metadata at a load; None without any."""
+    """Report the ids that planners are given: by the writer at a save, in the metadata at a load; None without any."""
     checkpoint_id, seen = session.new_id(), dict[str, Any]()
 
     class Saving(DefaultSavePlanner):

@@ -32,7 +32,7 @@ OPTIONAL_FIELDS = ("storage_meta", "version", "planner_data")
 
 
 def load_with(session: Session, fault: Fault) -> Attempt:
-    """How a load of a sound checkpoint ended during which reading the metadata failed on some ranks."""
+    """Report how a load of a sound checkpoint ended during which reading the metadata failed on some ranks."""
     checkpoint_id = session.new_id()
     session.save(own_state(session.rank), checkpoint_id)
     return session.attempt(session.load, blank(common_state(session.world_size)), checkpoint_id, faults=(fault,))
@@ -74,7 +74,7 @@ def load_rank_local(session: Session) -> LocalLoad:
 
 
 def damaged_objects(session: Session) -> list[tuple[str, str, bool, list[str]]] | None:
-    """Each stored object damaged in each way: its name, the way, whether a load raised, and what it gave otherwise.
+    """Damage each stored object in each way: its name, the way, whether a load raised, what it gave otherwise.
 
     Each is loaded strictly and partially: a checkpoint that looks empty must not pass for one that has nothing to give.
     None where the stored bytes cannot be reached.
@@ -103,7 +103,7 @@ def damaged_objects(session: Session) -> list[tuple[str, str, bool, list[str]]] 
 
 
 def in_torch_format(session: Session) -> bool:
-    """Whether the storage keeps torch's own files."""
+    """Tell whether the storage keeps torch's own files."""
     return "torch_format" not in session.storage.unsupported
 
 
@@ -171,14 +171,14 @@ class HiddenGlobal:
 
 
 def _strictly_and_partially(session: Session) -> Iterator[dict[str, Any]]:
-    """The arguments of a strict load and, where a planner can be given, of a partial one."""
+    """Yield the arguments of a strict load and, where a planner can be given, of a partial one."""
     yield {}
     if session.takes("load", "planner"):
         yield {"planner": session.tool("DefaultLoadPlanner")(allow_partial_load=True)}
 
 
 def load_with_different_views(session: Session) -> tuple[Attempt, list[Any], list[Difference]]:
-    """The last rank sees rank-local metadata only, the others the global one.
+    """Load while the last rank sees rank-local metadata only, the others the global one.
 
     Returns how the load ended, the modes that the storage was told, and what the load gives otherwise.
     """
@@ -193,7 +193,7 @@ def load_with_different_views(session: Session) -> tuple[Attempt, list[Any], lis
 
 
 def newer_rank_local(session: Session) -> tuple[Attempt, list[Difference]]:
-    """A collective save, then a newer one with rank-local metadata to the same id: how a load goes, what it gives."""
+    """Save with collectives, then with rank-local metadata to the same id; report how a load goes, what it gives."""
     if not session.takes("save", "use_collectives"):
         session.excuse("save has no use_collectives, so there is no rank-local metadata")
     checkpoint_id = session.new_id()
@@ -207,7 +207,7 @@ def newer_rank_local(session: Session) -> tuple[Attempt, list[Difference]]:
 
 
 def corrupt_global_beside_local(session: Session) -> Attempt:
-    """A load where sound rank-local metadata lies beside a corrupt global one."""
+    """Load where sound rank-local metadata lie beside a corrupt global one."""
     if not session.takes("save", "use_collectives"):
         session.excuse("save has no use_collectives, so there is no rank-local metadata")
     checkpoint_id, state = session.new_id(), own_state(0)
@@ -242,7 +242,7 @@ def loads_change_nothing(session: Session) -> list[tuple[str, Attempt, list[str]
 
 
 def load_read_only(session: Session) -> tuple[bool, Attempt, list[Difference]]:
-    """A load by a thread that may not write to the checkpoint: whether that was so, how it went, what it gave."""
+    """Load in a thread that may not write to the checkpoint; report whether that was so, how it went, what it gave."""
     checkpoint_id, state = session.new_id(), _small_state(session)
     session.save(state, checkpoint_id)
     target = blank(state)

@@ -29,7 +29,7 @@ WHOLE = (8, 6)
 
 
 def stored_keys(session: Session, shape: str) -> tuple[list[str], dict[str, list[str | int] | None]]:
-    """The keys of the metadata that saving a state of this shape gave, and the path that it keeps for each."""
+    """Return the keys of the metadata that saving a state of this shape gave, and the path that it keeps for each."""
     if shape in ("plain_list", "tuple"):  # a tuple is one value, an object
         session.needs("objects")
     metadata = session.save_and_describe(_shape(session, shape), session.new_id())
@@ -78,7 +78,7 @@ def _structure(chance: random.Random, depth: int, *, plain: bool) -> Any:
 
 
 def same_flat_key(session: Session, case: str) -> Attempt:
-    """How a save ends of two values that have the same flat key."""
+    """Report how a save ends of two values that have the same flat key."""
     one, other = coded(1, (4,), version=1), coded(2, (4,), version=1)
     states: dict[str, dict[str, Any]] = {
         "dotted": {"outer": {"inner": one}, "outer.inner": other},
@@ -148,7 +148,7 @@ def _foreign(kind: str, leaf: str, *, version: int) -> Any:
 
 
 def deep_nesting(session: Session) -> list[Difference]:
-    """A tensor and a number, two hundred dicts deep."""
+    """Return a tensor and a number, two hundred dicts deep."""
     wanted: dict[str, Any] = {"tensor": coded(1, (4,), version=1)}
     if "objects" not in session.storage.unsupported:
         wanted["number"] = 5
@@ -164,7 +164,7 @@ def deep_nesting(session: Session) -> list[Difference]:
 
 
 def tensor_after_save(session: Session) -> bool:
-    """Whether a tensor of a nested state is gone after its save, without the garbage collector."""
+    """Tell whether a tensor of a nested state is gone after its save, without the garbage collector."""
     state = {"outer": {"inner": [coded(1, (4,), version=1)]}}
     reference = weakref.ref(state["outer"]["inner"][0])
     gc.collect()
@@ -209,7 +209,7 @@ def _own_part(whole: torch.Tensor, rank: int, outer: int, inner: int) -> tuple[t
 
 @contextlib.contextmanager
 def _groups(outer: int, inner: int) -> Iterator[dict[tuple[int, ...], Any]]:
-    """The ranks that hold the columns of one row, and those that hold the rows of one column, as process groups."""
+    """Make process groups of the ranks with the columns of one row, and of those with the rows of one column."""
     rows = [tuple(row + outer * place for place in range(inner)) for row in range(outer)]
     columns = [tuple(place + outer * column for place in range(outer)) for column in range(inner)]
     groups = {members: torch.distributed.new_group(list(members)) for members in dict.fromkeys(rows + columns)}

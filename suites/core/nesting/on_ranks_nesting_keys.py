@@ -11,7 +11,7 @@ from dcp_conformance.harness.subject.session import Session, into_subject
 
 
 def integer_keys(session: Session, place: str, leaf: str) -> list[Difference]:
-    """Values under integer keys at top level or nested."""
+    """Save values under integer keys at top level or nested."""
     if leaf == "objects" and "objects" in session.storage.unsupported:
         session.excuse("the storage takes no objects")
     keys = (0, 1, 10, -1, -12, 2**40)
@@ -25,7 +25,7 @@ def integer_keys(session: Session, place: str, leaf: str) -> list[Difference]:
 
 
 def mixed_keys(session: Session) -> tuple[Attempt, Attempt, list[Difference]]:
-    """A save of a state whose top-level keys are of two types, then a load into a template like it."""
+    """Save a state whose top-level keys are of two types, then a load into a template like it."""
     state: dict[Any, Any] = {0: coded(1, (4,), version=1), "a": coded(2, (4,), version=1)}
     checkpoint_id, target = session.new_id(), blank(state)
     saved = session.attempt(session.save, state, checkpoint_id)
@@ -43,7 +43,7 @@ def empty_mappings(session: Session) -> tuple[Attempt, list[Difference]]:
 
 
 def rebuilt_keys(session: Session) -> list[str]:
-    """The keys, written with their types, of a state that was made from a checkpoint without a template."""
+    """Return the keys, written with their types, of a state that was made from a checkpoint without a template."""
     checkpoint_id = session.new_id()
     session.save({"outer": {0: coded(1, (3,), version=1), "name": coded(2, (3,), version=1)}}, checkpoint_id)
     rebuilt = into_subject(session.tool("_load_state_dict_from_keys"), storage_reader=session.reader(checkpoint_id))

@@ -31,7 +31,7 @@ STATE_MIB = 64  # of the state whose planning is weighed
 
 
 def planned(session: Session, kind: str) -> list[dict[str, Any]]:
-    """The items of this rank's local plan for one value under the key `x`."""
+    """Return the items of this rank's local plan for one value under the key `x`."""
     values = {
         "tensor": lambda: coded(1, (10,), version=1, dtype=torch.float32),
         "sharded": lambda: _sharded_tensor(session),
@@ -49,7 +49,7 @@ def planned(session: Session, kind: str) -> list[dict[str, Any]]:
 
 
 def described(item: Any) -> dict[str, Any]:
-    """A write item as plain data."""
+    """Return a write item as plain data."""
     data = item.tensor_data
     found = {
         "type": item.type.name,
@@ -65,7 +65,7 @@ def described(item: Any) -> dict[str, Any]:
 
 
 def own_key_of_each_rank(session: Session) -> list[Difference]:
-    """Each rank saves an object and a tensor that only it has, and loads them back."""
+    """Save on each rank an object and a tensor that only it has, and load them back."""
     rank = session.rank
     state: dict[str, Any] = {f"t{rank}": coded(rank, (3,), version=1)}
     if "objects" not in session.storage.unsupported:
@@ -100,7 +100,7 @@ class InTwoHalves(torch.Tensor):
 
     @staticmethod
     def of(values: torch.Tensor) -> InTwoHalves:
-        """The tensor that holds `values`, which have an even length."""
+        """Return the tensor that holds `values`, which have an even length."""
         found = torch.Tensor._make_subclass(InTwoHalves, values)
         found.halves, found.used = list(values.clone().chunk(2)), []
         return found
@@ -135,7 +135,7 @@ class InTwoHalves(torch.Tensor):
 
 
 def hooks(session: Session) -> dict[str, Any]:
-    """The plan of a value with the checkpointable hooks, what a lookup finds, and a round trip through them."""
+    """Return the plan of a value with the checkpointable hooks, what a lookup finds, and a round trip through them."""
     values = coded(1, (6,), version=1)
     tensor, target = InTwoHalves.of(values), InTwoHalves.of(coded(1, (6,), version=2))
     planner = session.tool("DefaultSavePlanner")()
@@ -166,7 +166,7 @@ class CountsPickling:
 
 
 def cost_of_planning(session: Session) -> dict[str, Any]:
-    """How far memory and picklings went up from the call of save to write_data."""
+    """Report how far memory and picklings went up from the call of save to write_data."""
     if session.storage.writer is None or not session.takes("save", "storage_writer"):
         session.excuse("the engine takes no storage, so the end of planning cannot be seen")
     seen: dict[str, Any] = {}
@@ -189,7 +189,7 @@ def cost_of_planning(session: Session) -> dict[str, Any]:
 
 
 def rewritten(session: Session, how: str) -> list[Difference]:
-    """A round trip through a planner that renames keys or halves the precision."""
+    """Make a round trip through a planner that renames keys or halves the precision."""
     if not session.takes("save", "planner"):
         session.excuse("save takes no planner")
     kind = session.tool("DefaultSavePlanner")
@@ -209,19 +209,19 @@ def rewritten(session: Session, how: str) -> list[Difference]:
 
 
 def partial_sums(session: Session) -> Attempt:
-    """How a save of a DTensor that still holds partial sums ends."""
+    """Report how a save of a DTensor that still holds partial sums ends."""
     mesh = init_device_mesh("cpu", (session.world_size,))
     tensor = DTensor.from_local(coded(1, (4,), version=1), mesh, [Partial()], run_check=False)
     return session.attempt(session.save, {"p": tensor}, session.new_id())
 
 
 def load_partial_sums(session: Session) -> Attempt:
-    """How a load of that id ends."""
+    """Report how a load of that id ends."""
     return session.attempt(session.load, {"p": torch.zeros(4, dtype=torch.float64)}, session.new_id())
 
 
 def prepared_plan(session: Session) -> dict[str, Any]:
-    """A plan of items of all kinds before and after prepare_local_plan, as plain data, and what a round trip gives."""
+    """Report a plan of items of all kinds before and after prepare_local_plan, and what a round trip gives."""
     mesh = init_device_mesh("cpu", (1,))
     state: dict[str, Any] = {
         "matrix": coded(1, (4, 5), version=1), "scalar": coded(2, (), version=1), "empty": coded(3, (0, 3), version=1),
@@ -252,7 +252,7 @@ def prepared_plan(session: Session) -> dict[str, Any]:
 
 
 def unusual_shapes(session: Session) -> dict[str, Any]:
-    """What the metadata says of tensors without elements and without dimensions, and what a round trip gives."""
+    """Report what the metadata says of tensors without elements and without dimensions, and what a round trip gives."""
     state = {f"s{number}": coded(number, shape, version=1) for number, shape in enumerate(SHAPES)}
     target = blank(state)
     metadata = session.save_and_describe(state, session.new_id())
@@ -279,7 +279,7 @@ def empty_shards(session: Session) -> dict[str, Any]:
 
 
 def load_empty_shards(session: Session) -> list[Difference]:
-    """The whole tensors of `empty_shards`, loaded by one process."""
+    """Load the whole tensors of `empty_shards` by one process."""
     wanted = {f"rows{rows}": coded(rows, (rows, 2), version=1) for rows in EMPTY_SIZES}
     target = {key: torch.full_like(value, -1) for key, value in wanted.items()}
     session.load(target, session.new_id())
@@ -331,7 +331,7 @@ def _halved(item: Any) -> Any:
 
 
 def _peak() -> int:
-    """The highest memory of this process since `_forget_peak`, in bytes."""
+    """Return the highest memory of this process since `_forget_peak`, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 

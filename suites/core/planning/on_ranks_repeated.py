@@ -43,7 +43,7 @@ class InPieces(torch.Tensor):
 
     @staticmethod
     def of(pieces: tuple[Piece, ...], wholes: dict[int, torch.Tensor]) -> InPieces:
-        """The tensor with these pieces, each cut from the whole of its version."""
+        """Return the tensor with these pieces, each cut from the whole of its version."""
         found = torch.Tensor._make_subclass(InPieces, wholes[1])
         found.pieces, found.wholes = pieces, wholes
         return found

@@ -44,7 +44,7 @@ def meta_targets(session: Session) -> tuple[list[str], list[Difference]]:
 
 
 def meta_sharded_target(session: Session) -> Attempt:
-    """How a load into a ShardedTensor on the meta device ended."""
+    """Report how a load into a ShardedTensor on the meta device ended."""
     from torch.distributed._shard import sharded_tensor
     from torch.distributed._shard.sharding_spec import EnumerableShardingSpec, ShardMetadata
 
@@ -140,7 +140,7 @@ OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
 
 
 def optimizer_round_trip(session: Session, name: str) -> tuple[list[Difference], list[Difference]]:
-    """Two steps, a save, a load into a fresh trainer: what differs then, and after one more step of both."""
+    """Make two steps, save, load into a fresh trainer; report what differs then, and after one more step of both."""
     dtype = torch.bfloat16 if name.startswith("bfloat16") else torch.float32
     trained, fresh = _trainer(name, dtype, 1.0), _trainer(name, dtype, -0.5)
     for _ in range(2):
@@ -185,5 +185,5 @@ def _state(session: Session, model: torch.nn.Module, optimizer: torch.optim.Opti
 
 
 def _tensors_only(state: dict[str, Any]) -> dict[str, Any]:
-    """The part of a training state that a backend without objects stores; hyperparameters are not in it."""
+    """Return the part of a training state that a backend without objects stores; hyperparameters are not in it."""
     return {"model": state["model"], "optimizer": {"state": state["optimizer"]["state"]}}

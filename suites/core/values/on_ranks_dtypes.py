@@ -27,20 +27,45 @@ SPECIAL_BITS: dict[str, tuple[str, tuple[int, ...]]] = {
 
 
 def special_values(session: Session, name: str) -> list[Difference]:
-    """Every special value of a dtype; for those of 16 bits, every value there is."""
+    """Every special value of a dtype, and tensors that compare as simpler than they are."""
     dtype = getattr(torch, name)
-    if dtype.itemsize == 2:
-        tensor = torch.arange(1 << 16, dtype=torch.int32).to(torch.int16).view(dtype)
-    else:
-        integer, bits = SPECIAL_BITS[name]
-        width = 8 * dtype.itemsize
-        signed = [number - (1 << width) if number >> (width - 1) else number for number in bits]
-        tensor = torch.tensor(signed, dtype=getattr(torch, integer)).view(dtype)
-    state, checkpoint_id = {"special": tensor, "one": tensor[1]}, session.new_id()
-    target = blank(state)
+    tensor = _special(name) if dtype.is_floating_point else _extremes(dtype)
+    state = {"special": tensor, "one": tensor[1], **_compare_as_simpler(dtype)}
+    checkpoint_id, target = session.new_id(), blank(state)
     session.save(state, checkpoint_id)
     session.load(target, checkpoint_id)
     return differences(state, target)
+
+
+def _special(name: str) -> torch.Tensor:
+    """Every special value of a floating dtype; for those of 16 bits, every value there is."""
+    dtype = getattr(torch, name)
+    if dtype.itemsize == 2:
+        return torch.arange(1 << 16, dtype=torch.int32).to(torch.int16).view(dtype)
+    integer, bits = SPECIAL_BITS[name]
+    width = 8 * dtype.itemsize
+    signed = [number - (1 << width) if number >> (width - 1) else number for number in bits]
+    return torch.tensor(signed, dtype=getattr(torch, integer)).view(dtype)
+
+
+def _extremes(dtype: torch.dtype) -> torch.Tensor:
+    limits = torch.iinfo(dtype)
+    return torch.tensor([limits.min, limits.min + 1, 0, 1, limits.max - 1, limits.max], dtype=dtype)
+
+
+def _compare_as_simpler(dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Tensors for which what compares values decides wrongly, where it would store a tensor in less space.
+
+    Zeros of both signs are equal; the smallest integer has no absolute value.
+    """
+    ones, zeros = torch.ones(256, dtype=dtype), torch.zeros(256, dtype=dtype)
+    if not dtype.is_floating_point:
+        ones[100] = torch.iinfo(dtype).min
+        return {"small but one": ones}
+    mostly_zeros, both_zeros = -zeros, zeros.clone()
+    mostly_zeros[100] = 1
+    both_zeros[::3] *= -1
+    return {"mostly zeros": mostly_zeros, "zeros of both signs": both_zeros}
 
 
 # What is stored, and what stands in the template.
@@ -53,7 +78,7 @@ KIND_MISMATCHES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
 
 
 def kind_mismatch(session: Session, case: str) -> tuple[Attempt, list[str], str]:
-    """A load whose template asks for another kind of value than is stored.
+    """Load with a template that asks for another kind of value than is stored.
 
     How it ended, warnings that a plain load does not give, and what stands there then.
     """
@@ -101,7 +126,7 @@ WIDENINGS = {"bfloat16": "float32", "float16": "float64", "float32": "float64", 
 
 
 def widening_load(session: Session, name: str) -> tuple[Attempt, bool, str, list[Difference]]:
-    """A load into a wider dtype: how it went, whether the target is still itself, its dtype, what differs."""
+    """Load into a wider dtype: how it went, whether the target is still itself, its dtype, what differs."""
     source, wide = torch.arange(-8, 8).to(getattr(torch, name)), getattr(torch, WIDENINGS[name])
     checkpoint_id, tensor = session.new_id(), torch.full((16,), 77).to(wide)
     session.save({"a": source}, checkpoint_id)
@@ -113,7 +138,7 @@ def widening_load(session: Session, name: str) -> tuple[Attempt, bool, str, list
 
 
 def aliased_target(session: Session, expanded: bool) -> tuple[Attempt, list[Any]]:
-    """A load of four values into a target whose elements share memory: how it ended, what memory holds."""
+    """Load four values into a target whose elements share memory: how it ended, what memory holds."""
     checkpoint_id = session.new_id()
     session.save({"a": torch.arange(1.0, 5.0)}, checkpoint_id)
     memory = torch.full((1,) if expanded else (3,), -1.0)
@@ -172,7 +197,7 @@ GRADIENTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 def gradient_round_trip(session: Session, kind: str) -> tuple[list[str], list[Difference]]:
-    """A tensor with an autograd history as source and target: what changed in it, what a load gives otherwise.
+    """Save and load a tensor with an autograd history; report what changed in it, what a load gives otherwise.
 
     A small tensor, and one that readers treat as large.
     """
@@ -212,7 +237,7 @@ def _history(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 
 def _gradient(source: torch.Tensor) -> list[str]:
-    """The source's own history must still work: its gradient is one everywhere."""
+    """Run the source's own history, which must still work: its gradient is one everywhere."""
     leaf = source.grad_fn.next_functions[0][0].variable  # type: ignore[union-attr]
     source.sum().backward()  # type: ignore[no-untyped-call]
     return [] if bool((leaf.grad == 1.0).all()) else [f"its gradient is {leaf.grad[:6].tolist()} ... instead of ones"]

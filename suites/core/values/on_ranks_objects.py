@@ -29,7 +29,7 @@ class Unserialisable:
 
 
 def values() -> dict[str, Any]:
-    """One value of each kind that training states hold beside tensors."""
+    """Return one value of each kind that training states hold beside tensors."""
     return {
         "huge": 3**400, "negative": -1, "nan": float("nan"), "infinity": float("-inf"), "minus_zero": -0.0,
         "none": None, "true": True,
@@ -172,7 +172,7 @@ def unserialisable_overwrite(session: Session) -> tuple[Attempt, Attempt, list[D
 
 
 def handed_streams(session: Session) -> list[str]:
-    """How streams that `load_bytes` got are not those that `resolve_data` gave."""
+    """Report how streams that `load_bytes` got are not those that `resolve_data` gave."""
     if not (session.takes("save", "planner") and session.takes("load", "planner")):
         session.excuse("the engine takes no planner, so nobody sees what the storage hands over")
     checkpoint_id, given, taken = session.new_id(), {}, {}  # type: tuple[Any, dict[str, bytes], dict[str, tuple[int, bytes]]]
@@ -187,7 +187,7 @@ def handed_streams(session: Session) -> list[str]:
 
 
 def kept_streams(session: Session) -> list[str]:
-    """How streams that a planner kept are, once the load is over, not what they were when it got them."""
+    """Report how streams that a planner kept are, once the load is over, not what they were when it got them."""
     if not session.takes("load", "planner"):
         session.excuse("the engine takes no planner, so nobody keeps what the storage hands over")
     checkpoint_id, kept, contents = session.new_id(), {}, {}  # type: tuple[Any, dict[str, Any], dict[str, bytes]]

@@ -72,7 +72,7 @@ SAVEABLE: dict[str, Callable[[int], Any]] = {
 
 
 def missing(name: str) -> bool:
-    """Whether this torch lacks the dtype of that name."""
+    """Tell whether this torch lacks the dtype of that name."""
     return name in ("uint4", "int4", "uint1", "bits8", "bits16") and not hasattr(torch, name)
 
 
@@ -97,7 +97,7 @@ def unusual_round_trip(session: Session, name: str) -> tuple[Attempt, bool, bool
 
 
 def _anything_stored(session: Session, checkpoint_id: Any, recorder: Recorder) -> bool:
-    """Whether a refused save had begun to store: by the stored objects, or by the phase where those are hidden."""
+    """Tell whether a refused save had begun to store: by the stored objects, or by the phase where those are hidden."""
     if "stored_bytes" in session.storage.unsupported:
         return recorder.writing_began is not None
     blobs = session.blobs(checkpoint_id)
@@ -105,7 +105,7 @@ def _anything_stored(session: Session, checkpoint_id: Any, recorder: Recorder) -
 
 
 def quantized_round_trip(session: Session) -> tuple[Attempt, Attempt | None, list[float]]:
-    """A quantized tensor into a target of another scale: how save and load ended, and the real values of the target."""
+    """Load a quantized tensor into a target of another scale; report both ends, and the real values of the target."""
     checkpoint_id, target = session.new_id(), {"q": _quantized(0.0, 0.5, 3)}
     session.save({"q": torch.zeros(2)}, session.new_id("ordinary"))
     save = session.attempt(session.save, {"q": _quantized(1.0, 0.1, 0)}, checkpoint_id)
@@ -139,7 +139,7 @@ def _unlike(expected: dict[str, Any], observed: dict[str, Any]) -> list[str]:
 
 
 def _plain(value: Any) -> str:
-    """A tensor of an unusual type in words that are equal for equal values."""
+    """Describe a tensor of an unusual type in words that are equal for equal values."""
     if value.is_nested:
         return str([part.tolist() for part in value.unbind()])
     if value.layout is not torch.strided:

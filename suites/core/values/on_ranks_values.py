@@ -12,7 +12,7 @@ from dcp_conformance.harness.subject.session import Session
 
 
 def dtype_round_trip(session: Session, name: str, style: str) -> list[Difference]:
-    """One tensor for each shape of the checklist, of one dtype."""
+    """Save and load one tensor for each shape of the checklist, of one dtype."""
     dtype = getattr(torch, name, None)
     if dtype is None:
         session.give_up(f"this torch has no dtype {name}")
@@ -23,7 +23,7 @@ def dtype_round_trip(session: Session, name: str, style: str) -> list[Difference
 
 
 def empty_round_trip(session: Session) -> list[Difference]:
-    """The state dict that holds nothing."""
+    """Save and load the state dict that holds nothing."""
     return round_trip(session, {})
 
 

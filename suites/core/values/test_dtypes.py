@@ -37,7 +37,7 @@ UNUSUAL = (
 
 
 @pytest.mark.clauses("TYPE-01")
-@pytest.mark.parametrize("dtype", ("float16", "bfloat16", "float32", "float64"))
+@pytest.mark.parametrize("dtype", ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64"))
 def test_special_values_come_back_bit_for_bit(subject: Subject, dtype: str) -> None:
     must_match(subject.observe(1, on_ranks.special_values, dtype))
 

@@ -25,20 +25,24 @@ FIRST_DAY, DAYS, STRIDE = 7305, 14600, 6007
 
 
 def save_own(session: Session) -> None:
-    """Each rank saves tensors of its own, and all of them one in common."""
+    """Save on each rank tensors of its own, and on all of them one in common."""
     session.save(_state(session.rank), session.new_id())
 
 
 def load_copy_in_disorder(session: Session, ranks: int) -> list[Difference]:
     """Copy the checkpoint in another order with random dates and load all of it."""
-    copy = session.new_id("copy")
-    if session.rank == 0 and not _copied_in_disorder(session.new_id(), copy):
+    copy, copied = session.new_id("copy"), [False]
+    if session.rank == 0:
+        copied = [_copied_in_disorder(session.new_id(), copy)]
+    if session.world_size > 1:
+        torch.distributed.broadcast_object_list(copied)
+    if not copied[0]:
         session.give_up("nothing is stored below the id, so it cannot be copied")
     return _load_all(session, copy, ranks)
 
 
 def load_of_others(session: Session) -> list[Difference]:
-    """Each rank loads from the copy what the next rank saved."""
+    """Load from the copy, on each rank, what the next rank saved."""
     wanted = _state((session.rank + 1) % session.world_size)
     target = blank(wanted)
     session.load(target, session.new_id("copy"))
@@ -74,7 +78,7 @@ def dated_ahead(session: Session) -> list[Difference]:
 
 
 def generators_changed(session: Session, call: str) -> list[str]:
-    """The random generators that a call leaves in another state."""
+    """Return the random generators that a call leaves in another state."""
     if call == "async_save" and (session.engine.async_save is None or "async_save" in session.storage.unsupported):
         session.excuse("there is no async_save here")
     checkpoint_id, state = session.new_id(), _state(0)
@@ -104,7 +108,7 @@ def _load_all(session: Session, checkpoint_id: Any, ranks: int) -> list[Differen
 
 
 def _stored(checkpoint_id: str) -> list[Path]:
-    """The folder or file of that name, and those beside it whose names only add an ending, as some formats do."""
+    """Return the folder or file of that name, and those beside it whose names only add an ending."""
     path = Path(checkpoint_id)
     return sorted(
         found for found in path.parent.iterdir() if re.fullmatch(rf"{re.escape(path.name)}([.-].*)?", found.name)

@@ -151,7 +151,7 @@ def what_failures_leave_running(session: Session, failures: int) -> tuple[tuple[
 
 
 def half_written_objects(session: Session) -> list[str]:
-    """Names of stored objects that end exactly where a file size limit cut them."""
+    """Return the names of stored objects that end exactly where a file size limit cut them."""
     limit, checkpoint_id = 10_001, session.new_id("cut")
     with file_size_limit(limit):
         attempt = session.attempt(session.save, _state(), checkpoint_id)
@@ -162,7 +162,7 @@ def half_written_objects(session: Session) -> list[str]:
 
 
 def failed_read(session: Session) -> tuple[Attempt, list[str], list[Difference]]:
-    """A load that fails half way: how it ended, which objects it removed, and what a second load gives otherwise."""
+    """Let a load fail half way; report how it ended, which objects it removed, what a second load gives otherwise."""
     checkpoint_id, count = session.new_id("read"), itertools.count()
     session.save(_state(), checkpoint_id)
     blobs = session.blobs(checkpoint_id)
@@ -180,7 +180,7 @@ def failed_read(session: Session) -> tuple[Attempt, list[str], list[Difference]]
 
 
 def _loaded(session: Session, checkpoint_id: Any) -> list[str]:
-    """What a load gives otherwise, in sentences; an error of the load is one of them."""
+    """Report what a load gives otherwise, in sentences; an error of the load is one of them."""
     target = blank(_state())
     attempt = session.attempt(session.load, target, checkpoint_id)
     if attempt.error is not None:
@@ -205,5 +205,5 @@ def _settled(limit: tuple[int, int] | None) -> tuple[int, int]:
 
 
 def opted_out(session: Session) -> list[str]:
-    """The capabilities that the storage opted out of."""
+    """Return the capabilities that the storage opted out of."""
     return sorted(session.storage.unsupported)

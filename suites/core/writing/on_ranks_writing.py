@@ -25,7 +25,7 @@ MANY_ELEMENTS = 10**6
 
 
 def mixed_state(session: Session, *, version: int = 1) -> dict[str, Any]:
-    """Tensors of several shapes for each rank, and objects where the backend stores any."""
+    """Return the tensors of several shapes for each rank, and objects where the backend stores any."""
     state: dict[str, Any] = {
         f"rank{session.rank}.{name}": coded(key, shape, version=version)
         for key, (name, shape) in enumerate({"vector": (64,), "matrix": (5, 7), "scalar": (), "nothing": (0,)}.items())
@@ -55,7 +55,7 @@ def recorded_save(session: Session) -> tuple[list[Name], list[Name] | None, list
 
 
 def resolve_late_and_changed(session: Session) -> tuple[int, int, list[Difference]]:
-    """A planner that gives other tensors than those in the state, one of them slowly.
+    """Save through a planner that gives other tensors than those in the state, one of them slowly.
 
     Returns how often it was asked for data before write_data began and in all, and what a load gives otherwise.
     """
@@ -112,6 +112,10 @@ def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.reshape(2, 3, 4, 5).to(memory_format=torch.channels_last)
 
 
+def _channels_last_3d(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.reshape(2, 3, 4, 5, 1).to(memory_format=torch.channels_last_3d)
+
+
 # From a dense float32 tensor of 120 elements.
 LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "transposed": lambda dense: dense.reshape(10, 12).t(),
@@ -122,6 +126,7 @@ LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "expanded_scalar": lambda dense: dense[5].expand(3, 2),
     "flipped": lambda dense: dense.flip(0),
     "channels_last": _channels_last,
+    "channels_last_3d": _channels_last_3d,
     "permuted": lambda dense: dense.reshape(2, 3, 20).permute(2, 0, 1),
     "unfolded": lambda dense: dense.unfold(0, 5, 2),
     "conjugated": lambda dense: torch.view_as_complex(dense.reshape(60, 2)).conj(),
@@ -132,7 +137,7 @@ LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 def layout_round_trip(session: Session, layout: str) -> list[Difference]:
-    """One tensor of a layout, loaded into a dense target."""
+    """Load one tensor of a layout into a dense target."""
     if layout == "conjugated" and "exotic_dtypes" in session.storage.unsupported:
         session.excuse("the layout needs a complex dtype, which the backend opted out of")
     checkpoint_id = session.new_id()
@@ -145,7 +150,7 @@ def layout_round_trip(session: Session, layout: str) -> list[Difference]:
 
 
 def layouts_of_one_memory(session: Session) -> list[Difference]:
-    """Tensors that begin at one address and have as many elements: only layout and lazy bits tell them apart."""
+    """Save tensors that begin at one address and have as many elements: only layout and lazy bits differ."""
     square = coded(0, (144,), version=0, dtype=torch.float32).reshape(12, 12) + 0.5
     tensors = {"rows": square, "columns": square.t(), "flat": square.view(-1), "negated": torch._neg_view(square)}
     if "exotic_dtypes" not in session.storage.unsupported:
@@ -191,7 +196,7 @@ def every_option_set(session: Session) -> list[tuple[str, Attempt, list[Differen
 
 
 def save_with_failed_future(session: Session, fault: Fault) -> Attempt:
-    """How a save ended whose write future failed."""
+    """Report how a save ended whose write future failed."""
     return session.attempt(session.save, mixed_state(session), session.new_id(), faults=(fault,))
 
 

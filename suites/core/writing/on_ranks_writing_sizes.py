@@ -15,6 +15,9 @@ KIB = 1024
 # Bytes that a writer might copy at once, and multiples of them.
 BLOCKS = (4 * KIB, 16 * KIB, 64 * KIB, KIB * KIB)
 
+# The smallest part of an upload in parts.
+PARTS = (5 * KIB * KIB,)
+
 
 def any_number_of_items(session: Session) -> list[Difference]:
     """Save and load states of so many tensors each; the first differences."""
@@ -28,6 +31,19 @@ def any_number_of_items(session: Session) -> list[Difference]:
         if found:
             return found
     return []
+
+
+def dense_at_borders(session: Session) -> list[Difference]:
+    """Contiguous tensors that fill so many bytes, exactly and with one element less or more."""
+    state: dict[str, torch.Tensor] = {}
+    for block in (*BLOCKS, *PARTS):
+        for beside in (-1, 0, 1):
+            name = f"{block // KIB} KiB{beside:+d}"
+            state[name] = pattern(name, (block // 4 + beside,), torch.int32)
+    checkpoint_id, target = session.new_id(), blank(state)
+    session.save(state, checkpoint_id)
+    session.load(target, checkpoint_id)
+    return differences(state, target)
 
 
 def layouts_at_borders(session: Session) -> list[Difference]:

@@ -21,8 +21,9 @@ NOTHING_STORED = "nothing is stored below the id, so it cannot be copied"
 @pytest.mark.worlds(2)
 def test_load_depends_on_no_writer_order_or_date(subject: Subject, world: int) -> None:
     subject.observe(world, on_ranks.save_own)
-    found = subject.alone(on_ranks.load_copy_in_disorder, world)
-    must_match([found], "a copy in another order with other dates")
+    loading = world if subject.lacks("resharding") else 1
+    found = subject.observe(loading, on_ranks.load_copy_in_disorder, world)
+    must_match(found, "a copy in another order with other dates")
     must_match(subject.observe(world, on_ranks.load_of_others), "what another rank saved")
 
 

@@ -29,9 +29,14 @@ if TYPE_CHECKING:
 else:
     of_sizes = module_on_ranks("dcp_conformance.suites.core.writing.on_ranks_writing_sizes")
 
+if TYPE_CHECKING:
+    from dcp_conformance.suites.core.writing import on_ranks_writing_alike as alike
+else:
+    alike = module_on_ranks("dcp_conformance.suites.core.writing.on_ranks_writing_alike")
+
 LAYOUTS = (
-    "transposed", "strided", "offset", "column", "expanded", "expanded_scalar", "flipped", "channels_last", "permuted",
-    "unfolded", "conjugated", "negated", "dense_negated", "narrow_negated",
+    "transposed", "strided", "offset", "column", "expanded", "expanded_scalar", "flipped", "channels_last",
+    "channels_last_3d", "permuted", "unfolded", "conjugated", "negated", "dense_negated", "narrow_negated",
 )  # fmt: skip
 VIEW_OVERHEAD = 64 * 1024
 
@@ -58,6 +63,16 @@ def test_every_item_is_stored_and_reported_once_and_its_source_left_alone(subjec
 @pytest.mark.clauses("WRITE-01")
 def test_any_number_of_items_is_stored(subject: Subject) -> None:
     must_match(subject.observe(1, of_sizes.any_number_of_items))
+
+
+@pytest.mark.clauses("WRITE-01")
+def test_tensors_are_stored_whole_whatever_their_size(subject: Subject) -> None:
+    must_match(subject.observe(1, of_sizes.dense_at_borders))
+
+
+@pytest.mark.clauses("WRITE-01")
+def test_values_that_differ_in_one_place_are_told_apart(subject: Subject) -> None:
+    must_match(subject.observe(1, alike.alike_in_one_save))
 
 
 @pytest.mark.clauses("WRITE-02")

@@ -37,7 +37,7 @@ def save_and_load_in_group(session: Session, ranks: list[int]) -> list[Differenc
 
 
 def _with_replica(session: Session, ranks: list[int]) -> dict[str, Any]:
-    """What a rank saves, and a replicated tensor on the mesh of these ranks, which all ranks must make."""
+    """Report what a rank saves, and a replicated tensor on the mesh of these ranks, which all ranks must make."""
     replica = Placer(session.device).distributed(coded(90, (6,), version=1), tuple(ranks), ["R"])
     return {**_state(session.rank), "replica": replica}
 
@@ -52,7 +52,7 @@ def load_with_replica(session: Session, ranks: list[int]) -> list[Difference]:
 
 
 def load_states_of(session: Session, ranks: list[int], name: str = "checkpoint") -> list[Difference]:
-    """Load in one process what `ranks` saved together."""
+    """Load all of what `ranks` saved together, in one process or in as many as they were."""
     wanted = {key: item for rank in ranks for key, item in _state(rank).items()}
     target = blank(wanted)
     session.load(target, session.new_id(name))
@@ -60,7 +60,7 @@ def load_states_of(session: Session, ranks: list[int], name: str = "checkpoint")
 
 
 def save_with_fault_in_group(session: Session, ranks: list[int], fault: Fault) -> Attempt | None:
-    """How a save on the group of `ranks` ended with the fault on a global rank; None outside the group."""
+    """Report how a save on the group of `ranks` ended with the fault on a global rank; None outside the group."""
     group = session.new_group(GROUP_TIMEOUT, ranks)
     if session.rank not in ranks:
         return None
@@ -183,12 +183,12 @@ def _blank(item: Any) -> Any:
 
 
 def _state(rank: int) -> dict[str, object]:
-    """What one rank saves: an own tensor, and one that all have."""
+    """Report what one rank saves: an own tensor, and one that all have."""
     return {f"own{rank}": coded(rank, (50,), version=1), "common": coded(99, (8,), version=1)}
 
 
 def mesh_rows(session: Session) -> list[str]:
-    """What was wrong with the group wrapper's collectives on the rows of a 2 x 2 mesh, as sentences."""
+    """Report what was wrong with the group wrapper's collectives on the rows of a 2 x 2 mesh, as sentences."""
     wrong = []
     rows = [session.new_group(GROUP_TIMEOUT, ranks) for ranks in ([0, 1], [2, 3])]
     row, place = divmod(session.rank, 2)

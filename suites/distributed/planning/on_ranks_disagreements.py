@@ -24,7 +24,7 @@ VIEWS: dict[str, tuple[list[tuple[int, tuple[int], tuple[int]]], ...]] = {
 
 
 def save_disagreeing(session: Session, what: str) -> tuple[Attempt, int, Attempt]:
-    """How the save ended, how often write_data was called, and how a load of the id ended."""
+    """Report how the save ended, how often write_data was called, and how a load of the id ended."""
     if what == "kinds" and "objects" in session.storage.unsupported:
         session.excuse("the backend stores no objects")
     state, notes, checkpoint_id = _state(session, what), Notes(), session.new_id(what)
@@ -50,7 +50,7 @@ def _state(session: Session, what: str) -> dict[str, Any]:
 
 
 def save_half_alone(session: Session) -> tuple[Attempt, list[str]]:
-    """How a save of half of a distributed tensor ended that each rank made by itself, to an id of its own.
+    """Report how a save of half of a distributed tensor ended that each rank made by itself, to an id of its own.
 
     With the warnings that a save of a whole one does not give.
     """

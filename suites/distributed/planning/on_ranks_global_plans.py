@@ -88,7 +88,7 @@ def save_noted(session: Session, state: dict[str, Any], name: str, notes: Notes,
 
 
 def written(notes: Notes) -> Written | None:
-    """The write results of all ranks that `finish` was given; None where it was not called."""
+    """Return the write results of all ranks that `finish` was given; None where it was not called."""
     finished = notes.of("finish")
     if not finished:
         return None
@@ -101,7 +101,7 @@ def written(notes: Notes) -> Written | None:
 
 
 def equal_replicas(session: Session, lowest: bool = False) -> Written | None:
-    """The write results for EQUAL replicated tensors of one size; `lowest` asks for the lowest rank."""
+    """Return the write results for EQUAL replicated tensors of one size; `lowest` asks for the lowest rank."""
     state = {f"t{key}": coded(key, (128,), version=1).to(session.device) for key in range(EQUAL)}
     planner = {"planner": session.tool("DefaultSavePlanner")(dedup_save_to_lowest_rank=True)} if lowest else {}
     notes = Notes()
@@ -110,7 +110,7 @@ def equal_replicas(session: Session, lowest: bool = False) -> Written | None:
 
 
 def owners_in_three_runs(session: Session) -> list[Written | None]:
-    """The write results of three saves of one state, to which the ranks come in different orders."""
+    """Return the write results of three saves of one state, to which the ranks come in different orders."""
     found: list[Written | None] = []
     for turn in range(3):
         notes = Notes()

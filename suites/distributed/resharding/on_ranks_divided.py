@@ -17,7 +17,7 @@ from dcp_conformance.harness.subject.session import Session, into_subject
 
 
 def load_divided(session: Session, other: str, apart: int) -> tuple[Attempt, Attempt]:
-    """How a load ended while all ranks saw one checkpoint, and then while rank `apart` saw another one, or nothing.
+    """Load while all ranks see one checkpoint, then while rank `apart` sees another or none; report how both ended.
 
     other: what that rank sees: "save", a later save of the same keys and sizes; "keys", one with a key more; "nothing".
     """
@@ -42,6 +42,6 @@ def _state(session: Session, version: int) -> dict[str, Any]:
 
 
 def _save_id(session: Session, checkpoint_id: Any) -> str | None:
-    """The id of the save that the metadata names; None where it names none."""
+    """Return the id of the save that the metadata names; None where it names none."""
     metadata = into_subject(session.reader(checkpoint_id).read_metadata)
     return getattr(metadata.storage_meta, "save_id", None)

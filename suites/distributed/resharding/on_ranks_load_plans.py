@@ -46,7 +46,7 @@ def _chunk(box: Box) -> ChunkStorageMetadata:
 
 
 def reads(session: Session, size: tuple[int, ...], stored: list[Box], held: Box) -> list[Read]:
-    """The read items that the default planner makes for one held box of a tensor that is stored in boxes."""
+    """Return the read items that the default planner makes for one held box of a tensor that is stored in boxes."""
     entry = TensorStorageMetadata(
         TensorProperties(dtype=torch.float32), torch.Size(size), [_chunk(box) for box in stored]
     )
@@ -111,7 +111,10 @@ def _dealt(boxes: list[Box], ranks: int) -> list[tuple[int, tuple[int, ...], tup
 
 
 def _miscounted(notes: Notes, size: tuple[int, ...], target: Any) -> list[str]:
-    """How often each element of the local targets is read, where it is not once; [] where the reader saw no plan."""
+    """Report how often each element of the local targets is read, where it is not once.
+
+    [] where the reader saw no plan.
+    """
     if not notes.of("read_data"):
         return []
     counts: Counter[str] = Counter()
@@ -134,7 +137,7 @@ def _box_of(tensor: torch.Tensor, offsets: Sequence[int], sizes: Sequence[int]) 
 
 
 def load_without_a_chunk(session: Session) -> tuple[Attempt, bool] | None:
-    """How a load ended whose metadata lacks one of two chunks, and whether a reader gave such metadata."""
+    """Report how a load ended whose metadata lacks one of two chunks, and whether a reader gave such metadata."""
     if not session.drives_storage:
         return None
     whole = coded(1, (8,), version=1)
@@ -156,7 +159,7 @@ def _without_last_chunk(metadata: Any) -> Any:
 def load_into_other_shape(
     session: Session, saved: tuple[int, ...], wanted: tuple[int, ...], partial: bool = False
 ) -> Attempt:
-    """How a load of a tensor of one shape into a tensor of another ended.
+    """Report how a load of a tensor of one shape into a tensor of another ended.
 
     partial: one that may pass over keys.
     """

@@ -222,7 +222,7 @@ def empty_plan(session: Session) -> str:
 
 
 def overlapping_calls(session: Session) -> list[str]:
-    """What a planner that takes its time saw of calls from two threads at once."""
+    """Report what a planner that takes its time saw of calls from two threads at once."""
     stored = {f"t{key}": coded(key, (8,), version=1) for key in range(4)}
     reader, metadata = _saved(session, stored, objects=True)
     planner = _Hands(

@@ -108,7 +108,7 @@ def keys_in_other_orders(session: Session) -> list[Difference]:
 
 
 def comparison_of_keys(session: Session, kind: str) -> Attempt:
-    """How the comparison of key sets ended: `same` on all ranks, `own` key on each."""
+    """Report how the comparison of key sets ended: `same` on all ranks, `own` key on each."""
     state = {"common": 1, **({f"own{session.rank}": 2} if kind == "own" else {})}
     return session.attempt(into_subject, session.tool("_assert_same_keys"), state, None)
 

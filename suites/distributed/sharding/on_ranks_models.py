@@ -46,7 +46,10 @@ class Uneven(Net):
 
 
 def seeded(kind: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """A model whose parameters and buffers follow from the seed, the same on every rank; no generator is touched."""
+    """Return a model whose parameters and buffers follow from the seed, the same on every rank.
+
+    No generator is touched.
+    """
     with torch.random.fork_rng(devices=[]):
         model = kind()
     with torch.no_grad():
@@ -83,7 +86,7 @@ def job(scenario: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def full(value: Any) -> torch.Tensor:
-    """The whole of a plain or distributed tensor, on every rank."""
+    """Return the whole of a plain or distributed tensor, on every rank."""
     tensor = value.full_tensor() if isinstance(value, DTensor) else value
     whole: torch.Tensor = tensor.detach().clone()
     return whole
@@ -292,7 +295,7 @@ def _said(module: _Extra) -> dict[str, Any]:
 
 @job
 def names_of_wrapped_models(session: Session) -> dict[str, list[str]]:
-    """The keys that get_model_state_dict gives for a bare model, and for wrapped ones."""
+    """Return the keys that get_model_state_dict gives for a bare model, and for wrapped ones."""
     get = session.tool("get_model_state_dict")
     data_parallel = nn.parallel.DistributedDataParallel
     models = {

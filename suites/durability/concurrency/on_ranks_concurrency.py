@@ -14,6 +14,7 @@ import torch
 from dcp_conformance.harness.backend.blobs import is_local_path
 from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.laws.verbs import described
+from dcp_conformance.harness.states.alike import LENGTH, alike, change, text
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session, into_subject
@@ -44,7 +45,7 @@ def save_in_threads(session: Session, threads: int) -> list[Attempt]:
 
 
 def load_in_threads(session: Session, threads: int) -> list[Attempt]:
-    """All threads load one id at the same time, several times."""
+    """Load one id in all threads at the same time, several times."""
     state, checkpoint_id = _state(1, size=2000), session.new_id("shared")
     session.save(state, checkpoint_id)
 
@@ -210,3 +211,28 @@ def _keys(plan: Any) -> list[str]:
 def flag(session: Session, name: str) -> Path:
     """A file that one rank makes and others wait for, in a folder that no backend stores in."""
     return Path(session.spec.scratch).parent / f"{session.spec.place}-{name}.flag"
+
+
+def one_writer_in_one_place(session: Session) -> list[list[Difference]]:
+    """Save through one writer to an id for each save, one place of the state changed each time.
+
+    Returns what each id holds in the end that is not its own.
+    """
+    if not session.drives_storage:
+        session.excuse("its engine keeps a store of its own, and takes no writer")
+    ids = [session.new_id(f"save{save}") for save in range(3)]
+    writer, tensor = session.writer(ids[0]), alike()
+    saved: list[dict[str, Any]] = []
+    for save, checkpoint_id in enumerate(ids):
+        change(tensor, LENGTH // 2 + save)
+        state: dict[str, Any] = {"tensor": tensor}
+        if "objects" not in session.storage.unsupported:
+            state["text"] = text(LENGTH // 2 + save)
+        session.save(state, checkpoint_id, writer=writer, style="passed")
+        saved.append({**state, "tensor": tensor.clone()})
+    found = []
+    for state, checkpoint_id in zip(saved, ids, strict=True):
+        target = blank(state)
+        session.load(target, checkpoint_id)
+        found.append(differences(state, target))
+    return found

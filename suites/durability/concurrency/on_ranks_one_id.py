@@ -75,7 +75,7 @@ def save_with_others_unseen(session: Session) -> dict[str, Any]:
 
 
 def load_unseen(session: Session) -> list[Difference]:
-    """What a load gives of what rank 1 saved."""
+    """Report what a load gives of what rank 1 saved."""
     target = blank(_own(1))
     session.load(target, session.new_id("unseen"))
     return differences(_own(1), target)

@@ -64,6 +64,13 @@ def test_one_writer_stores_each_save_under_its_own_id(subject: Subject) -> None:
         must_match([differences], f"what save {number} of three through one writer stored")
 
 
+@pytest.mark.clauses("CONC-08")
+def test_one_writer_stores_what_changed_in_one_place(subject: Subject) -> None:
+    found = subject.alone(on_ranks.one_writer_in_one_place)
+    for number, differences in enumerate(found, 1):
+        must_match([differences], f"what save {number} of {len(found)} through one writer stored")
+
+
 @pytest.mark.clauses("CONC-10")
 @pytest.mark.parametrize("equal", (False, True), ids=("other_values", "equal_values"))
 def test_neighbours_are_saved_and_discarded_beside_loads(subject: Subject, equal: bool) -> None:

@@ -46,7 +46,7 @@ def load_all_from_files(session: Session, ranks: int) -> list[Difference]:
 
 
 def save_with_fault(session: Session, fault: Fault) -> Attempt:
-    """How a save ended during which a rank met the fault."""
+    """Report how a save ended during which a rank met the fault."""
     group = session.new_group(GROUP_TIMEOUT)
     return session.attempt(
         session.save, _state(session, session.rank), session.new_id(), faults=(fault,), process_group=group
@@ -54,12 +54,12 @@ def save_with_fault(session: Session, fault: Fault) -> Attempt:
 
 
 def save_alone_with_fault(session: Session, fault: Fault) -> Attempt:
-    """How a save of one process ended that met the fault."""
+    """Report how a save of one process ended that met the fault."""
     return session.attempt(session.save, _state(session, 0), session.new_id(), faults=(fault,))
 
 
 def attempt_load(session: Session, ranks: int) -> Attempt:
-    """How a load of the id ends."""
+    """Report how a load of the id ends."""
     target = blank({key: item for rank in range(ranks) for key, item in _state(session, rank).items()})
     return session.attempt(session.load, target, session.new_id())
 
@@ -74,14 +74,14 @@ def save_and_look_at_once(session: Session) -> tuple[Attempt, list[Difference]]:
 
 
 def metadata_is_whole(session: Session) -> list[bool]:
-    """Whether the metadata names all that one rank saved; [] where it cannot be read."""
+    """Tell whether the metadata names all that one rank saved; [] where it cannot be read."""
     found: list[bool] = []
     session.attempt(lambda: found.append(_names_all(session, session.reader(session.new_id()).read_metadata())))
     return found
 
 
 def read_cut_metadata(session: Session) -> dict[str, Any]:
-    """Which cuts of the objects that hold the metadata were read as if they were whole, but gave other metadata."""
+    """Report which cuts of the metadata's objects were read as if they were whole, but gave other metadata."""
     session.needs("stored_bytes")
     checkpoint_id, state = session.new_id(), _state(session, 0)
     session.save(state, checkpoint_id)

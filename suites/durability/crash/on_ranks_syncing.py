@@ -23,7 +23,7 @@ _ITEMS, _LENGTH = 3, 12_000
 
 
 def option_sets(session: Session) -> list[dict[str, Any]]:
-    """The options of the writer to go through.
+    """Return the options of the writer to go through.
 
     Those of the record, and two threads where the writer takes torch's own parameter for them.
     """
@@ -40,7 +40,7 @@ def save_with(session: Session, state: Any, checkpoint_id: Any, options: Mapping
 
 
 def payload(rank: int, *, version: int = 1) -> dict[str, Any]:
-    """Tensors that nobody can make smaller, and a number."""
+    """Return the tensors that nobody can make smaller, and a number."""
     tensors: dict[str, Any] = {
         f"r{rank}.t{number}": pattern(f"r{rank}.t{number}", (_LENGTH,), torch.int32, version=version)
         for number in range(_ITEMS)
@@ -49,7 +49,7 @@ def payload(rank: int, *, version: int = 1) -> dict[str, Any]:
 
 
 def whole(ranks: int, *, version: int = 1) -> dict[str, Any]:
-    """What `ranks` ranks save together."""
+    """Report what `ranks` ranks save together."""
     return {key: item for rank in range(ranks) for key, item in payload(rank, version=version).items()}
 
 

@@ -18,7 +18,7 @@ def save_by_rank(session: Session) -> None:
 
 
 def object_read_by(session: Session, ranks: int, wanted: int) -> dict[str, Any]:
-    """The name of an object that rank `wanted` needs for its tensor; where there is one, of no other rank."""
+    """Return the name of an object that rank `wanted` needs for its tensor; where there is one, of no other rank."""
     session.needs("stored_bytes")
     checkpoint_id = session.new_id("by-rank")
     blobs = session.stored_bytes(checkpoint_id)
@@ -46,7 +46,7 @@ def load_by_rank(session: Session) -> Attempt:
 
 
 def exchange_between_ranks(session: Session, ranks: int) -> dict[str, Any]:
-    """A load of everything after each exchange of two stored objects of equal size; one dict a load."""
+    """Load everything after each exchange of two stored objects of equal size; one dict a load."""
     session.needs("multi_process")
     checkpoint_id = session.new_id("by-rank")
     blobs = session.stored_bytes(checkpoint_id)

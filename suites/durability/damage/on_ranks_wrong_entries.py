@@ -60,7 +60,7 @@ def loads_with_wrong_places(session: Session, start: int) -> dict[str, Any]:
 
 
 def load_with_exchanged_entries(session: Session) -> dict[str, Any]:
-    """What a load gives when the metadata has the entries of two tensors of equal size exchanged."""
+    """Report what a load gives when the metadata has the entries of two tensors of equal size exchanged."""
     state, checkpoint_id = small_state(session, version=1), session.new_id("exchanged")
     session.save(state, checkpoint_id)
     blobs = session.stored_bytes(checkpoint_id)

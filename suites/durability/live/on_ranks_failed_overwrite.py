@@ -17,7 +17,10 @@ OLD, NEW = 1, 2
 
 
 def interrupted_overwrite(session: Session, fault: Fault) -> Attempt | str:
-    """How a second save ended during which a rank met the fault; a sentence where such a thing may not be staged."""
+    """Report how a second save ended during which a rank met the fault.
+
+    A sentence where such a thing may not be staged.
+    """
     if "crash_safe_overwrite" in session.storage.unsupported:
         return session.storage.unsupported["crash_safe_overwrite"]
     session.save(state_of(session.rank, OLD), session.new_id())
@@ -25,12 +28,12 @@ def interrupted_overwrite(session: Session, fault: Fault) -> Attempt | str:
 
 
 def interrupted_save(session: Session, fault: Fault) -> Attempt:
-    """How a save to a fresh id ended during which a rank met the fault."""
+    """Report how a save to a fresh id ended during which a rank met the fault."""
     return _faulted(session, NEW, fault)
 
 
 def what_loads(session: Session, ranks: int, versions: tuple[int, ...]) -> dict[str, Any]:
-    """What a load of everything gives: how it ended, and for each version a first way in which it is not that one."""
+    """Load everything. Reports how that ended, and for each version the first way in which it is not that one."""
     states = {version: _whole(ranks, version) for version in versions}
     target = blank(states[versions[0]])
     attempt = session.attempt(session.load, target, session.new_id())
@@ -61,7 +64,7 @@ def load_after(session: Session, ranks: int, how: str) -> dict[str, Any]:
 
 
 def state_of(rank: int, version: int) -> dict[str, Any]:
-    """What a rank saves: two tensors of its own, and one that all ranks have."""
+    """Report what a rank saves: two tensors of its own, and one that all ranks have."""
     return {
         f"own{rank}": coded(10 + rank, (600,), version=version),
         f"more{rank}": coded(20 + rank, (600,), version=version),

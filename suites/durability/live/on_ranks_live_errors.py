@@ -41,7 +41,7 @@ DELAY = 0.03
 
 
 def failing_saves(session: Session, situation: str, how: str) -> list[dict[str, Any]]:
-    """What each point gave; situation: "fresh" or "overwrite"; how: "once", "from_then_on" or "short_or_slow".
+    """Report what each point gave; situation: "fresh" or "overwrite"; how: "once", "from_then_on" or "short_or_slow".
 
     The save is recorded first, and each of its operations that is a point then meets its fault in a save of its own.
     """
@@ -61,7 +61,7 @@ def failing_saves(session: Session, situation: str, how: str) -> list[dict[str, 
 
 
 def points(made: Sequence[Operation], how: str) -> Iterator[Rule]:
-    """The faults to go through, for a save that makes these operations."""
+    """Yield the faults to go through, for a save that makes these operations."""
     done = [operation for operation in made if not operation.failed]
     several = len({operation.thread for operation in done}) > 1
     counts = Counter((operation.call, operation.thread if several else -1) for operation in done)
@@ -101,7 +101,7 @@ def said(rule: Rule) -> str:
 
 
 def answered(rule: Rule) -> int:
-    """The error number that an operation gets; 0 for a fault that is no error."""
+    """Return the error number that an operation gets; 0 for a fault that is no error."""
     return 0 if rule.action in ("short", "slow") else rule.errno
 
 

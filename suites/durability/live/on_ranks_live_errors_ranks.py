@@ -21,7 +21,7 @@ from dcp_conformance.suites.durability.live.on_ranks_live_errors import ERRORS, 
 
 
 def failing_ranks(session: Session, situation: str) -> list[dict[str, Any]]:
-    """What each point gave on this rank; see live_errors.failing_saves."""
+    """Report what each point gave on this rank; see live_errors.failing_saves."""
     for capability in ("multi_process", *(("overwrite",) if situation == "overwrite" else ())):
         session.needs(capability)
     made = _recorded(session, situation)
@@ -89,10 +89,10 @@ def _removed(session: Session, name: str) -> None:
 
 
 def state(rank: int, version: int) -> dict[str, Any]:
-    """What a rank saves: values that say of which save they are, too many for one buffer of a file."""
+    """Report what a rank saves: values that say of which save they are, too many for one buffer of a file."""
     return {f"r{rank}": coded(rank, (5000,), version=version), f"r{rank}.step": version}
 
 
 def whole(ranks: int, version: int) -> dict[str, Any]:
-    """What all ranks save."""
+    """Report what all ranks save."""
     return {key: item for rank in range(ranks) for key, item in state(rank, version).items()}

@@ -18,7 +18,7 @@ OLD, NEW = 1, 2
 
 
 def store_address(session: Session) -> str:
-    """Where the store listens, as host:port."""
+    """Report where the store listens, as host:port."""
     if session.storage.start is None:
         session.excuse("it has no server that the harness started, so there is no network between the two to fail")
     address = os.environ.get(ADDRESS, "")
@@ -45,7 +45,7 @@ def save_directly(session: Session, names: Sequence[str], version: int) -> None:
 
 
 def what_loads(session: Session, names: Sequence[str]) -> list[Loaded]:
-    """What a load of each of these ids gives, over a network that works."""
+    """Report what a load of each of these ids gives, over a network that works."""
     return [_loaded(session, name) for name in names]
 
 

@@ -48,7 +48,7 @@ def _cut_after_return(session: Session) -> dict[str, Any]:
 
 
 def what_loads(session: Session, kind: str, moment: float) -> dict[str, Any]:
-    """What a load from one of these disks gives, as `harness.laws.versions` takes it."""
+    """Report what a load from one of these disks gives, as `harness.laws.versions` takes it."""
     checkpoint_id = into_subject(session.storage.new_checkpoint_id, str(_place(session, kind, moment)), "saved")
     target, found = blank(_state(NEW)), {}
     with reads_watched(session, _place(session, kind, moment)) as watching:

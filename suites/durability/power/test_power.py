@@ -41,7 +41,9 @@ def ended(found: dict[str, Any]) -> str:
     unlike = found["unlike"]
     if not found["attempt"].ok:
         return "an error"
-    return "the new version" if not unlike[NEW] else "the old version" if not unlike[OLD] else "neither version"
+    if not unlike[NEW]:
+        return "the new version"
+    return "neither version" if unlike[OLD] else "the old version"
 
 
 def whole_or_error(found: dict[str, Any], what: str) -> None:

@@ -1,0 +1,41 @@
+"""Why a run proves less than a whole one does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from dcp_conformance import HOME
+from dcp_conformance.harness.devices import SIMULATED
+from dcp_conformance.harness.run.options import Options
+
+PACKAGE = "dcp_conformance.suites"
+SUITES = (HOME / "suites").resolve()
+
+
+def partial_reasons(session: pytest.Session, options: Options, unread: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return why a run was narrowed or its devices are none, in sentences; such a run holds no level.
+
+    unread: what could not be collected.
+    """
+    option = session.config.option
+    reasons = [f"{place} could not be imported, and its cases are missing" for place in unread]
+    if options.device == SIMULATED:
+        reasons.append("the devices are simulated, which shows mistakes and proves nothing about real ones")
+    if options.clauses or options.case:
+        reasons.append("--clause or --case chose what to run")
+    if option.keyword or option.markexpr:
+        reasons.append("-k or -m chose what to run")
+    # By getattr: the plugin that has these options may be switched off (-p no:cacheprovider).
+    if getattr(option, "lf", False) or getattr(option, "failedfirst", False) or getattr(option, "stepwise", False):
+        reasons.append("an earlier run chose what to run")
+    if option.deselect or option.ignore or getattr(option, "ignore_glob", None):
+        reasons.append("--deselect or --ignore left something out")
+    # By resolved path: `suites`, `./suites` and an absolute path all mean the whole.
+    if any("::" in word or Path(word).resolve() != SUITES for word in session.config.args if word != PACKAGE):
+        reasons.append("a path or node id chose what to run")
+    if session.shouldstop or session.shouldfail:
+        reasons.append(f"the run stopped early: {session.shouldstop or session.shouldfail}")
+    return tuple(reasons)

@@ -1,0 +1,54 @@
+"""Values that differ in one place only: from each other, or from what was saved before them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from dcp_conformance.harness.laws.observations import Difference
+from dcp_conformance.harness.states.alike import LENGTH, alike, change, text
+from dcp_conformance.harness.states.compare import differences
+from dcp_conformance.harness.states.values import blank
+from dcp_conformance.harness.subject.session import Session
+
+SAVES = 3
+
+
+def alike_in_one_save(session: Session) -> list[Difference]:
+    """Save and load tensors and objects of one size, each of which differs from the first in one place."""
+    state: dict[str, Any] = {"first": alike()}
+    for place in (0, LENGTH // 2, LENGTH - 1):
+        state[f"other at {place}"] = alike()
+        change(state[f"other at {place}"], place)
+    if "objects" not in session.storage.unsupported:
+        state |= {f"text {place}": text(place) for place in (0, LENGTH // 2, LENGTH - 1)}
+    checkpoint_id, target = session.new_id(), blank(state)
+    session.save(state, checkpoint_id)
+    session.load(target, checkpoint_id)
+    return differences(state, target)
+
+
+def overwritten_in_one_place(session: Session) -> list[Difference]:
+    """Save a state to one id again and again, one place in its middle changed each time; the first differences."""
+    checkpoint_id, tensor = session.new_id(), alike()
+    for save in range(SAVES):
+        state = changed(session, tensor, save)
+        session.save(state, checkpoint_id)
+        found = _found(session, state, checkpoint_id)
+        if found:
+            return found
+    return []
+
+
+def _found(session: Session, state: dict[str, Any], checkpoint_id: Any) -> list[Difference]:
+    target = blank(state)
+    session.load(target, checkpoint_id)
+    return differences(state, target)
+
+
+def changed(session: Session, tensor: torch.Tensor, changes: int) -> dict[str, Any]:
+    """The state with `tensor` itself, changed once more, and an object of the same size whatever the change."""
+    change(tensor, LENGTH // 2 + changes)
+    objects = {} if "objects" in session.storage.unsupported else {"text": text(LENGTH // 2 + changes)}
+    return {"tensor": tensor, **objects}
