@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from dcp_conformance.harness.states.drawn_tensors import content, laid, sharing
-from dcp_conformance.harness.states.model import ORDINARY, SHAPES
+from dcp_conformance.harness.states.known_formats import known_format
+from dcp_conformance.harness.states.model import FORMATS, ORDINARY, SHAPES
 from dcp_conformance.harness.states.values import coded, resolved
 from dcp_conformance.harness.states.varied import Combination
 
@@ -120,7 +121,10 @@ def _tensors(row: Combination, version: int) -> list[torch.Tensor]:
         first = [part, whole]
     else:
         main = laid(base, row["memory"])
-        first = [main, main] if row["memory"] == "tied" else [main]
+        others = {"tied": [main], "with its transpose": [main.transpose(0, -1)] if main.dim() else []}
+        first = [main, *others.get(row["memory"], [])]
+    if row["beside"] == "known formats":
+        return first + [content(name, name, (40 + version,), torch.uint8, version) for name in FORMATS]
     return first + [
         laid(content(row["content"], f"beside {place}", beside, kind, version), "own")
         for place, (beside, kind) in enumerate(_neighbours(row["beside"], shape, dtype))
@@ -148,13 +152,17 @@ def _objects(kind: str, version: int, *, plain: bool) -> list[Entry]:
         return [Entry(path=(f"keeper{number}",), value=keeper, law="object") for number, keeper in enumerate(made)]
     if kind == "many objects":
         return [Entry(path=(f"object{number}",), value=[version, number], law="object") for number in range(17)]
+    if kind == "known formats":
+        held = {name: known_format(name, 40 + version) for name in FORMATS}
+        return [Entry(path=(f"object of {name}",), value=value, law="object") for name, value in held.items()]
     if kind == "none":
         return []
     stream = io.BytesIO(b"stream \x00\xff of version %d" % version)
     stream.seek(3)
     value = {
         "number": version + 7, "huge number": 3**400 + version, "nan": float("nan"),
-        "text": f"line\r\n\u00fc\u4e2d \x00 {version}", "empty text": "", "bytes": b"\x80\x00\r\n" + bytes([version]),
+        "text": f"line\r\n\u00fc\u4e2d \x00 {version * '.'}", "empty text": "",
+        "bytes": b"\x80\x00\r\n" + bytes([version]) * version,
         "list": [version, "two", [3.5, None]], "tuple": (version, "two", (3.0, None)), "nothing": None,
         "stream": stream,
     }.get(kind)  # fmt: skip

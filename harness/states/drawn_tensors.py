@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
+from dcp_conformance.harness.states.known_formats import known_format
+from dcp_conformance.harness.states.model import FORMATS
 from dcp_conformance.harness.states.values import other_bits, pattern, resolved
 
-# First bytes by which a reader may guess what it has, and bytes that a text mode translates.
-_BEGINNINGS = {
-    "archive": b"PK\x03\x04\x14\x00\x80\x04\x95\x1f\x8b\x08",
-    "text": b"line\r\nnext\n\x1a\t\r{}\xef\xbb\xbf",
-}
+# Bytes that a text mode translates.
+_TEXT = b"line\r\nnext\n\x1a\t\r{}\xef\xbb\xbf"
 # Elements before and after a view that lies inside a larger memory; odd, so that nothing is aligned.
 _MARGIN = 11
 # The one NaN, as bits, whose negative is the same however torch makes it: by the sign alone, or, where memory has gaps,
@@ -22,20 +21,22 @@ _SURE_NAN = {torch.float16: -0x0200, torch.bfloat16: -0x0040}
 
 
 def content(kind: str, name: str, shape: tuple[int, ...], dtype: torch.dtype, version: int) -> torch.Tensor:
-    """Return a dense tensor with a content of the model; see harness.states.model.CONTENT."""
+    """Return a dense tensor with a content of the model's CONTENT, or one of its FORMATS."""
     if kind in ("noise", "like its neighbours"):
         return pattern(name if kind == "noise" else "alike", shape, dtype, version=version)
     if kind == "counting":
         return ((torch.arange(math.prod(shape)) + version) % 100).to(dtype).reshape(shape)
     if kind == "zeros":
         return torch.zeros(shape, dtype=dtype)
-    return _of_bytes(b"\xff" if kind == "ones" else _BEGINNINGS[kind], shape, dtype)
-
-
-def _of_bytes(beginning: bytes, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     size = math.prod(shape) * dtype.itemsize
-    repeated = (beginning * (size // len(beginning) + 1))[:size]
-    raw = torch.tensor(list(repeated[:4096]), dtype=torch.uint8).repeat(size // 4096 + 1)[:size]
+    if kind in FORMATS:
+        return _of_bytes(known_format(kind, size), shape, dtype)
+    repeated = b"\xff" if kind == "ones" else _TEXT
+    return _of_bytes((repeated * (size // len(repeated) + 1))[:size], shape, dtype)
+
+
+def _of_bytes(held: bytes, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    raw = torch.frombuffer(bytearray(held), dtype=torch.uint8) if held else torch.empty(0, dtype=torch.uint8)
     if dtype == torch.bool:
         return raw.bitwise_and(1).to(torch.bool).reshape(shape)
     return raw.view(dtype).reshape(shape)

@@ -6,7 +6,7 @@ a stream buffer; counts against batches of a power of two.
 
 from __future__ import annotations
 
-from dcp_conformance.harness.states.varied import Model, clash, factor, needing
+from dcp_conformance.harness.states.varied import Model, clash, factor, hiding, needing
 
 SHAPES: dict[str, tuple[int, ...]] = {
     "line": (13,),
@@ -26,6 +26,8 @@ WHOLE = ("int64", "int32", "int16", "int8", "uint8", "bool")
 COMPLEX = ("complex64", "complex128")
 WIDE = ("uint16", "uint64")
 EIGHT = ("float8_e4m3fn",)
+# See harness.states.known_formats.
+FORMATS = ("archive", "pickle", "zlib", "gzip", "zstd")
 ORDINARY = (*REAL, *WHOLE)
 
 DTYPE = factor(
@@ -48,8 +50,8 @@ SHAPE = factor(
     "shape",
     ("line", "none: a short vector"),
     ("scalar", "no dimension: an empty product, a list without end"),
-    ("empty", "nothing to write: no object, no entry, a zero-sized map"),
-    ("hollow", "nothing to write, though the first size is not 0"),
+    *hiding(("empty", "nothing to write: no object, no entry, a zero-sized map"),
+            ("hollow", "nothing to write, though the first size is not 0")),
     ("one", "squeezed to a number, or broadcast"),
     ("two", "a batch of one, a pair taken for a range"),
     ("table", "rows and columns exchanged"),
@@ -57,7 +59,7 @@ SHAPE = factor(
     ("cube", "more than two dimensions: strides taken from the wrong end"),
     ("odd", "8k+1 elements, beyond a page: the last block of a loop"),
     ("large", "beyond a stream buffer: several writes, of which one is short"),
-)
+)  # fmt: skip
 MEMORY = factor(
     "memory",
     ("own", "none: contiguous, in memory of its own"),
@@ -68,18 +70,19 @@ MEMORY = factor(
              ("every other", "gaps stored as if they were elements"),
              ("expanded", "stride 0: elements that the memory does not have"),
              ("conjugated", "a lazy bit that is lost"), ("negated", "a lazy bit that is lost"),
-             ("shared", "a part of a neighbour's memory: stored whole, or once for both")),
+             ("shared", "a part of a neighbour's memory: stored whole, or once for both"),
+             ("with its transpose", "two views of one memory: one buffer, or one entry, for both")),
 )  # fmt: skip
 CONTENT = factor(
     "content",
     ("noise", "none: all bits are used, NaN payloads too"),
-    ("counting", "whole numbers in order: fits a compressor's delta"),
-    ("zeros", "left out as if there were nothing to store"),
-    ("ones", "all bits set: a sentinel, NaN in every float"),
-    ("like its neighbours", "equal content: stored once, found by its hash"),
-    ("archive", "begins like a zip archive or a pickle: guessed by its first bytes"),
-    ("text", "line ends and text that a text mode translates"),
-)
+    *hiding(("counting", "whole numbers in order: fits a compressor's delta"),
+            ("zeros", "left out as if there were nothing to store"),
+            ("ones", "all bits set: a sentinel, NaN in every float"),
+            ("like its neighbours", "equal content: stored once, found by its hash"),
+            ("archive", "begins like a zip archive or a pickle: guessed by its first bytes"),
+            ("text", "line ends and text that a text mode translates")),
+)  # fmt: skip
 BESIDE = factor(
     "beside",
     ("alone", "none: one tensor"),
@@ -89,6 +92,7 @@ BESIDE = factor(
     ("nine", "8k+1 small ones: the last of a batch is left out"),
     ("mixed sizes", "a large and an empty one before and after it: running offsets"),
     ("many", "more than any pool has workers, of three sizes"),
+    ("known formats", "bytes that are a file of some format: guessed by their first bytes"),
 )
 KEY = factor(
     "key",
@@ -125,6 +129,7 @@ OBJECT = factor(
         ("nested", "objects at several depths"),
         ("stream", "a BytesIO whose position is not at its start"),
         ("many objects", "8k+1 objects"),
+        ("known formats", "bytes that begin like a file of a known format: guessed by their first bytes"),
     ),
     ("stateful", "asked for its state too late, twice, or never"),
     ("two statefuls", "two of one class: one state for both"),
@@ -154,20 +159,26 @@ BEFORE = factor(
 LOADED = factor(
     "loaded",
     ("whole", "none: everything, once, in order"),
-    ("main only", "a part: found by position instead of by name"),
-    ("all but main", "a part: an offset that counts what was not asked for"),
+    *hiding(("main only", "a part: found by position instead of by name"),
+            ("all but main", "a part: an offset that counts what was not asked for")),
     ("twice", "a second load through what the first one left"),
     ("one by one", "many loads of one checkpoint"),
     ("reversed", "another order of keys than that of the save"),
     ("strided", "a target that is not contiguous: flattened copies"),
     ("beside a save", "after a save of another id: state of the class or module"),
-)
+)  # fmt: skip
 
 CLASHES = (
     clash("memory", ("parameter",), "dtype", (*WHOLE, *WIDE), "only real and complex numbers have gradients"),
     clash("memory", ("conjugated",), "dtype", (*REAL, *WHOLE, *WIDE, *EIGHT), "only complex numbers are conjugated"),
     clash("memory", ("negated",), "dtype", (*WHOLE, *WIDE, *EIGHT), "torch negates signed numbers lazily"),
-    clash("memory", ("transposed",), "shape", ("scalar", "line", "empty", "one", "two", "odd"), "one dimension"),
+    clash(
+        "memory",
+        ("transposed", "with its transpose"),
+        "shape",
+        ("scalar", "line", "empty", "one", "two", "odd"),
+        "one dimension",
+    ),
     clash("memory", ("every other", "expanded"), "shape", ("scalar",), "there is no dimension to step along"),
     clash("loaded", ("strided",), "shape", ("scalar",), "there is no dimension to step along"),
     clash("loaded", ("strided",), "memory", ("parameter",), "a leaf is not a view"),

@@ -21,7 +21,7 @@ IN_BACKGROUND = Model(
             ("bool", "a mask that is staged by reference"),
         ),
         _some(SHAPE, "line", "scalar", "empty", "square", "odd", "large"),
-        _some(MEMORY, "own", "slice", "parameter", "tied", "transposed", "expanded", "shared"),
+        _some(MEMORY, "own", "slice", "parameter", "tied", "transposed", "expanded", "shared", "with its transpose"),
         _some(BESIDE, "alone", "twins", "other dtypes", "nine", "many"),
         _some(KEY, "words", "dotted", "nested", "list"),
         _some(OBJECT, "none", "list", "nested", "bytes", "stateful", "two statefuls"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dcp_conformance.harness.states.layouts import LAYOUTS, Layout
-from dcp_conformance.harness.states.varied import Factor, Model, Value, clash, factor, needing
+from dcp_conformance.harness.states.varied import Factor, Model, Value, clash, factor, hiding, needing
 
 # ShardedTensors are described for the first only; the others have fewer rows than ranks, are square or large.
 SHAPES: dict[str, tuple[int, ...]] = {"table": (5, 6), "flat": (1, 6), "square": (4, 4), "large": (67, 65)}
@@ -70,9 +70,8 @@ ON_RANKS = Model(
         ),
         factor(
             "content",
-            ("coded", "none: each element names its place"),
-            ("equal", "all chunks equal: found by their hash, stored once"),
-            ("zeros", "nothing to store"),
+            ("told apart", "none: each element names its place, or all its bits are used"),
+            *hiding(("equal", "all chunks equal: found by their hash, stored once"), ("zeros", "nothing to store")),
         ),
         factor(
             "style",
@@ -91,7 +90,7 @@ ON_RANKS = Model(
         factor(
             "loaded",
             ("whole", "none: everything"),
-            ("tensor only", "a part: found by position"),
+            *hiding(("tensor only", "a part: found by position")),
             ("other order", "each rank names its entries in an order of its own"),
             ("twice", "a second load through what the first one left"),
         ),

@@ -6,7 +6,7 @@ values that are not plain and without which it does not show. No torch: `harness
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 # Factor -> value; plain data, so that it can be sent to ranks.
@@ -22,6 +22,8 @@ class Value:
     stands_for: str
     # Capabilities without which the value is never drawn.
     needs: tuple[str, ...] = ()
+    # Whether wrong data may look right under it: zeros survive a narrowing, of an empty tensor nothing is compared.
+    hides: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,16 @@ class Factor:
     def names(self) -> tuple[str, ...]:
         """The names of its values."""
         return tuple(value.name for value in self.values)
+
+    @property
+    def telling(self) -> tuple[str, ...]:
+        """The names of its values under which wrong data shows."""
+        return tuple(value.name for value in self.values if not value.hides)
+
+    @property
+    def hiding(self) -> tuple[str, ...]:
+        """The names of its values under which wrong data may look right."""
+        return tuple(value.name for value in self.values if value.hides)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,17 +80,26 @@ class Model:
     def within(self, opted_out: Iterable[str]) -> Model:
         """Return the model without the values that need a capability which is opted out of."""
         gone = set(opted_out)
-        kept = [
-            replace(factor, values=tuple(value for value in factor.values if not gone & set(value.needs)))
-            for factor in self.factors
-        ]
-        return replace(self, factors=tuple(kept))
+        return self._with(lambda value: not gone & set(value.needs))
+
+    def telling(self) -> Model:
+        """The model without the values under which wrong data may look right."""
+        return self._with(lambda value: not value.hides)
+
+    def _with(self, kept: Callable[[Value], bool]) -> Model:
+        factors = [replace(factor, values=tuple(filter(kept, factor.values))) for factor in self.factors]
+        return replace(self, factors=tuple(factors))
 
 
 def factor(name: str, *values: tuple[str, str] | Value) -> Factor:
     """Return a factor from (name, what it stands for) pairs, or Values where there is more to say."""
     made = [item if isinstance(item, Value) else Value(name=item[0], stands_for=item[1]) for item in values]
     return Factor(name=name, values=tuple(made))
+
+
+def hiding(*values: tuple[str, str]) -> tuple[Value, ...]:
+    """Values under which wrong data may look right; they meet each other value once, and hide no other pair."""
+    return tuple(Value(name=name, stands_for=bug, hides=True) for name, bug in values)
 
 
 def needing(capability: str, *values: tuple[str, str]) -> tuple[Value, ...]:

@@ -111,8 +111,8 @@ def _state(session: Session, placer: Placer, row: Combination, *, version: int) 
 
 def _whole(row: Combination, version: int) -> torch.Tensor:
     shape, dtype = SHAPES[row["shape"]], getattr(torch, row["dtype"])
-    if row["content"] == "coded":
-        return coded(3, shape, version=version, dtype=dtype) if dtype.itemsize == 8 else pattern("m", shape, dtype)
+    if row["content"] == "told apart":
+        return _told_apart(3, shape, dtype, version)
     return torch.full(shape, 1 if row["content"] == "equal" else 0, dtype=dtype)
 
 
@@ -123,9 +123,19 @@ def _own(row: Combination, rank: int, world: int, version: int) -> dict[str, Any
     if row["own"] == "objects":
         return {f"own{rank}.0": (rank, f"of rank {rank}", version), "common": {"step": version}}
     return {
-        f"own{rank}.{place}": coded(100 + 10 * rank + place, shape, version=version).to(getattr(torch, row["dtype"]))
+        f"own{rank}.{place}": _told_apart(100 + 10 * rank + place, shape, getattr(torch, row["dtype"]), version)
         for place in range(count)
     }
+
+
+def _told_apart(key: int, shape: tuple[int, ...], dtype: torch.dtype, version: int) -> torch.Tensor:
+    """Values of which no two keys, versions or places share any; coded where the dtype holds so many numbers."""
+    holds_codes = dtype in (torch.float64, torch.int64)
+    return (
+        coded(key, shape, version=version, dtype=dtype)
+        if holds_codes
+        else pattern(str(key), shape, dtype, version=version)
+    )
 
 
 def _load(session: Session, placer: Placer, row: Combination, name: str) -> list[tuple[str, Difference]]:

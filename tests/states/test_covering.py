@@ -11,7 +11,7 @@ from dcp_conformance.harness.states.model import ALONE
 from dcp_conformance.harness.states.model_async import IN_BACKGROUND
 from dcp_conformance.harness.states.model_on_ranks import ON_RANKS
 from dcp_conformance.harness.states.reducing import explains, reduced, restored, sentence
-from dcp_conformance.harness.states.varied import Combination, Model, clash, factor, options
+from dcp_conformance.harness.states.varied import Combination, Model, clash, factor, hiding, options
 
 MODELS = {"one process": ALONE, "several ranks": ON_RANKS, "in the background": IN_BACKGROUND}
 SMALL = Model(
@@ -30,6 +30,12 @@ def test_every_pair_that_can_meet_meets_in_lawful_combinations(model: Model) -> 
     found = coverage(model, rows, 2)
     assert found.met == found.possible
     assert all(model.allows(row) for row in rows)
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_pair_is_met_where_no_other_value_hides_it(model: Model) -> None:
+    found = coverage(model, pairwise(model), 2)
+    assert found.shown == found.possible
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
@@ -54,6 +60,13 @@ def test_pair_that_clashes_is_listed_as_impossible_and_never_drawn() -> None:
 def test_value_whose_capability_is_opted_out_of_is_never_drawn() -> None:
     kinds = {row["object"] for row in pairwise(ALONE.within(["objects"]))}
     assert kinds == {"none", "stateful", "two statefuls"}
+
+
+def test_pair_in_a_value_that_hides_it_is_met_but_not_shown() -> None:
+    model = Model(factors=(*SMALL.factors, factor("content", ("noise", "none"), *hiding(("zeros", "a bug")))))
+    hidden = {"colour": "green", "size": "large", "shape": "round", "content": "zeros"}
+    found = coverage(model, [hidden], 2)
+    assert (found.met, found.shown) == (6, 3)  # of green, large and round only those with the zeros are shown
 
 
 def test_option_sets_are_a_factor_like_the_others() -> None:

@@ -76,6 +76,25 @@ def own_key_of_each_rank(session: Session) -> list[Difference]:
     return differences(state, target)
 
 
+def hundreds_of_each_rank(session: Session, count: int) -> list[Difference]:
+    """Each rank saves many small tensors and objects that only it has; all load those of all."""
+    own = [_many_of(session, rank, count) for rank in range(session.world_size)]
+    everything = {key: item for part in own for key, item in part.items()}
+    target = blank(everything)
+    session.save(own[session.rank], session.new_id())
+    session.load(target, session.new_id())
+    return differences(everything, target)
+
+
+def _many_of(session: Session, rank: int, count: int) -> dict[str, Any]:
+    state: dict[str, Any] = {
+        f"t{rank}.{place}": coded(rank * count + place, (1 + place % 3,), version=1) for place in range(count)
+    }
+    if "objects" not in session.storage.unsupported:
+        state |= {f"k{rank}.{place}": (rank, place) for place in range(count // 10)}
+    return state
+
+
 class InTwoHalves(torch.Tensor):
     """A tensor of one dimension that plans, finds and fills its halves by itself, through the checkpointable hooks."""
 

@@ -56,6 +56,11 @@ def test_value_of_one_rank_only_is_saved(subject: Subject, world: int) -> None:
     must_match(subject.observe(world, on_ranks.own_key_of_each_rank))
 
 
+@pytest.mark.clauses("PLAN-06")
+def test_hundreds_of_values_of_each_rank_are_saved(subject: Subject) -> None:
+    must_match(subject.observe(2, on_ranks.hundreds_of_each_rank, 300))
+
+
 @pytest.mark.clauses("PLAN-07")
 def test_checkpointable_hooks_plan_find_and_fill(subject: Subject) -> None:
     found = subject.alone(on_ranks.hooks)

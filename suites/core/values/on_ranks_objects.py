@@ -6,7 +6,8 @@ import hashlib
 import io
 import sys
 import types
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 
@@ -56,6 +57,38 @@ def _signs(state: dict[str, Any], target: dict[str, Any], keys: list[str]) -> li
         for key in keys
         if repr(state[key]) != repr(target[key])
     ]
+
+
+class Point(NamedTuple):
+    """A named tuple, as optimizers and schedules hold."""
+
+    step: int
+    rest: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A dataclass, as configurations are."""
+
+    name: str
+    values: list[Any]
+
+
+def records_come_back(session: Session) -> list[Difference]:
+    """Save named tuples and dataclasses alone and in containers, with and without tensors in them."""
+    point, setting = Point(3, ("x", None)), Setting(name="rate", values=[1, (2.5, "b")])
+    holding = Point(4, coded(1, (3,), version=1).to(session.device))
+    state: dict[str, Any] = {
+        "point": point, "setting": setting, "list": [point, 7, setting], "tuple": (setting, point),
+        "nested": {"deep": {"point": Point(5, point), "setting": setting}}, "holding": holding,
+        "beside a tensor": [coded(2, (2,), version=1).to(session.device), holding, setting],
+    }  # fmt: skip
+    target = {**dict.fromkeys(state), "nested": {"deep": {"point": None, "setting": None}}}
+    target["beside a tensor"] = [torch.zeros(2, dtype=torch.float64, device=session.device), None, None]
+    checkpoint_id = session.new_id()
+    session.save(state, checkpoint_id)
+    session.load(target, checkpoint_id)
+    return differences(state, target)
 
 
 def load_over_equals(session: Session) -> list[Difference]:

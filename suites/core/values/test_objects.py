@@ -22,6 +22,11 @@ def test_objects_come_back_equal_and_of_their_type(subject: Subject) -> None:
 
 
 @pytest.mark.clauses("BYTE-01")
+def test_named_tuples_and_dataclasses_come_back_of_their_type(subject: Subject) -> None:
+    must_match(subject.observe(1, on_ranks.records_come_back))
+
+
+@pytest.mark.clauses("BYTE-01")
 def test_objects_replace_those_that_only_equal_them(subject: Subject) -> None:
     must_match(subject.observe(1, on_ranks.load_over_equals))
 

@@ -56,8 +56,13 @@ def test_load_of_a_tensor_with_a_missing_part_fails(subject: Subject) -> None:
 
 @pytest.mark.clauses("RES-09")
 @pytest.mark.parametrize(
-    ("saved", "wanted"), (((2, 3), (3, 2)), ((), (1,)), ((1,), ()), ((6,), (2, 3)), ((4,), (5,)), ((5,), (4,)))
-)
+    ("saved", "wanted"),
+    (
+        ((2, 3), (3, 2)), ((), (1,)), ((1,), ()), ((6,), (2, 3)), ((4,), (5,)), ((5,), (4,)),
+        # What broadcasting, or a squeeze, would make fit.
+        ((4, 1), (4,)), ((4,), (4, 1)), ((1, 4), (4,)), ((4,), (1, 4)), ((1,), (4,)), ((3, 1, 2), (3, 2)),
+    ),
+)  # fmt: skip
 def test_tensor_of_another_shape_is_refused_by_name(
     subject: Subject, saved: tuple[int, ...], wanted: tuple[int, ...]
 ) -> None:
