@@ -164,14 +164,14 @@ def parse(get: Any, folder: Path) -> Options:
     return Options(
         backend=backend or "",
         backend_options=tuple(_pair(text) for text in get("backend_option")),
-        levels=_levels(_split(get("level"))),
+        levels=_levels(_named("--level", get("level"))),
         ranks=_ranks(get("ranks")),
         device=_device(get("device")),
         scratch=get("scratch"),
         report_dir=folder / get("report_dir"),
         known_failures=_known(get("known_failures"), backend, folder),
         strict=bool(get("strict")),
-        clauses=tuple(_split(get("clause"))),
+        clauses=tuple(_named("--clause", get("clause"))),
         case=get("case"),
         explain=explain,
         second_engine=get("second_engine"),
@@ -189,6 +189,15 @@ def _known(given: str | None, backend: str | None, folder: Path) -> Path | None:
 
 def _split(values: Iterable[str]) -> list[str]:
     return [word.strip() for value in values for word in value.split(",") if word.strip()]
+
+
+def _named(option: str, values: Iterable[str]) -> list[str]:
+    """Split a list of names. Raises UsageError for one that was given and names nothing: it must not mean all."""
+    given = list(values)
+    names = _split(given)
+    if given and not names:
+        raise UsageError(f"{option}={given[-1]}: that names nothing.")
+    return names
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -157,7 +157,17 @@ def side_of(config: pytest.Config, options: Options, catalogue: Catalogue, known
     cwd = str(config.invocation_params.dir)
     # Before any process is started: most mistyped names are found without importing anything.
     locate(options.backend, cwd)
+    if options.second_engine not in ("none", "reference_impl"):
+        _locate_second(options.second_engine, cwd)
     if hasattr(config, "workerinput"):
         return Worker(options, catalogue, cwd, config)
     kind = Controller if config.getoption("numprocesses", None) else Alone
     return kind(options, catalogue, known, cwd)
+
+
+def _locate_second(name: str, cwd: str) -> None:
+    try:
+        locate(name, cwd)
+    except UsageError as error:
+        # A mistyped name would leave every failure without blame.
+        raise UsageError(f"--second-engine={name} cannot be used ('none' for none). {error}") from None

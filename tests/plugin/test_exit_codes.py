@@ -71,8 +71,12 @@ def test_native_crash_is_a_verdict(tmp_path: Path) -> None:
         (("torch.distributed.checkpoint", "--clause", "TYPE-2"), "TYPE-02"),
         (("torch.distributed.checkpoint", "--known-failures", "absent.toml"), "absent.toml"),
         (("--level", "core"), "--backend=NAME is missing"),
+        (("torch.distributed.checkpoint", "--level", ",,"), "--level=,,: that names nothing"),
+        (("torch.distributed.checkpoint", "--clause", ""), "--clause=: that names nothing"),
+        (("torch.distributed.checkpoint", "--second-engine", "nope"), "--second-engine=nope cannot be used"),
     ),
-    ids=("unknown backend", "level", "ranks", "device", "device number", "clause", "known failures", "no backend"),
+    ids=("unknown backend", "level", "ranks", "device", "device number", "clause", "known failures", "no backend")
+    + ("no level", "no clause", "second engine"),
 )
 def test_unusable_input_is_4_in_a_sentence(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
     ended = certify(tmp_path, *arguments)
