@@ -24,7 +24,6 @@ from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.run.run import Run
 from dcp_conformance.harness.scratch import filesystem_type
 from dcp_conformance.harness.states import checklist
-from dcp_conformance.harness.verdicts.known_failures import KnownFailures
 
 # Variables of the shell that are named like a password and hold a folder.
 _FOLDERS = ("PWD", "OLDPWD")
@@ -33,8 +32,8 @@ _FOLDERS = ("PWD", "OLDPWD")
 class Finish:
     """What the controlling process does with a run's events. The certificate is built once, when first asked for."""
 
-    def __init__(self, run: Run, known: KnownFailures) -> None:
-        self._run, self._known = run, known
+    def __init__(self, run: Run) -> None:
+        self._run = run
         self._target = run.options.report_dir / CERTIFICATE
         self._started = _now()
         self._certificate: dict[str, Any] | None = None
@@ -58,7 +57,7 @@ class Finish:
                 run.catalogue,
                 run.surveyed.description,
                 self._info(status, partial),
-                self._known if options.known_failures is not None else None,
+                run.known if options.known_failures is not None else None,
             )
             self._write(self._certificate)
             _tell_github(self._certificate)

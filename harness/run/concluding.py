@@ -13,7 +13,6 @@ from dcp_conformance.harness.certificate.prose import encodable, plain
 from dcp_conformance.harness.laws.verbs import HarnessFault
 from dcp_conformance.harness.run.run import Run
 from dcp_conformance.harness.verdicts import levels
-from dcp_conformance.harness.verdicts.known_failures import KnownFailures
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 
 
@@ -22,7 +21,6 @@ class Conclusion:
     """How the outcomes of one case become pytest's word and text."""
 
     run: Run
-    known: KnownFailures
     #: Takes secrets out of a text.
     clean: Callable[[str], str]
 
@@ -51,7 +49,7 @@ class Conclusion:
             outcome,
             strength=clause.strength.name,
             column="engine" if self.run.applicability(clause).kind == "engine" and not outcome.broken else "backend",
-            known=self.known.expected(outcome.clause, outcome.case) is not None,
+            known=self.run.known.expected(outcome.clause, outcome.case) is not None,
             strict=self.run.options.strict,
         )
 

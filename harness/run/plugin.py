@@ -116,7 +116,9 @@ class Conformance:
     def __init__(self, config: pytest.Config, options: Options) -> None:
         self.config, self.options = config, options
         self.catalogue = load_catalogue(SUITES)
-        self.known = KnownFailures() if options.known_failures is None else load_known_failures(options.known_failures)
+        place = options.known_failures
+        # Read before anything is made: a file that cannot be used costs no folder and no process.
+        known = KnownFailures() if place is None else load_known_failures(place)
         for clause in options.clauses:
             # A mistyped id raises UsageError here, before ranks are started for it.
             self.catalogue[clause]
@@ -126,7 +128,7 @@ class Conformance:
         self.partial: tuple[str, ...] = ()
         self.refused = ""
         self.is_over = False  # before a case could run: the backend is unusable
-        self.side = side_of(config, options, self.catalogue, self.known)
+        self.side = side_of(config, options, self.catalogue, known)
 
     @property
     def run(self) -> Run:
@@ -245,7 +247,7 @@ class Conformance:
         for outcome in outcomes:
             self.run.log.outcome(outcome)
         pyfuncitem.user_properties.append(told(self.cases.clauses[case], outcomes))
-        Conclusion(run=self.run, known=self.known, clean=self._clean).show(outcomes)
+        Conclusion(run=self.run, clean=self._clean).show(outcomes)
         return True
 
     @pytest.hookimpl(wrapper=True)

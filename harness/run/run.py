@@ -39,12 +39,24 @@ class Run:
     """What one pytest process needs to judge cases. The `folders` were made by the controlling process for this run."""
 
     def __init__(
-        self, options: Options, catalogue: Catalogue, folders: Folders, *, worker: str, cwd: str, controls: bool = False
+        self,
+        options: Options,
+        catalogue: Catalogue,
+        folders: Folders,
+        *,
+        worker: str,
+        cwd: str,
+        known: KnownFailures,
+        controls: bool = False,
     ) -> None:
-        """`controls`: this process judges nothing, and lends its server's imports to the workers that do."""
+        """Start no process yet.
+
+        known: the failures that the author expects. controls: this process judges nothing, and lends its server's
+        imports to the workers that do.
+        """
         check_torch()
         self.options, self.catalogue, self.folders, self.worker, self.cwd = options, catalogue, folders, worker, cwd
-        self.folder = folders.scratch
+        self.folder, self.known = folders.scratch, known
         self._controls = controls
         self.log = EventLog.for_worker(_made(folders.events), worker, key=folders.key)
         self._surveyed: Surveyed | None = None
@@ -88,11 +100,10 @@ class Run:
     def judge(self) -> Judge:
         """The judge of this process."""
         if self._judge is None:
-            place = self.options.known_failures
             self._judge = Judge(
                 bench(self.options, self.surveyed, self.folder, self.cwd, worker=self.worker),
                 self.cluster,
-                known=KnownFailures() if place is None else known_failures.load(place),
+                known=self.known,
                 torchs=_known_of_torch(),
             )
         return self._judge

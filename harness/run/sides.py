@@ -86,8 +86,9 @@ class Alone(Side):
     controls = False
 
     def __init__(self, options: Options, catalogue: Catalogue, known: KnownFailures, cwd: str) -> None:
-        super().__init__(Run(options, catalogue, Folders.make(options), worker="main", cwd=cwd, controls=self.controls))
-        self.finish: Finish = Finish(self.run, known)
+        folders = Folders.make(options)
+        super().__init__(Run(options, catalogue, folders, worker="main", cwd=cwd, known=known, controls=self.controls))
+        self.finish: Finish = Finish(self.run)
         self._signals = StopSignals()
         try:
             self._signals.install()
@@ -140,9 +141,11 @@ class Controller(Alone):
 class Worker(Side):
     """A process of an xdist run that judges a share of the cases."""
 
-    def __init__(self, options: Options, catalogue: Catalogue, cwd: str, config: pytest.Config) -> None:
+    def __init__(
+        self, options: Options, catalogue: Catalogue, known: KnownFailures, cwd: str, config: pytest.Config
+    ) -> None:
         given = config.workerinput  # type: ignore[attr-defined]
-        super().__init__(Run(options, catalogue, Folders.told(given), worker=given["workerid"], cwd=cwd))
+        super().__init__(Run(options, catalogue, Folders.told(given), worker=given["workerid"], cwd=cwd, known=known))
         self._told: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]
 
     def is_called_off(self) -> bool:
@@ -160,7 +163,7 @@ def side_of(config: pytest.Config, options: Options, catalogue: Catalogue, known
     if options.second_engine not in ("none", "reference_impl"):
         _locate_second(options.second_engine, cwd)
     if hasattr(config, "workerinput"):
-        return Worker(options, catalogue, cwd, config)
+        return Worker(options, catalogue, known, cwd, config)
     kind = Controller if config.getoption("numprocesses", None) else Alone
     return kind(options, catalogue, known, cwd)
 
