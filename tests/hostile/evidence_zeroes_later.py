@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from collections.abc import Callable
 
-import torch
+from tests.hostile._zeroing import UNSUPPORTED, Later, Writer
 
-from dcp_conformance.harness import control
-
-UNSUPPORTED = control.UNSUPPORTED
-Writer = control.Writer
+__all__ = ["UNSUPPORTED", "Reader", "Writer"]
 
 
-class Reader(control.Reader):
+class Reader(Later):
     """Leaves a timer behind."""
 
-    def read_data(self, plan: Any, planner: Any) -> Any:
-        done = super().read_data(plan, planner)
-        tensors = [value for value in planner.state_dict.values() if isinstance(value, torch.Tensor)]
-        threading.Timer(0.5, lambda: [tensor.zero_() for tensor in tensors]).start()
-        return done
+    def leave(self, zero: Callable[..., None]) -> None:
+        threading.Timer(0.5, zero).start()

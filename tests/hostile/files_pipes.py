@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any
 
-from dcp_conformance.harness import control
+import torch
+
 from dcp_conformance.harness.cluster import rank
+from tests.hostile._zeroing import UNSUPPORTED, Writer, Zeroing
 
-UNSUPPORTED = control.UNSUPPORTED
-Writer = control.Writer
+__all__ = ["UNSUPPORTED", "Reader", "Writer"]
 
 
-class Reader(control.Reader):
+class Reader(Zeroing):
     """Lays pipes."""
 
-    def read_data(self, plan: Any, planner: Any) -> Any:
-        done = super().read_data(plan, planner)
-        for value in planner.state_dict.values():
-            if hasattr(value, "zero_"):
-                value.zero_()
+    def hide(self, tensors: list[torch.Tensor]) -> None:
         folder = rank.current().folder
         for name in os.listdir(folder):
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(folder, name))
                 os.mkfifo(os.path.join(folder, name))
-        return done

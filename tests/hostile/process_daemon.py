@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Any
 
-from dcp_conformance.harness import control
+import torch
 
-UNSUPPORTED = control.UNSUPPORTED
-Writer = control.Writer
+from tests.hostile._zeroing import UNSUPPORTED, Writer, Zeroing
+
+__all__ = ["UNSUPPORTED", "Reader", "Writer"]
 
 
-class Reader(control.Reader):
+class Reader(Zeroing):
     """Leaves a daemon."""
 
-    def read_data(self, plan: Any, planner: Any) -> Any:
-        done = super().read_data(plan, planner)
-        for value in planner.state_dict.values():
-            if hasattr(value, "zero_"):
-                value.zero_()
+    def hide(self, tensors: list[torch.Tensor]) -> None:
         subprocess.Popen(["/bin/sh", "-c", "setsid sleep 54321 &"], env={}, start_new_session=True)
-        return done

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from dcp_conformance.harness import control
+import torch
 
-UNSUPPORTED = control.UNSUPPORTED
-Writer = control.Writer
+from tests.hostile._zeroing import UNSUPPORTED, Writer, Zeroing
+
+__all__ = ["UNSUPPORTED", "Reader", "Writer"]
 
 
-class Reader(control.Reader):
+class Reader(Zeroing):
     """Blocks the report."""
 
-    def read_data(self, plan: Any, planner: Any) -> Any:
-        done = super().read_data(plan, planner)
-        for value in planner.state_dict.values():
-            if hasattr(value, "zero_"):
-                value.zero_()
+    def hide(self, tensors: list[torch.Tensor]) -> None:
         report = Path.cwd() / "dcp-report"
         if report.is_dir():
             report.rename(Path.cwd() / "moved")
         report.touch()
-        return done

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
-from dcp_conformance.harness import control
+import torch
+
 from dcp_conformance.harness.scratch import run_folder_of
+from tests.hostile._zeroing import UNSUPPORTED, Writer, Zeroing
 
-UNSUPPORTED = control.UNSUPPORTED
-Writer = control.Writer
+__all__ = ["UNSUPPORTED", "Reader", "Writer"]
 
 
-class Reader(control.Reader):
+class Reader(Zeroing):
     """Takes marks and rights away."""
 
-    def read_data(self, plan: Any, planner: Any) -> Any:
-        done = super().read_data(plan, planner)
-        for value in planner.state_dict.values():
-            if hasattr(value, "zero_"):
-                value.zero_()
+    def hide(self, tensors: list[torch.Tensor]) -> None:
         folder = run_folder_of(Path(self._root))
         if folder is not None:
             (folder / ".dcp-conformance-run").unlink()
             os.chmod(Path(self._root).parent, 0)
-        return done

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from tests.hostile._zeroing import UNSUPPORTED, Writer, Zeroing
 
-from dcp_conformance.harness import control
-
-UNSUPPORTED = control.UNSUPPORTED
-Writer = control.Writer
+__all__ = ["UNSUPPORTED", "Reader", "Writer"]
 
 
-class Reader(control.Reader):
+class Reader(Zeroing):
     """Zeroes what it has just read."""
-
-    def read_data(self, plan: Any, planner: Any) -> Any:
-        done = super().read_data(plan, planner)
-        for value in planner.state_dict.values():
-            if hasattr(value, "zero_"):
-                value.zero_()
-        return done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -269,15 +270,22 @@ def test_a_known_hang_costs_no_other_clause_its_check(known: bool) -> None:
     assert verdicts[-1] is (Verdict.HANG if known else Verdict.UNTESTABLE)
 
 
-def test_what_the_engine_alone_costs_leaves_the_backends_cases_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    judge = bench_judge()
+def failing_late(clock: Clock) -> Callable[[Subject], None]:
+    """Make a case that fails after 50 s."""
 
     def late(subject: Subject) -> None:
         subject.run(1, "played:scenario")
         clock.now += 50.0
         raise Broken("it failed after 50 s", kind="error")
 
+    return late
+
+
+def test_what_the_engine_alone_costs_leaves_the_backends_cases_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    judge = bench_judge()
+
+    late = failing_late(clock)
     engine, borne = {clause(): Applicability("engine")}, math.ceil(TOTAL_BUDGET / 50.0)
     for number in range(borne):
         judge.judge(f"case {number}", engine, late, below_storage=True)
@@ -290,11 +298,7 @@ def test_errors_that_come_late_are_not_borne_for_ever(monkeypatch: pytest.Monkey
     clock = Clock(monkeypatch)
     judge = bench_judge()
 
-    def late(subject: Subject) -> None:
-        subject.run(1, "played:scenario")
-        clock.now += 50.0
-        raise Broken("it failed after 50 s", kind="error")
-
+    late = failing_late(clock)
     borne = math.ceil(TOTAL_BUDGET / 50.0)
     outcomes = [judge.judge(f"case {n}", {clause(): OWNED}, late, below_storage=True)[0] for n in range(borne + 2)]
     assert [outcome.verdict for outcome in outcomes] == [Verdict.FAIL] * borne + [Verdict.UNTESTABLE] * 2

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from dcp_conformance.harness.contract import LEVELS
+
 ROOT = Path(__file__).resolve().parents[2]
 OURS = "dcp_conformance."
 
@@ -39,17 +41,6 @@ REFERENCE: Mapping[str, set[str]] = {
     "storage": {"planners", "files", "values", "ranks"},
     "engine": {"storage", "planners", "files", "values", "ranks"},
 }
-LEVELS = (
-    "core",
-    "distributed",
-    "failure",
-    "asynchronous",
-    "compatibility",
-    "durability",
-    "security",
-    "scale",
-    "accelerator",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
