@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from dcp_conformance.harness.states.values import pattern
@@ -24,3 +26,10 @@ def change(tensor: torch.Tensor, place: int) -> None:
 def text(place: int) -> str:
     """Make a text of LENGTH letters, the one at `place` another."""
     return "a" * place + "b" + "a" * (LENGTH - place - 1)
+
+
+def changed(tensor: torch.Tensor, changes: int, *, objects: bool) -> dict[str, Any]:
+    """Make a state of `tensor` itself, changed once more, and of an object of the same size whatever the change."""
+    place = LENGTH // 2 + changes
+    change(tensor, place)
+    return {"tensor": tensor, **({"text": text(place)} if objects else {})}

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from dcp_conformance.harness.laws.observations import Difference
-from dcp_conformance.harness.states.alike import LENGTH, alike, change, text
+from dcp_conformance.harness.states.alike import LENGTH, alike, change, changed, text
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank
 from dcp_conformance.harness.subject.session import Session
@@ -33,7 +31,7 @@ def overwritten_in_one_place(session: Session) -> list[Difference]:
     """Save a state to one id again and again, one place in its middle changed each time; the first differences."""
     checkpoint_id, tensor = session.new_id(), alike()
     for save in range(SAVES):
-        state = changed(session, tensor, save)
+        state = changed(tensor, save, objects="objects" not in session.storage.unsupported)
         session.save(state, checkpoint_id)
         found = _found(session, state, checkpoint_id)
         if found:
@@ -45,10 +43,3 @@ def _found(session: Session, state: dict[str, Any], checkpoint_id: Any) -> list[
     target = blank(state)
     session.load(target, checkpoint_id)
     return differences(state, target)
-
-
-def changed(session: Session, tensor: torch.Tensor, changes: int) -> dict[str, Any]:
-    """The state with `tensor` itself, changed once more, and an object of the same size whatever the change."""
-    change(tensor, LENGTH // 2 + changes)
-    objects = {} if "objects" in session.storage.unsupported else {"text": text(LENGTH // 2 + changes)}
-    return {"tensor": tensor, **objects}

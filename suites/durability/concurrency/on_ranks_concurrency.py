@@ -14,7 +14,7 @@ import torch
 from dcp_conformance.harness.backend.blobs import is_local_path
 from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.laws.verbs import described
-from dcp_conformance.harness.states.alike import LENGTH, alike, change, text
+from dcp_conformance.harness.states.alike import alike, changed
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session, into_subject
@@ -94,6 +94,16 @@ def save_deep_at_once(session: Session, rounds: int) -> list[Difference]:
     return found
 
 
+def _held(session: Session, states: Sequence[dict[str, Any]], ids: Sequence[Any]) -> list[list[Difference]]:
+    """Load each id, and return what it holds otherwise than its state."""
+    found = []
+    for state, checkpoint_id in zip(states, ids, strict=True):
+        target = blank(state)
+        session.load(target, checkpoint_id)
+        found.append(differences(state, target))
+    return found
+
+
 def reuse_writer(session: Session, saves: int) -> list[list[Difference]]:
     """Consecutive saves through one writer, the id passed each time; what each id then holds that is not its own."""
     if not session.drives_storage:
@@ -103,12 +113,7 @@ def reuse_writer(session: Session, saves: int) -> list[list[Difference]]:
     writer = session.writer(ids[0])
     for state, checkpoint_id in zip(states, ids, strict=True):
         session.save(state, checkpoint_id, writer=writer, style="passed")
-    found = []
-    for state, checkpoint_id in zip(states, ids, strict=True):
-        target = blank(state)
-        session.load(target, checkpoint_id)
-        found.append(differences(state, target))
-    return found
+    return _held(session, states, ids)
 
 
 def load_beside_saves(session: Session, rounds: int, equal: bool) -> list[Attempt]:
@@ -224,15 +229,7 @@ def one_writer_in_one_place(session: Session) -> list[list[Difference]]:
     writer, tensor = session.writer(ids[0]), alike()
     saved: list[dict[str, Any]] = []
     for save, checkpoint_id in enumerate(ids):
-        change(tensor, LENGTH // 2 + save)
-        state: dict[str, Any] = {"tensor": tensor}
-        if "objects" not in session.storage.unsupported:
-            state["text"] = text(LENGTH // 2 + save)
+        state = changed(tensor, save, objects="objects" not in session.storage.unsupported)
         session.save(state, checkpoint_id, writer=writer, style="passed")
         saved.append({**state, "tensor": tensor.clone()})
-    found = []
-    for state, checkpoint_id in zip(saved, ids, strict=True):
-        target = blank(state)
-        session.load(target, checkpoint_id)
-        found.append(differences(state, target))
-    return found
+    return _held(session, saved, ids)
