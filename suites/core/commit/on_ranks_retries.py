@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 from dcp_conformance.harness.faults.fault import LOAD_PHASES, PLANNER_PHASES, SAVE_PHASES, Fault
-from dcp_conformance.harness.faults.storage import announce
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject import engine_calls
 from dcp_conformance.harness.subject.looking import uses_storage
 from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.suites.core.commit.looks import Retry
+from dcp_conformance.suites.core.commit.unstorable import Unstorable
 
 # Phases of the coordinator alone.
 OF_ONE = ("prepare_global_plan", "finish", "create_global_plan")
@@ -37,7 +36,7 @@ def _saves(session: Session, reuse: bool) -> Iterator[Retry]:
         planner = {"planner": engine_calls.planner(session, "Save", faults=faults)} if not broken else {}
         yield _saved_twice(session, phase, checkpoint_id, session.writer(checkpoint_id, faults=broken), planner, reuse)
     checkpoint_id = session.new_id("save-unstorable")
-    planner = {"planner": _Unstorable(engine_calls.planner(session, "Save", faults=()))}
+    planner = {"planner": Unstorable(engine_calls.planner(session, "Save", faults=()))}
     retry = _saved_twice(session, UNSTORABLE, checkpoint_id, session.writer(checkpoint_id), planner, reuse)
     if retry.failed.error is not None:  # a store that keeps no planner data has nothing to fail at
         yield retry
@@ -74,23 +73,6 @@ def _loads(session: Session, reuse: bool) -> Iterator[Retry]:
 def _fault(session: Session, phase: str) -> Fault:
     """Make the first call of the phase fail, on the last rank that has it."""
     return Fault(phase=phase, ranks=(0 if phase in OF_ONE else session.world_size - 1,), last=1)
-
-
-class _Unstorable:
-    """A planner whose data in the metadata cannot be pickled; in all else the one that it is given."""
-
-    def __init__(self, planner: Any) -> None:
-        self._planner = planner
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._planner, name)
-
-    def create_global_plan(self, all_plans: Any) -> Any:
-        """See torch's planner."""
-        plans, metadata = self._planner.create_global_plan(all_plans)
-        announce("fault", phase="finish", what="metadata that cannot be pickled")
-        metadata.planner_data = {"lock": threading.Lock()}
-        return plans, metadata
 
 
 def _own(session: Session, rank: int) -> dict[str, Any]:

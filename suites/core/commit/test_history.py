@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,12 +15,17 @@ from dcp_conformance.harness.laws.verbs import (
     needs_reached,
 )
 from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
-from dcp_conformance.suites.core.commit.looks import Look
+from dcp_conformance.suites.core.commit.looks import as_saved
 
 if TYPE_CHECKING:
     from dcp_conformance.suites.core.commit import on_ranks_history as on_ranks
 else:
     on_ranks = module_on_ranks("dcp_conformance.suites.core.commit.on_ranks_history")
+
+if TYPE_CHECKING:
+    from dcp_conformance.suites.core.commit import on_ranks_ids_alike as on_ids
+else:
+    on_ids = module_on_ranks("dcp_conformance.suites.core.commit.on_ranks_ids_alike")
 
 if TYPE_CHECKING:
     from dcp_conformance.suites.core.commit import on_ranks_retries as on_retries
@@ -30,13 +34,6 @@ else:
 
 # Generation 10 sorts before generation 9.
 SAVES = 12
-
-
-def as_saved(observed: Iterable[Sequence[Look]]) -> None:
-    """Broken unless every look of every rank found what was saved last."""
-    looks = [list(own) for own in observed]
-    for turn in range(len(looks[0])):
-        must_match([own[turn].found for own in looks], f"what loads {looks[0][turn].when}")
 
 
 @pytest.mark.clauses("FIN-06")
@@ -71,6 +68,11 @@ def test_save_by_other_ranks_than_before_leaves_exactly_its_own_state(
 @pytest.mark.parametrize("overwrite", (False, True), ids=("fresh", "saved_anew"))
 def test_save_changes_no_checkpoint_but_its_own(subject: Subject, world: int, overwrite: bool) -> None:
     as_saved(subject.observe(world, on_ranks.neighbours, overwrite))
+
+
+@pytest.mark.clauses("FIN-14")
+def test_save_changes_no_checkpoint_of_a_name_like_its_own(subject: Subject) -> None:
+    as_saved([subject.alone(on_ids.beside_ids_alike)])
 
 
 @pytest.mark.clauses("INPL-05")

@@ -1,13 +1,14 @@
-"""Values that differ in one place only: from each other, or from what was saved before them."""
+"""Values that differ in one place only, from each other or from what was saved before; and names like each other."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from dcp_conformance.harness.laws.observations import Difference
+from dcp_conformance.harness.states import alike_names
 from dcp_conformance.harness.states.alike import LENGTH, alike, change, changed, text
 from dcp_conformance.harness.states.compare import differences
-from dcp_conformance.harness.states.values import blank
+from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session
 
 SAVES = 3
@@ -37,6 +38,31 @@ def overwritten_in_one_place(session: Session) -> list[Difference]:
         if found:
             return found
     return []
+
+
+def names_in_one_save(session: Session, objects: bool) -> list[list[Difference]]:
+    """Save values whose names are alike, of all ranks in turn; then, over them, every other one with another value.
+
+    Returns what each of the two gives that is not its own.
+    """
+    if objects:
+        session.needs("objects")
+    checkpoint_id, found = session.new_id(), []
+    for version in (1, 2) if "overwrite" not in session.storage.unsupported else (1,):
+        names = alike_names.KEYS[:: 1 if version == 1 else 2]
+        whole = {name: _named(number, version, objects) for number, name in enumerate(names)}
+        own = {name: value for number, (name, value) in enumerate(whole.items()) if _is_own(session, number)}
+        session.save(own, checkpoint_id)
+        found.append(_found(session, whole, checkpoint_id))
+    return found
+
+
+def _named(number: int, version: int, objects: bool) -> Any:
+    return f"object {number} of save {version}" if objects else coded(number, (4,), version=version)
+
+
+def _is_own(session: Session, number: int) -> bool:
+    return number % session.world_size == session.rank
 
 
 def _found(session: Session, state: dict[str, Any], checkpoint_id: Any) -> list[Difference]:

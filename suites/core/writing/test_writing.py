@@ -75,6 +75,14 @@ def test_values_that_differ_in_one_place_are_told_apart(subject: Subject) -> Non
     must_match(subject.observe(1, alike.alike_in_one_save))
 
 
+@pytest.mark.clauses("WRITE-01")
+@pytest.mark.worlds(1, 2)
+@pytest.mark.parametrize("objects", (False, True), ids=("tensors", "objects"))
+def test_names_like_each_other_lead_to_their_own_values(subject: Subject, world: int, objects: bool) -> None:
+    for save, found in enumerate(zip(*subject.observe(world, alike.names_in_one_save, objects), strict=True), 1):
+        must_match(found, f"what save {save} of names that are like each other gave")
+
+
 @pytest.mark.clauses("WRITE-02")
 def test_data_is_taken_from_the_planner_while_writing(subject: Subject) -> None:
     (early, asked, loaded) = subject.alone(on_ranks.resolve_late_and_changed)

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 else:
     on_ranks = module_on_ranks("dcp_conformance.suites.durability.concurrency.on_ranks_concurrency")
 
+if TYPE_CHECKING:
+    from dcp_conformance.suites.durability.concurrency import on_ranks_during_load as during_load
+else:
+    during_load = module_on_ranks("dcp_conformance.suites.durability.concurrency.on_ranks_during_load")
+
 
 @pytest.mark.clauses("CONC-04")
 def test_saves_to_different_ids_in_threads(subject: Subject) -> None:
@@ -76,6 +81,13 @@ def test_one_writer_stores_what_changed_in_one_place(subject: Subject) -> None:
 def test_neighbours_are_saved_and_discarded_beside_loads(subject: Subject, equal: bool) -> None:
     attempts = subject.alone(on_ranks.load_beside_saves, 20, equal)
     undisturbed(attempts, "a load of A, or a save of its neighbours,")
+
+
+@pytest.mark.clauses("CONC-10")
+@pytest.mark.parametrize("first", (True, False), ids=("oldest_first", "newest_first"))
+def test_discarding_one_of_equal_checkpoints_leaves_the_others(subject: Subject, first: bool) -> None:
+    for found in subject.alone(during_load.discard_in_turns, first):
+        must_match([found], "a checkpoint that holds what a discarded one held")
 
 
 def undisturbed(attempts: Sequence[Attempt], who: str) -> None:

@@ -26,6 +26,11 @@ else:
     on_ranks = module_on_ranks("dcp_conformance.suites.durability.concurrency.on_ranks_one_id")
 
 if TYPE_CHECKING:
+    from dcp_conformance.suites.durability.concurrency import on_ranks_during_load as during_load
+else:
+    during_load = module_on_ranks("dcp_conformance.suites.durability.concurrency.on_ranks_during_load")
+
+if TYPE_CHECKING:
     from dcp_conformance.suites.durability.concurrency import on_ranks_concurrency as in_threads
 else:
     in_threads = module_on_ranks("dcp_conformance.suites.durability.concurrency.on_ranks_concurrency")
@@ -39,6 +44,16 @@ def test_load_in_the_middle_of_an_overwrite_gives_one_whole_state(subject: Subje
     found = subject.alone(on_ranks.load_in_the_middle, stop)
     if not found["reached"]:
         raise Untestable(f"the save was never seen to come to {stop}")
+    must_not_mix({"attempt": found["load"], "unlike": found["unlike"]})
+
+
+@pytest.mark.clauses("CONC-01")
+@pytest.mark.parametrize("fails", (False, True), ids=("committed", "failed"))
+@pytest.mark.parametrize("stop", ("read_data", "target 2"), ids=("before_reading", "between_targets"))
+def test_load_during_which_an_overwrite_ends_gives_one_whole_state(subject: Subject, stop: str, fails: bool) -> None:
+    found = subject.alone(during_load.overwrite_in_the_middle, stop, fails)
+    if not found["reached"]:
+        raise Untestable(f"the load was never seen to come to {stop}")
     must_not_mix({"attempt": found["load"], "unlike": found["unlike"]})
 
 

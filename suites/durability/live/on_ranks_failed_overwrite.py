@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from dcp_conformance.harness.faults.fault import PLANNER_PHASES, Fault
@@ -10,31 +10,32 @@ from dcp_conformance.harness.faults.planner import faulty_planner
 from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.states.compare import differences
+from dcp_conformance.harness.states.equal import equal_state
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.session import Session
 
 OLD, NEW = 1, 2
 
 
-def interrupted_overwrite(session: Session, fault: Fault) -> Attempt | str:
-    """Report how a second save ended during which a rank met the fault.
+def interrupted_overwrite(session: Session, fault: Fault, shared: bool = False) -> Attempt | str:
+    """Report how a second save ended during which a rank met the fault. shared: most values are those of the first.
 
     A sentence where such a thing may not be staged.
     """
     if "crash_safe_overwrite" in session.storage.unsupported:
         return session.storage.unsupported["crash_safe_overwrite"]
-    session.save(state_of(session.rank, OLD), session.new_id())
-    return _faulted(session, NEW, fault)
+    session.save(_saved(session, [session.rank], OLD, shared), session.new_id())
+    return _faulted(session, fault, shared)
 
 
 def interrupted_save(session: Session, fault: Fault) -> Attempt:
     """Report how a save to a fresh id ended during which a rank met the fault."""
-    return _faulted(session, NEW, fault)
+    return _faulted(session, fault, False)
 
 
-def what_loads(session: Session, ranks: int, versions: tuple[int, ...]) -> dict[str, Any]:
+def what_loads(session: Session, ranks: int, versions: tuple[int, ...], shared: bool = False) -> dict[str, Any]:
     """Load everything. Reports how that ended, and for each version the first way in which it is not that one."""
-    states = {version: _whole(ranks, version) for version in versions}
+    states = {version: _saved(session, range(ranks), version, shared) for version in versions}
     target = blank(states[versions[0]])
     attempt = session.attempt(session.load, target, session.new_id())
     found = {version: differences(state, target, limit=1) for version, state in states.items()}
@@ -100,15 +101,21 @@ def _whole(ranks: int, version: int) -> dict[str, Any]:
     return _merged(range(ranks), lambda rank: state_of(rank, version))
 
 
-def _merged(ranks: range, of: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
+def _merged(ranks: Iterable[int], of: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
     return {key: item for rank in ranks for key, item in of(rank).items()}
 
 
-def _faulted(session: Session, version: int, fault: Fault) -> Attempt:
-    writer = session.writer(session.new_id(), faults=(fault,))
+def _saved(session: Session, ranks: Iterable[int], version: int, shared: bool) -> dict[str, Any]:
+    if shared:
+        return equal_state(ranks, version, objects="objects" not in session.storage.unsupported)
+    return _merged(ranks, lambda rank: state_of(rank, version))
+
+
+def _faulted(session: Session, fault: Fault, shared: bool) -> Attempt:
+    writer, state = session.writer(session.new_id(), faults=(fault,)), _saved(session, [session.rank], NEW, shared)
     if fault.phase in PLANNER_PHASES:
         writer = interpose(writer, ("write_data",), _FaultyPlans(session.rank, fault))
-    return session.attempt(session.save, state_of(session.rank, version), session.new_id(), writer=writer)
+    return session.attempt(session.save, state, session.new_id(), writer=writer)
 
 
 class _FaultyPlans:

@@ -39,6 +39,9 @@ IDS = [f"{'after' if after else 'before'}_{phase}-rank{rank}" for phase, after, 
 
 # Where a save to a new id has stored something already: before that, there is nothing which could load.
 LATE = [place for place, (phase, _, _) in enumerate(POINTS) if phase in ("write_data", "resolve_data", "finish")]
+# Where it has written something, which may be what the old checkpoint has too, and the commit is still to come.
+SHARED_AT = ("before_resolve_data-rank1", "after_write_data-rank1", "before_finish-rank0")
+SHARED = [place for place in LATE if IDS[place] in SHARED_AT]
 
 
 @pytest.mark.clauses("DUR-04", "DUR-05")
@@ -49,14 +52,20 @@ def test_interrupted_overwrite_leaves_old_or_new(
 ) -> None:
     outcomes = subject.run(RANKS, on_ranks.interrupted_overwrite, fault_at(phase, after, rank, kind))
     staged(outcomes, phase, rank)
-    found = subject.observe(loading(subject), on_ranks.what_loads, RANKS, (OLD, NEW))
-    with subject.promise("DUR-04"):
-        for each in found:
-            must_still_load(each)
-            must_be_new_if_returned(outcomes, each, NEW)
-    with subject.promise("DUR-05"):
-        for each in found:
-            must_not_mix(each)
+    old_or_new(subject, outcomes, False)
+
+
+@pytest.mark.clauses("DUR-04", "DUR-05")
+@pytest.mark.parametrize("kind", ("raise", "kill"))
+@pytest.mark.parametrize(
+    ("phase", "after", "rank"), [POINTS[place] for place in SHARED], ids=[IDS[place] for place in SHARED]
+)
+def test_interrupted_overwrite_by_a_state_like_the_old_leaves_old_or_new(
+    subject: Subject, phase: str, after: bool, rank: int, kind: str
+) -> None:
+    outcomes = subject.run(RANKS, on_ranks.interrupted_overwrite, fault_at(phase, after, rank, kind), True)
+    staged(outcomes, phase, rank)
+    old_or_new(subject, outcomes, True)
 
 
 @pytest.mark.clauses("DUR-02")
@@ -79,6 +88,18 @@ def test_completed_overwrite_leaves_nothing_of_the_old(subject: Subject, how: st
         if found["gone"] is not None:
             asked = f"a load that asks for {found['gone']!r}, which the overwrite left out,"
             must_refuse(found["mixed"], asked, rank=rank)
+
+
+def old_or_new(subject: Subject, outcomes: list[Outcome], shared: bool) -> None:
+    """Judge what loads after an overwrite that was interrupted, and whether it is all of one save."""
+    found = subject.observe(loading(subject), on_ranks.what_loads, RANKS, (OLD, NEW), shared)
+    with subject.promise("DUR-04"):
+        for each in found:
+            must_still_load(each)
+            must_be_new_if_returned(outcomes, each, NEW)
+    with subject.promise("DUR-05"):
+        for each in found:
+            must_not_mix(each)
 
 
 def loading(subject: Subject) -> int:
