@@ -63,15 +63,16 @@ UTILITIES = frozenset(
 class Backend:
     """A ``StorageWriter``/``StorageReader`` pair, with or without an engine (``save``, ``load``, ``async_save``).
 
-    Only ``name`` and either the pair or ``save`` and ``load`` are needed:
+    Only the pair is needed, or ``save`` and ``load``:
 
-        backend = Backend(name="mypkg", writer=MyWriter, reader=MyReader)
+        backend = Backend(writer=MyWriter, reader=MyReader)
 
     ``writer(checkpoint_id, **options)`` and ``reader(checkpoint_id)`` are classes or functions of one positional
     argument. Raises UsageError for half a pair, an unknown capability or offer, or a reason left out.
     """
 
-    name: str
+    # What reports call it; without one, as `--backend` names it.
+    name: str = ""
     version: str = "unknown"
     writer: Callable[..., Any] | None = None
     reader: Callable[..., Any] | None = None
@@ -110,11 +111,11 @@ class Backend:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        where = f"Backend {self.name!r}"
+        where = f"Backend {self.name!r}" if self.name else "This Backend"
         if self.store is not None:
             _take_store(self, self.store)
-        if not isinstance(self.name, str) or not self.name.strip():
-            raise UsageError("A Backend needs a name: Backend(name=..., writer=..., reader=...).")
+        if not isinstance(self.name, str):
+            raise UsageError(f"The name of a Backend is text; it is {self.name!r}.")
         _check_parts(self, where)
         if not isinstance(self.patience, (int, float)) or not 0 < self.patience <= MOST_PATIENCE:
             raise UsageError(

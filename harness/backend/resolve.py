@@ -38,7 +38,12 @@ def resolve(name: str, options: Mapping[str, str], cwd: str) -> Backend:
     _extend_path(located.search)
     module, notes = _import(located)
     backend = _with_handles_left_out(_record(located, module) or _plain(located, module))
-    backend = dataclasses.replace(backend, location=backend.location or located.origin, notes=(*backend.notes, *notes))
+    backend = dataclasses.replace(
+        backend,
+        name=backend.name.strip() or name,
+        location=backend.location or located.origin,
+        notes=(*backend.notes, *notes),
+    )
     return _with_options(backend, options, name)
 
 

@@ -67,7 +67,7 @@ def _marks(text: str) -> Iterator[tuple[str, str, int]]:
 
 
 def mutants_of(clause_id: str, folder: Path = MUTANTS) -> list[str]:
-    """Return the names of the mutants that the clause must catch, read from BREAKS without importing it."""
+    """Return the names of the mutants that the clause must catch, read without importing them."""
     return [name for name, clauses in mutants(folder).items() if clause_id in clauses]
 
 
@@ -77,14 +77,15 @@ def mutants(folder: Path = MUTANTS) -> dict[str, tuple[str, ...]]:
 
 
 def breaks(path: Path) -> dict[str, tuple[str, ...]]:
-    """Return the module-level dict BREAKS of a file (mutant -> clauses that must catch it); {} where there is none."""
+    """Return the mutants of a file with the clauses that must catch them: `name = helper(..., breaks=[...])`."""
     text = path.read_text(encoding="utf-8")
-    if "BREAKS" not in text:
-        return {}
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "BREAKS" for t in node.targets):
-            return dict(ast.literal_eval(node.value))
-    return {}
+    found: dict[str, tuple[str, ...]] = {}
+    for node in ast.parse(text).body if "breaks=[" in text else ():
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and isinstance(node.targets[0], ast.Name):
+            for word in node.value.keywords:
+                if word.arg == "breaks" and isinstance(word.value, ast.List):
+                    found[node.targets[0].id] = tuple(ast.literal_eval(word.value))
+    return found
 
 
 if __name__ == "__main__":

@@ -15,22 +15,6 @@ from dcp_conformance.harness import control
 from tests.mutants.making import engine, storage
 
 DEVICE = "sim"
-BREAKS = {
-    "writes_before_the_copy_is_done": ("WRITE-20", "TYPE-13"),
-    "reads_the_first_device": ("TYPE-13",),
-    "reads_on_a_stream_of_its_own": ("WRITE-20",),
-    "restores_to_the_first_device": ("TYPE-17",),
-    "fills_a_copy_on_the_cpu": ("TYPE-17", "DEV-06"),
-    "fills_a_copy_on_the_device": ("DEV-06", "DEV-08"),
-    "leaves_its_stream_current": ("DEV-01",),
-    "leaves_the_first_device_current": ("DEV-01",),
-    "stages_by_reference": ("DEV-02",),
-    "stages_on_a_stream_that_waits_for_nobody": ("DEV-03",),
-    "does_not_wait_for_its_staging_stream": ("DEV-02", "DEV-03"),
-    "pins_and_never_frees": ("DEV-04",),
-    "clones_the_state_on_its_device": ("DEV-05",),
-    "overlooks_a_group_without_cpu": ("ASYNC-10",),
-}
 
 
 def _on_tensors(change: Callable[[torch.Tensor], torch.Tensor], state: Any) -> Any:
@@ -196,26 +180,24 @@ def _in_any_group(state_dict: Any, **kwargs: Any) -> Any:
     return reference_impl.async_save(state_dict, **kwargs)
 
 
-writes_before_the_copy_is_done = storage("writes_before_the_copy_is_done", writer=_HastyWriter)
-reads_the_first_device = storage("reads_the_first_device", writer=_FirstDeviceWriter)
-reads_on_a_stream_of_its_own = storage("reads_on_a_thread_of_its_own", writer=_SideStreamWriter)
-restores_to_the_first_device = engine("restores_to_the_first_device", load=_load_to_first)
-fills_a_copy_on_the_cpu = engine("fills_a_copy_on_the_cpu", load=_loads_a_copy(_is_on_device, "cpu"))
+writes_before_the_copy_is_done = storage(breaks=["WRITE-20", "TYPE-13"], writer=_HastyWriter)
+reads_the_first_device = storage(breaks=["TYPE-13"], writer=_FirstDeviceWriter)
+reads_on_a_stream_of_its_own = storage(breaks=["WRITE-20"], writer=_SideStreamWriter)
+restores_to_the_first_device = engine(breaks=["TYPE-17"], load=_load_to_first)
+fills_a_copy_on_the_cpu = engine(breaks=["TYPE-17", "DEV-06"], load=_loads_a_copy(_is_on_device, "cpu"))
 fills_a_copy_on_the_device = engine(
-    "fills_a_copy_on_the_device", load=_loads_a_copy(lambda tensor: not _is_on_device(tensor), DEVICE)
+    breaks=["DEV-06", "DEV-08"], load=_loads_a_copy(lambda tensor: not _is_on_device(tensor), DEVICE)
 )
-leaves_its_stream_current = engine("leaves_its_stream_current", save=_save_on_own_stream)
-leaves_the_first_device_current = engine("leaves_the_first_device_current", load=_load_from_first_device)
-stages_by_reference = engine("stages_by_reference", async_save=_async_save(dict))
+leaves_its_stream_current = engine(breaks=["DEV-01"], save=_save_on_own_stream)
+leaves_the_first_device_current = engine(breaks=["DEV-01"], load=_load_from_first_device)
+stages_by_reference = engine(breaks=["DEV-02"], async_save=_async_save(dict))
 stages_on_a_stream_that_waits_for_nobody = engine(
-    "stages_on_a_stream_that_waits_for_nobody",
+    breaks=["DEV-03"],
     async_save=_async_save(functools.partial(_on_tensors, _on_a_stream)),
 )
 does_not_wait_for_its_staging_stream = engine(
-    "does_not_wait_for_its_staging_stream", async_save=_async_save(functools.partial(_on_tensors, _without_waiting))
+    breaks=["DEV-02", "DEV-03"], async_save=_async_save(functools.partial(_on_tensors, _without_waiting))
 )
-pins_and_never_frees = engine(
-    "pins_and_never_frees", async_save=_async_save(functools.partial(_on_tensors, _pin_for_good))
-)
-clones_the_state_on_its_device = engine("clones_the_state_on_its_device", save=_save_a_clone)
-overlooks_a_group_without_cpu = engine("overlooks_a_group_without_cpu", async_save=_in_any_group)
+pins_and_never_frees = engine(breaks=["DEV-04"], async_save=_async_save(functools.partial(_on_tensors, _pin_for_good)))
+clones_the_state_on_its_device = engine(breaks=["DEV-05"], save=_save_a_clone)
+overlooks_a_group_without_cpu = engine(breaks=["ASYNC-10"], async_save=_in_any_group)

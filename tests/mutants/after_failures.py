@@ -10,12 +10,6 @@ from dcp_conformance.harness import control
 from tests.mutants.api_storage import _BusyWriter
 from tests.mutants.making import storage
 
-BREAKS = {
-    "stays_busy_after_an_interrupt": ("API-28",),
-    "closes_after_good_reads_only": ("RSRC-05",),
-    "unlocks_after_good_reads_only": ("RSRC-06",),
-}
-
 
 class _BusyUntilError(_BusyWriter):
     """Guards against two saves at a time, and knows of no way to fail but an Exception."""
@@ -51,6 +45,6 @@ class _LockingReader(control.Reader):
         return done
 
 
-stays_busy_after_an_interrupt = storage("stays_busy_after_an_interrupt", writer=_BusyUntilError)
-closes_after_good_reads_only = storage("closes_after_good_reads_only", reader=_OpenReader)
-unlocks_after_good_reads_only = storage("unlocks_after_good_reads_only", reader=_LockingReader)
+stays_busy_after_an_interrupt = storage(breaks=["API-28"], writer=_BusyUntilError)
+closes_after_good_reads_only = storage(breaks=["RSRC-05"], reader=_OpenReader)
+unlocks_after_good_reads_only = storage(breaks=["RSRC-06"], reader=_LockingReader)

@@ -15,17 +15,6 @@ from dcp_conformance.harness import control
 from dcp_conformance.harness.control.objects import read_object, unpickled
 from tests.mutants.making import Changed, storage
 
-BREAKS = {
-    "shares_what_begins_alike": ("WRITE-01",),
-    "stores_again_what_changed_at_its_ends": ("FIN-06",),
-    "trusts_the_version_of_a_tensor": ("CONC-08",),
-    "stores_one_of_equal_elements": ("TYPE-01",),
-    "leaves_zeros_out": ("TYPE-01",),
-    "stores_small_integers_in_half": ("TYPE-01",),
-    "loses_the_last_of_whole_parts": ("WRITE-01",),
-    "writes_channels_last_3d_as_they_lie": ("WRITE-03",),
-}
-
 _LOOKED_AT = 1 << 14
 
 
@@ -165,15 +154,11 @@ def _done(results: Any) -> Any:
     return future
 
 
-shares_what_begins_alike = storage("shares_what_begins_alike", writer=_SharingWriter)
-stores_again_what_changed_at_its_ends = storage("stores_again_what_changed_at_its_ends", writer=_IncrementalWriter)
-trusts_the_version_of_a_tensor = storage("trusts_the_version_of_a_tensor", writer=_VersionWriter)
-stores_one_of_equal_elements = storage("stores_one_of_equal_elements", writer=_changing("_EqualWriter", _one_of_equal))
-leaves_zeros_out = storage("leaves_zeros_out", writer=_changing("_ZeroWriter", _without_zeros))
-stores_small_integers_in_half = storage("stores_small_integers_in_half", writer=_changing("_HalfWriter", _in_half))
-loses_the_last_of_whole_parts = storage(
-    "loses_the_last_of_whole_parts", writer=_changing("_PartWriter", _without_last_part)
-)
-writes_channels_last_3d_as_they_lie = storage(
-    "writes_channels_last_3d_as_they_lie", writer=_changing("_FormatWriter", _as_it_lies)
-)
+shares_what_begins_alike = storage(breaks=["WRITE-01"], writer=_SharingWriter)
+stores_again_what_changed_at_its_ends = storage(breaks=["FIN-06"], writer=_IncrementalWriter)
+trusts_the_version_of_a_tensor = storage(breaks=["CONC-08"], writer=_VersionWriter)
+stores_one_of_equal_elements = storage(breaks=["TYPE-01"], writer=_changing("_EqualWriter", _one_of_equal))
+leaves_zeros_out = storage(breaks=["TYPE-01"], writer=_changing("_ZeroWriter", _without_zeros))
+stores_small_integers_in_half = storage(breaks=["TYPE-01"], writer=_changing("_HalfWriter", _in_half))
+loses_the_last_of_whole_parts = storage(breaks=["WRITE-01"], writer=_changing("_PartWriter", _without_last_part))
+writes_channels_last_3d_as_they_lie = storage(breaks=["WRITE-03"], writer=_changing("_FormatWriter", _as_it_lies))

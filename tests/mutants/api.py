@@ -15,24 +15,6 @@ from dcp_conformance.harness import control
 from dcp_conformance.harness.faults.proxy import interpose
 from tests.mutants.making import engine
 
-BREAKS = {
-    "returns_metadata_to_one_rank": ("API-01",),
-    "takes_keywords_only": ("API-02",),
-    "knows_local_paths_only": ("API-03",),
-    "takes_any_id_for_a_folder": ("API-04", "API-23"),
-    "asks_storage_for_its_truth": ("API-05",),
-    "saves_somewhere": ("API-06",),
-    "keeps_to_the_constructor": ("API-07",),
-    "counts_saves_by_resets": ("API-08",),
-    "helper_passes_too_much": ("API-12",),
-    "wants_the_group_anyway": ("API-13",),
-    "sets_storage_up_late": ("API-14", "API-15"),
-    "tells_everybody_the_rank": ("API-16",),
-    "hides_warnings": ("API-02", "API-17"),
-    "coordinates_by_rank_zero": ("API-18",),
-    "saves_what_is_no_mapping": ("API-19",),
-}
-
 
 def _save_for_one(state: Any, **given: Any) -> Any:
     metadata = reference_impl.save(state, **given)
@@ -166,22 +148,22 @@ def _save_anything(state: Any, **given: Any) -> Any:
 
 
 _DROP_IN = ("drop_in",)
-returns_metadata_to_one_rank = engine("returns_metadata_to_one_rank", save=_save_for_one)
-takes_keywords_only = engine("takes_keywords_only", save=_save_by_keywords, offers=_DROP_IN)
-knows_local_paths_only = engine("knows_local_paths_only", save=_save_locally, offers=_DROP_IN)
-takes_any_id_for_a_folder = engine("takes_any_id_for_a_folder", save=_save_in_folder, offers=_DROP_IN)
-asks_storage_for_its_truth = engine("asks_storage_for_its_truth", save=_save_unless_false)
-saves_somewhere = engine("saves_somewhere", save=_save_to_default)
-keeps_to_the_constructor = engine("keeps_to_the_constructor", save=_save_where_made)
-counts_saves_by_resets = engine("counts_saves_by_resets", writer=_SameIdWriter)
-helper_passes_too_much = engine("helper_passes_too_much", utilities={"_Checkpointer": _Helper}, offers=_DROP_IN)
-wants_the_group_anyway = engine("wants_the_group_anyway", save=_save_with_group)
-sets_storage_up_late = engine("sets_storage_up_late", save=_save_late, load=_load_late)
-tells_everybody_the_rank = engine("tells_everybody_the_rank", save=_save_with_rank)
-hides_warnings = engine("hides_warnings", save=_save_without_warnings, offers=_DROP_IN)
+returns_metadata_to_one_rank = engine(breaks=["API-01"], save=_save_for_one)
+takes_keywords_only = engine(breaks=["API-02"], save=_save_by_keywords, offers=_DROP_IN)
+knows_local_paths_only = engine(breaks=["API-03"], save=_save_locally, offers=_DROP_IN)
+takes_any_id_for_a_folder = engine(breaks=["API-04", "API-23"], save=_save_in_folder, offers=_DROP_IN)
+asks_storage_for_its_truth = engine(breaks=["API-05"], save=_save_unless_false)
+saves_somewhere = engine(breaks=["API-06"], save=_save_to_default)
+keeps_to_the_constructor = engine(breaks=["API-07"], save=_save_where_made)
+counts_saves_by_resets = engine(breaks=["API-08"], writer=_SameIdWriter)
+helper_passes_too_much = engine(breaks=["API-12"], utilities={"_Checkpointer": _Helper}, offers=_DROP_IN)
+wants_the_group_anyway = engine(breaks=["API-13"], save=_save_with_group)
+sets_storage_up_late = engine(breaks=["API-14", "API-15"], save=_save_late, load=_load_late)
+tells_everybody_the_rank = engine(breaks=["API-16"], save=_save_with_rank)
+hides_warnings = engine(breaks=["API-02", "API-17"], save=_save_without_warnings, offers=_DROP_IN)
 coordinates_by_rank_zero = engine(
-    "coordinates_by_rank_zero",
+    breaks=["API-18"],
     utilities={"save_state_dict": _save_state_dict, "load_state_dict": reference_impl.load_state_dict},
     offers=_DROP_IN,
 )
-saves_what_is_no_mapping = engine("saves_what_is_no_mapping", save=_save_anything)
+saves_what_is_no_mapping = engine(breaks=["API-19"], save=_save_anything)

@@ -11,23 +11,6 @@ from urllib.parse import unquote
 from dcp_conformance.harness import control
 from tests.mutants.making import storage
 
-BREAKS = {
-    "keeps_metadata_over_a_reset": ("API-09",),
-    "keeps_metadata_of_an_id": ("API-09",),
-    "makes_the_folder_to_validate_it": ("API-10",),
-    "raises_for_odd_ids": ("API-10",),
-    "replaces_a_file_by_a_folder": ("API-20",),
-    "makes_what_it_looks_for": ("API-21",),
-    "says_only_not_found": ("LOG-06",),
-    "makes_one_folder_only": ("API-22",),
-    "needs_the_rank": ("API-24",),
-    "takes_ids_for_urls": ("API-25",),
-    "expands_the_home_folder": ("API-25",),
-    "keeps_relative_paths": ("API-26",),
-    "holds_a_lock": ("API-27",),
-    "stays_busy_after_a_failure": ("API-28",),
-}
-
 
 class _CachingReader(control.Reader):
     """Reads the metadata once, whatever becomes of the reader."""
@@ -156,17 +139,17 @@ class _BusyWriter(control.Writer):
         return done
 
 
-keeps_metadata_over_a_reset = storage("keeps_metadata_over_a_reset", reader=_CachingReader)
-keeps_metadata_of_an_id = storage("keeps_metadata_of_an_id", reader=_SameIdReader)
-makes_the_folder_to_validate_it = storage("makes_the_folder_to_validate_it", writer=_MakingWriter)
-raises_for_odd_ids = storage("raises_for_odd_ids", reader=_RaisingReader)
-replaces_a_file_by_a_folder = storage("replaces_a_file_by_a_folder", writer=_ReplacingWriter)
-makes_what_it_looks_for = storage("makes_what_it_looks_for", reader=_MakingReader)
-says_only_not_found = storage("says_only_not_found", reader=_VagueReader)
-makes_one_folder_only = storage("makes_one_folder_only", writer=_OneFolderWriter)
-needs_the_rank = storage("needs_the_rank", writer=_RankedWriter)
-takes_ids_for_urls = storage("takes_ids_for_urls", writer=_UrlWriter)
-expands_the_home_folder = storage("expands_the_home_folder", reader=_HomeReader)
-keeps_relative_paths = storage("keeps_relative_paths", writer=_RelativeWriter)
-holds_a_lock = storage("holds_a_lock", writer=_LockedWriter)
-stays_busy_after_a_failure = storage("stays_busy_after_a_failure", writer=_BusyWriter)
+keeps_metadata_over_a_reset = storage(breaks=["API-09"], reader=_CachingReader)
+keeps_metadata_of_an_id = storage(breaks=["API-09"], reader=_SameIdReader)
+makes_the_folder_to_validate_it = storage(breaks=["API-10"], writer=_MakingWriter)
+raises_for_odd_ids = storage(breaks=["API-10"], reader=_RaisingReader)
+replaces_a_file_by_a_folder = storage(breaks=["API-20"], writer=_ReplacingWriter)
+makes_what_it_looks_for = storage(breaks=["API-21"], reader=_MakingReader)
+says_only_not_found = storage(breaks=["LOG-06"], reader=_VagueReader)
+makes_one_folder_only = storage(breaks=["API-22"], writer=_OneFolderWriter)
+needs_the_rank = storage(breaks=["API-24"], writer=_RankedWriter)
+takes_ids_for_urls = storage(breaks=["API-25"], writer=_UrlWriter)
+expands_the_home_folder = storage(breaks=["API-25"], reader=_HomeReader)
+keeps_relative_paths = storage(breaks=["API-26"], writer=_RelativeWriter)
+holds_a_lock = storage(breaks=["API-27"], writer=_LockedWriter)
+stays_busy_after_a_failure = storage(breaks=["API-28"], writer=_BusyWriter)

@@ -10,13 +10,6 @@ import torch
 from dcp_conformance import reference_impl
 from tests.mutants.making import engine
 
-BREAKS = {
-    "forgets_the_planner_in_the_background": ("ASYNC-28",),
-    "saves_with_everybody_in_the_background": ("ASYNC-28",),
-    "stages_equal_shapes_into_one_buffer": ("ASYNC-27",),
-    "stages_each_address_once": ("ASYNC-27",),
-}
-
 
 @functools.wraps(reference_impl.async_save)
 def _no_planner(state_dict: Any, **kwargs: Any) -> Any:
@@ -65,12 +58,12 @@ def _staged_by(key: Any) -> Any:
     return async_save
 
 
-forgets_the_planner_in_the_background = engine("forgets_the_planner_in_the_background", async_save=_no_planner)
-saves_with_everybody_in_the_background = engine("saves_with_everybody_in_the_background", async_save=_everybody)
+forgets_the_planner_in_the_background = engine(breaks=["ASYNC-28"], async_save=_no_planner)
+saves_with_everybody_in_the_background = engine(breaks=["ASYNC-28"], async_save=_everybody)
 stages_equal_shapes_into_one_buffer = engine(
-    "stages_equal_shapes_into_one_buffer", async_save=_staged_by(lambda tensor: (tensor.shape, tensor.dtype))
+    breaks=["ASYNC-27"], async_save=_staged_by(lambda tensor: (tensor.shape, tensor.dtype))
 )
 stages_each_address_once = engine(
-    "stages_each_address_once",
+    breaks=["ASYNC-27"],
     async_save=_staged_by(lambda tensor: (tensor.data_ptr(), tensor.shape, tensor.dtype)),
 )

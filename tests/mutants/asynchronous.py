@@ -20,32 +20,6 @@ from dcp_conformance.reference_impl.engine.save import SaveRun
 from dcp_conformance.reference_impl.ranks.crew import Crew
 from tests.mutants.making import Tap, engine, storage
 
-BREAKS = {
-    "returns_one_future_for_late_staging": ("ASYNC-01",),
-    "copies_no_values": ("ASYNC-02", "ASYNC-17"),
-    "stages_into_the_same_buffers": ("ASYNC-03",),
-    "drops_errors_of_uploads": ("ASYNC-04",),
-    "puts_early_errors_into_the_future": ("ASYNC-05",),
-    "says_staging_went_well": ("ASYNC-06",),
-    "fails_in_silence": ("ASYNC-07", "ASYNC-09"),
-    "saves_in_a_daemon_thread": ("ASYNC-08",),
-    "narrows_numbers_in_its_process": ("ASYNC-11",),
-    "gives_its_process_up_for_good": ("ASYNC-12",),
-    "wants_a_group_for_its_process": ("ASYNC-13",),
-    "keeps_the_first_group_for_its_process": ("ASYNC-14",),
-    "closes_stagers_of_the_caller": ("ASYNC-15",),
-    "keeps_what_it_staged": ("ASYNC-16",),
-    "does_not_wait_for_staging": ("ASYNC-18",),
-    "always_stages_by_itself": ("ASYNC-19",),
-    "starts_its_process_without_an_address": ("ASYNC-20",),
-    "saves_the_latest_state_for_all": ("ASYNC-21",),
-    "refuses_collectives_while_it_saves": ("ASYNC-22",),
-    "copies_every_name_apart": ("ASYNC-23",),
-    "stages_by_reference_in_the_writer": ("ASYNC-24",),
-    "works_in_one_thread_only": ("ASYNC-25",),
-    "completes_before_the_commit": ("ASYNC-26",),
-}
-
 _reference = reference_impl.async_save
 
 
@@ -328,26 +302,26 @@ def _early(state_dict: Any, **kwargs: Any) -> Any:
     return written
 
 
-returns_one_future_for_late_staging = engine("returns_one_future_for_late_staging", async_save=_one_future)
-copies_no_values = engine("copies_no_values", async_save=_no_copy)
-stages_into_the_same_buffers = engine("stages_into_the_same_buffers", utilities={"DefaultStager": _SameBuffers})
-drops_errors_of_uploads = engine("drops_errors_of_uploads", async_save=_drops_errors)
-puts_early_errors_into_the_future = engine("puts_early_errors_into_the_future", async_save=_late_errors)
-says_staging_went_well = engine("says_staging_went_well", async_save=_went_well)
-fails_in_silence = engine("fails_in_silence", async_save=_silent)
-saves_in_a_daemon_thread = engine("saves_in_a_daemon_thread", async_save=_daemon)
-narrows_numbers_in_its_process = engine("narrows_numbers_in_its_process", async_save=_narrows)
-gives_its_process_up_for_good = engine("gives_its_process_up_for_good", async_save=_gives_up)
-wants_a_group_for_its_process = engine("wants_a_group_for_its_process", async_save=_wants_group)
-keeps_the_first_group_for_its_process = engine("keeps_the_first_group_for_its_process", async_save=_first_group_only)
-closes_stagers_of_the_caller = engine("closes_stagers_of_the_caller", async_save=_closes)
-keeps_what_it_staged = engine("keeps_what_it_staged", async_save=_keeps)
-does_not_wait_for_staging = engine("does_not_wait_for_staging", async_save=_hasty)
-always_stages_by_itself = engine("always_stages_by_itself", async_save=_by_itself)
-starts_its_process_without_an_address = engine("starts_its_process_without_an_address", offers=("drop_in",))
-saves_the_latest_state_for_all = engine("saves_the_latest_state_for_all", async_save=_saves_latest)
-refuses_collectives_while_it_saves = engine("refuses_collectives_while_it_saves", async_save=_exclusive)
-copies_every_name_apart = engine("copies_every_name_apart", utilities={"DefaultStager": _Apart})
-stages_by_reference_in_the_writer = storage("stages_by_reference_in_the_writer", writer=_ReferringWriter)
-works_in_one_thread_only = storage("works_in_one_thread_only", writer=_OneThreadWriter)
-completes_before_the_commit = engine("completes_before_the_commit", async_save=_early)
+returns_one_future_for_late_staging = engine(breaks=["ASYNC-01"], async_save=_one_future)
+copies_no_values = engine(breaks=["ASYNC-02", "ASYNC-17"], async_save=_no_copy)
+stages_into_the_same_buffers = engine(breaks=["ASYNC-03"], utilities={"DefaultStager": _SameBuffers})
+drops_errors_of_uploads = engine(breaks=["ASYNC-04"], async_save=_drops_errors)
+puts_early_errors_into_the_future = engine(breaks=["ASYNC-05"], async_save=_late_errors)
+says_staging_went_well = engine(breaks=["ASYNC-06"], async_save=_went_well)
+fails_in_silence = engine(breaks=["ASYNC-07", "ASYNC-09"], async_save=_silent)
+saves_in_a_daemon_thread = engine(breaks=["ASYNC-08"], async_save=_daemon)
+narrows_numbers_in_its_process = engine(breaks=["ASYNC-11"], async_save=_narrows)
+gives_its_process_up_for_good = engine(breaks=["ASYNC-12"], async_save=_gives_up)
+wants_a_group_for_its_process = engine(breaks=["ASYNC-13"], async_save=_wants_group)
+keeps_the_first_group_for_its_process = engine(breaks=["ASYNC-14"], async_save=_first_group_only)
+closes_stagers_of_the_caller = engine(breaks=["ASYNC-15"], async_save=_closes)
+keeps_what_it_staged = engine(breaks=["ASYNC-16"], async_save=_keeps)
+does_not_wait_for_staging = engine(breaks=["ASYNC-18"], async_save=_hasty)
+always_stages_by_itself = engine(breaks=["ASYNC-19"], async_save=_by_itself)
+starts_its_process_without_an_address = engine(breaks=["ASYNC-20"], offers=("drop_in",))
+saves_the_latest_state_for_all = engine(breaks=["ASYNC-21"], async_save=_saves_latest)
+refuses_collectives_while_it_saves = engine(breaks=["ASYNC-22"], async_save=_exclusive)
+copies_every_name_apart = engine(breaks=["ASYNC-23"], utilities={"DefaultStager": _Apart})
+stages_by_reference_in_the_writer = storage(breaks=["ASYNC-24"], writer=_ReferringWriter)
+works_in_one_thread_only = storage(breaks=["ASYNC-25"], writer=_OneThreadWriter)
+completes_before_the_commit = engine(breaks=["ASYNC-26"], async_save=_early)

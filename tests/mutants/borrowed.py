@@ -8,13 +8,6 @@ from typing import Any
 from dcp_conformance.harness import control
 from tests.mutants.making import storage
 
-BREAKS = {
-    "does_not_know_its_own_ids": ("API-29",),
-    "believes_that_it_serves_everything": ("API-30",),
-    "closes_streams_that_it_gave": ("BYTE-09",),
-    "gives_one_stream_again_and_again": ("BYTE-09",),
-}
-
 
 class _NoWriter(control.Writer):
     """Leaves the choice to others."""
@@ -68,7 +61,7 @@ class _PooledReader(_ClosingReader):
     lends = _Pooled
 
 
-does_not_know_its_own_ids = storage("does_not_know_its_own_ids", writer=_NoWriter)
-believes_that_it_serves_everything = storage("believes_that_it_serves_everything", reader=_YesReader)
-closes_streams_that_it_gave = storage("closes_streams_that_it_gave", reader=_ClosingReader)
-gives_one_stream_again_and_again = storage("gives_one_stream_again_and_again", reader=_PooledReader)
+does_not_know_its_own_ids = storage(breaks=["API-29"], writer=_NoWriter)
+believes_that_it_serves_everything = storage(breaks=["API-30"], reader=_YesReader)
+closes_streams_that_it_gave = storage(breaks=["BYTE-09"], reader=_ClosingReader)
+gives_one_stream_again_and_again = storage(breaks=["BYTE-09"], reader=_PooledReader)

@@ -12,16 +12,6 @@ from dcp_conformance.harness import control
 from dcp_conformance.harness.faults.proxy import interpose
 from tests.mutants.making import engine, storage
 
-BREAKS = {
-    "returns_nothing_when_alone": ("API-01",),
-    "prefers_the_group_to_no_dist": ("PG-12",),
-    "tells_the_rank_by_name": ("API-16",),
-    "takes_empty_lists_for_states": ("API-19",),
-    "sticks_to_a_rank": ("API-09",),
-    "names_its_first_id": ("LOG-06",),
-    "reads_where_it_was_saved": ("DET-03",),
-}
-
 
 def _save_alone(state: Any, **given: Any) -> Any:
     """There is no metadata of the whole, so it has none to give."""
@@ -87,10 +77,10 @@ class _HomeReader(control.Reader):
             self._root = home
 
 
-returns_nothing_when_alone = engine("returns_nothing_when_alone", save=_save_alone)
-prefers_the_group_to_no_dist = engine("prefers_the_group_to_no_dist", save=_save_on_group)
-tells_the_rank_by_name = engine("tells_the_rank_by_name", save=_save_by_name)
-takes_empty_lists_for_states = engine("takes_empty_lists_for_states", save=_save_empty)
-sticks_to_a_rank = storage("sticks_to_a_rank", reader=_OneRankReader)
-names_its_first_id = storage("names_its_first_id", reader=_LabelledReader)
-reads_where_it_was_saved = storage("reads_where_it_was_saved", reader=_HomeReader)
+returns_nothing_when_alone = engine(breaks=["API-01"], save=_save_alone)
+prefers_the_group_to_no_dist = engine(breaks=["PG-12"], save=_save_on_group)
+tells_the_rank_by_name = engine(breaks=["API-16"], save=_save_by_name)
+takes_empty_lists_for_states = engine(breaks=["API-19"], save=_save_empty)
+sticks_to_a_rank = storage(breaks=["API-09"], reader=_OneRankReader)
+names_its_first_id = storage(breaks=["LOG-06"], reader=_LabelledReader)
+reads_where_it_was_saved = storage(breaks=["DET-03"], reader=_HomeReader)

@@ -14,18 +14,6 @@ from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
 from tests.mutants.making import engine, storage, torch_storage
 
-BREAKS = {
-    "sweeps_what_it_does_not_know": ("CONC-02",),
-    "keeps_its_folder_in_the_module": ("CONC-04",),
-    "locks_out_other_readers": ("CONC-05",),
-    "remembers_the_item_in_the_planner": ("CONC-06",),
-    "makes_the_folder_if_it_is_missing": ("CONC-07",),
-    "keeps_its_first_id": ("CONC-08",),
-    "looks_for_all_objects_at_commit": ("CONC-09",),
-    "keeps_the_last_ten": ("CONC-10",),
-    "sweeps_what_begins_with_the_id": ("CONC-10",),
-}
-
 
 class _SweepingWriter(control.Writer):
     """Removes all data but its own once it has committed."""
@@ -133,20 +121,20 @@ class _PrefixSweeper(reference_impl.FileSystemWriter):
                     os.unlink(path)
 
 
-sweeps_what_it_does_not_know = storage("sweeps_what_it_does_not_know", writer=_SweepingWriter)
-keeps_its_folder_in_the_module = storage("keeps_its_folder_in_the_module", writer=_ModuleWriter)
-locks_out_other_readers = storage("locks_out_other_readers", reader=_LockingReader)
+sweeps_what_it_does_not_know = storage(breaks=["CONC-02"], writer=_SweepingWriter)
+keeps_its_folder_in_the_module = storage(breaks=["CONC-04"], writer=_ModuleWriter)
+locks_out_other_readers = storage(breaks=["CONC-05"], reader=_LockingReader)
 remembers_the_item_in_the_planner = engine(
-    "remembers_the_item_in_the_planner",
+    breaks=["CONC-06"],
     utilities={
         "DefaultSavePlanner": _RememberingPlanner,
         "DefaultLoadPlanner": reference_impl.DefaultLoadPlanner,
     },
 )
-makes_the_folder_if_it_is_missing = storage("makes_the_folder_if_it_is_missing", writer=_RacyWriter)
-keeps_its_first_id = storage("keeps_its_first_id", writer=_StickyWriter)
-looks_for_all_objects_at_commit = storage("looks_for_all_objects_at_commit", writer=_LookingWriter)
-keeps_the_last_ten = storage("keeps_the_last_ten", writer=_RotatingWriter)
+makes_the_folder_if_it_is_missing = storage(breaks=["CONC-07"], writer=_RacyWriter)
+keeps_its_first_id = storage(breaks=["CONC-08"], writer=_StickyWriter)
+looks_for_all_objects_at_commit = storage(breaks=["CONC-09"], writer=_LookingWriter)
+keeps_the_last_ten = storage(breaks=["CONC-10"], writer=_RotatingWriter)
 sweeps_what_begins_with_the_id = torch_storage(
-    "sweeps_what_begins_with_the_id", writer=_PrefixSweeper, reader=reference_impl.FileSystemReader
+    breaks=["CONC-10"], writer=_PrefixSweeper, reader=reference_impl.FileSystemReader
 )

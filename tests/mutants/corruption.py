@@ -21,18 +21,6 @@ from dcp_conformance.harness import control
 from dcp_conformance.harness.control.objects import read_object
 from tests.mutants.making import engine, storage, torch_storage
 
-BREAKS = {
-    "skips_the_digest": ("CORR-03", "CORR-04", "CORR-09"),
-    "takes_missing_objects_for_zeros": ("CORR-01",),
-    "takes_missing_tensors_for_zeros": ("CORR-01",),
-    "takes_empty_objects_for_zeros": ("CORR-02",),
-    "keeps_scales_without_a_digest": ("CORR-05",),
-    "crashes_on_damage": ("CORR-06",),
-    "hides_the_cause": ("CORR-07",),
-    "hides_the_failure_of_others": ("CORR-08",),
-    "trusts_recorded_places": ("CORR-11",),
-    "unpickles_to_have_a_look": ("CORR-12",),
-}
 _DIGEST = 32
 
 
@@ -159,18 +147,16 @@ def _load_for_oneself(state: Any, **arguments: Any) -> None:
             raise
 
 
-skips_the_digest = storage("skips_the_digest", reader=_Careless)
-takes_missing_objects_for_zeros = storage("takes_missing_objects_for_zeros", reader=_Sparse)
-takes_empty_objects_for_zeros = storage("takes_empty_objects_for_zeros", reader=_EmptyIsZero)
-keeps_scales_without_a_digest = storage("keeps_scales_without_a_digest", writer=_ScaleWriter, reader=_ScaleReader)
-crashes_on_damage = storage("crashes_on_damage", reader=_Native)
+skips_the_digest = storage(breaks=["CORR-03", "CORR-04", "CORR-09"], reader=_Careless)
+takes_missing_objects_for_zeros = storage(breaks=["CORR-01"], reader=_Sparse)
+takes_empty_objects_for_zeros = storage(breaks=["CORR-02"], reader=_EmptyIsZero)
+keeps_scales_without_a_digest = storage(breaks=["CORR-05"], writer=_ScaleWriter, reader=_ScaleReader)
+crashes_on_damage = storage(breaks=["CORR-06"], reader=_Native)
 hides_the_cause = engine(
-    "hides_the_cause", load=_load_without_cause, unsupported={},
+    breaks=["CORR-07"], load=_load_without_cause, unsupported={},
     writer=reference_impl.FileSystemWriter, reader=reference_impl.FileSystemReader,
 )  # fmt: skip
-hides_the_failure_of_others = engine("hides_the_failure_of_others", load=_load_for_oneself)
-trusts_recorded_places = torch_storage("trusts_recorded_places")
-unpickles_to_have_a_look = torch_storage(
-    "unpickles_to_have_a_look", writer=reference_impl.FileSystemWriter, reader=_Looking
-)
-takes_missing_tensors_for_zeros = torch_storage("takes_missing_tensors_for_zeros", reader=_ZerosReader)
+hides_the_failure_of_others = engine(breaks=["CORR-08"], load=_load_for_oneself)
+trusts_recorded_places = torch_storage(breaks=["CORR-11"])
+unpickles_to_have_a_look = torch_storage(breaks=["CORR-12"], writer=reference_impl.FileSystemWriter, reader=_Looking)
+takes_missing_tensors_for_zeros = torch_storage(breaks=["CORR-01"], reader=_ZerosReader)

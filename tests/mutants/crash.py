@@ -13,17 +13,6 @@ from dcp_conformance.harness.control.objects import read_object, write_object
 from tests.mutants.corruption import _Reading
 from tests.mutants.making import storage
 
-BREAKS = {
-    "commits_data_that_is_in_the_cache_only": ("DUR-13",),
-    "leaves_its_commit_in_the_cache": ("DUR-14",),
-    "syncs_its_map_before_it_is_filled": ("DUR-06",),
-    "syncs_its_commit_before_it_is_flushed": ("DUR-14",),
-    "renames_its_data_over_the_old": ("DUR-04", "DUR-05"),
-    "grows_its_list_of_keys_after_the_commit": ("DUR-03",),
-    "commits_before_the_last_object": ("DUR-02",),
-    "moves_the_old_checkpoint_away_first": ("FIN-05", "DUR-04"),
-}
-
 
 def _unsynced(path: Path, content: bytes) -> None:
     """What most people write: a file beside, and a rename."""
@@ -150,15 +139,11 @@ class _Moving(control.Writer):
         backup.unlink(missing_ok=True)
 
 
-commits_data_that_is_in_the_cache_only = storage(
-    "commits_data_that_is_in_the_cache_only", writer=_CachedWriter, reader=_Default
-)
-leaves_its_commit_in_the_cache = storage("leaves_its_commit_in_the_cache", writer=_CachedCommit)
-syncs_its_map_before_it_is_filled = storage("syncs_its_map_before_it_is_filled", writer=_MapWriter)
-syncs_its_commit_before_it_is_flushed = storage("syncs_its_commit_before_it_is_flushed", writer=_EarlySync)
-renames_its_data_over_the_old = storage("renames_its_data_over_the_old", writer=_InPlace)
-grows_its_list_of_keys_after_the_commit = storage(
-    "grows_its_list_of_keys_after_the_commit", writer=_ListWriter, reader=_ListReader
-)
-commits_before_the_last_object = storage("commits_before_the_last_object", writer=_Hasty, reader=_Default)
-moves_the_old_checkpoint_away_first = storage("moves_the_old_checkpoint_away_first", writer=_Moving)
+commits_data_that_is_in_the_cache_only = storage(breaks=["DUR-13"], writer=_CachedWriter, reader=_Default)
+leaves_its_commit_in_the_cache = storage(breaks=["DUR-14"], writer=_CachedCommit)
+syncs_its_map_before_it_is_filled = storage(breaks=["DUR-06"], writer=_MapWriter)
+syncs_its_commit_before_it_is_flushed = storage(breaks=["DUR-14"], writer=_EarlySync)
+renames_its_data_over_the_old = storage(breaks=["DUR-04", "DUR-05"], writer=_InPlace)
+grows_its_list_of_keys_after_the_commit = storage(breaks=["DUR-03"], writer=_ListWriter, reader=_ListReader)
+commits_before_the_last_object = storage(breaks=["DUR-02"], writer=_Hasty, reader=_Default)
+moves_the_old_checkpoint_away_first = storage(breaks=["FIN-05", "DUR-04"], writer=_Moving)

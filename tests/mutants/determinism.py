@@ -10,13 +10,6 @@ from typing import Any
 from dcp_conformance.harness import control
 from tests.mutants.making import storage
 
-BREAKS = {
-    "trusts_dates": ("DET-02",),
-    "remembers_its_place": ("DET-03",),
-    "draws_random_names": ("DET-04",),
-    "replaces_older_commits_only": ("DET-05",),
-}
-
 
 class _DatedReader(control.Reader):
     """Takes data that is newer than the commit for the data of a save that is not finished."""
@@ -56,7 +49,7 @@ class _OlderOnlyWriter(control.Writer):
             super().finish(metadata, results)
 
 
-trusts_dates = storage("trusts_dates", reader=_DatedReader)
-remembers_its_place = storage("remembers_its_place", reader=_RootedReader)
-draws_random_names = storage("draws_random_names", writer=_DrawingWriter)
-replaces_older_commits_only = storage("replaces_older_commits_only", writer=_OlderOnlyWriter)
+trusts_dates = storage(breaks=["DET-02"], reader=_DatedReader)
+remembers_its_place = storage(breaks=["DET-03"], reader=_RootedReader)
+draws_random_names = storage(breaks=["DET-04"], writer=_DrawingWriter)
+replaces_older_commits_only = storage(breaks=["DET-05"], writer=_OlderOnlyWriter)

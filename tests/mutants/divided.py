@@ -10,11 +10,6 @@ from dcp_conformance import reference_impl
 from dcp_conformance.harness.faults.proxy import interpose
 from tests.mutants.making import engine
 
-BREAKS = {
-    "loads_what_each_rank_sees": ("RES-24",),
-    "passes_over_ranks_that_see_nothing": ("RES-24", "CORR-08"),
-}
-
 
 class _Anonymous:
     """A tap that takes the id of the save from metadata."""
@@ -42,5 +37,5 @@ def _each_alone(state_dict: Any, *, storage_reader: Any, no_dist: bool = False, 
     return reference_impl.load(state_dict, storage_reader=storage_reader, no_dist=True, **kwargs)
 
 
-loads_what_each_rank_sees = engine("loads_what_each_rank_sees", load=_unlike)
-passes_over_ranks_that_see_nothing = engine("passes_over_ranks_that_see_nothing", load=_each_alone)
+loads_what_each_rank_sees = engine(breaks=["RES-24"], load=_unlike)
+passes_over_ranks_that_see_nothing = engine(breaks=["RES-24", "CORR-08"], load=_each_alone)

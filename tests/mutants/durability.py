@@ -14,15 +14,6 @@ from dcp_conformance.harness.control.objects import write_object
 from tests.mutants.corruption import _Sparse
 from tests.mutants.making import engine, storage
 
-BREAKS = {
-    "commits_before_the_data_is_there": ("DUR-02",),
-    "believes_a_cut_index": ("DUR-03",),
-    "overwrites_in_place": ("DUR-04", "DUR-05", "CONC-01", "CONC-03"),
-    "commits_after_returning": ("DUR-01", "DUR-10"),
-    "commits_without_the_dead": ("DUR-12",),
-    "hides_what_the_disk_answered": ("DUR-19",),
-}
-
 
 class _EarlyWriter(control.Writer):
     """Commits as soon as it knows where everything will be; a reader finds zeros where nothing is yet."""
@@ -104,9 +95,9 @@ class _LateWriter(control.Writer):
         threading.Thread(target=upload, daemon=True).start()
 
 
-commits_before_the_data_is_there = storage("commits_before_the_data_is_there", writer=_EarlyWriter, reader=_Sparse)
-believes_a_cut_index = storage("believes_a_cut_index", writer=_StreamWriter, reader=_StreamReader)
-overwrites_in_place = storage("overwrites_in_place", writer=_InPlaceWriter)
-commits_after_returning = storage("commits_after_returning", writer=_LateWriter)
-commits_without_the_dead = engine("commits_without_the_dead", writer=_EarlyWriter, reader=_Sparse)
-hides_what_the_disk_answered = storage("hides_what_the_disk_answered", writer=_SilentWriter)
+commits_before_the_data_is_there = storage(breaks=["DUR-02"], writer=_EarlyWriter, reader=_Sparse)
+believes_a_cut_index = storage(breaks=["DUR-03"], writer=_StreamWriter, reader=_StreamReader)
+overwrites_in_place = storage(breaks=["DUR-04", "DUR-05", "CONC-01", "CONC-03"], writer=_InPlaceWriter)
+commits_after_returning = storage(breaks=["DUR-01", "DUR-10"], writer=_LateWriter)
+commits_without_the_dead = engine(breaks=["DUR-12"], writer=_EarlyWriter, reader=_Sparse)
+hides_what_the_disk_answered = storage(breaks=["DUR-19"], writer=_SilentWriter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from torch.distributed.checkpoint import FileSystemReader
@@ -11,15 +12,6 @@ from torch.distributed.checkpoint.filesystem import _StorageReaderTransforms
 
 from tests.mutants.making import torch_storage
 from tests.variants._transforms import Writer as InOrderWriter
-
-BREAKS = {
-    "applies_the_first_transform_only": ("EXT-01",),
-    "undoes_all_that_it_knows": ("EXT-02",),
-    "skips_unknown_transforms": ("EXT-03",),
-    "wants_a_registry_that_knows_something": ("EXT-04",),
-    "leaves_transforms_open": ("EXT-05",),
-    "rewinds_transforms": ("EXT-06",),
-}
 
 
 class _FirstOnlyWriter(InOrderWriter):
@@ -111,13 +103,13 @@ class _OpenWriter(InOrderWriter):
         self.transforms.transform_save_stream = transform_save_stream  # type: ignore[method-assign]
 
 
-def _mutant(name: str, **parts: Any) -> Any:
-    return torch_storage(name, **{"writer": InOrderWriter, **parts}, offers=("extensions",))
+def _mutant(*, breaks: Sequence[str], **parts: Any) -> Any:
+    return torch_storage(breaks=breaks, **{"writer": InOrderWriter, **parts}, offers=("extensions",))
 
 
-applies_the_first_transform_only = _mutant("applies_the_first_transform_only", writer=_FirstOnlyWriter)
-undoes_all_that_it_knows = _mutant("undoes_all_that_it_knows", reader=_AllReader)
-skips_unknown_transforms = _mutant("skips_unknown_transforms", reader=_KnownReader)
-wants_a_registry_that_knows_something = _mutant("wants_a_registry_that_knows_something", reader=_NotEmptyReader)
-leaves_transforms_open = _mutant("leaves_transforms_open", writer=_OpenWriter)
-rewinds_transforms = _mutant("rewinds_transforms", reader=_RewindingReader)
+applies_the_first_transform_only = _mutant(breaks=["EXT-01"], writer=_FirstOnlyWriter)
+undoes_all_that_it_knows = _mutant(breaks=["EXT-02"], reader=_AllReader)
+skips_unknown_transforms = _mutant(breaks=["EXT-03"], reader=_KnownReader)
+wants_a_registry_that_knows_something = _mutant(breaks=["EXT-04"], reader=_NotEmptyReader)
+leaves_transforms_open = _mutant(breaks=["EXT-05"], writer=_OpenWriter)
+rewinds_transforms = _mutant(breaks=["EXT-06"], reader=_RewindingReader)

@@ -20,28 +20,6 @@ from dcp_conformance.reference_impl.errors import RankMissingError
 from dcp_conformance.reference_impl.ranks import crew, envelopes
 from tests.mutants.making import Tap, engine, storage
 
-BREAKS = {
-    "tells_only_the_failing_rank": ("FAIL-01",),
-    "names_one_failing_rank": ("FAIL-02",),
-    "retells_every_failure_as_runtime_error": ("FAIL-03",),
-    "tells_ranks_different_texts": ("FAIL-06",),
-    "refuses_all_calls_after_a_failure": ("FAIL-13",),
-    "commits_a_second_try_and_raises": ("FAIL-15",),
-    "wants_results_from_every_writer": ("FAIL-04",),
-    "unwraps_failures_of_a_single_process": ("FAIL-05",),
-    "says_only_that_it_failed": ("FAIL-07",),
-    "takes_interrupts_for_its_own_errors": ("FAIL-08",),
-    "sends_exceptions_as_they_are": ("FAIL-09", "FAIL-10"),
-    "gathers_state_before_the_first_step": ("FAIL-11",),
-    "waits_after_independent_saves": ("FAIL-12", "PG-10"),
-    "takes_a_lost_peer_for_the_end": ("FAIL-14",),
-    "says_only_that_the_others_are_late": ("FAIL-20",),
-    "hands_out_state_of_a_failed_load": ("FAIL-16",),
-    "ignores_what_commit_tensor_raises": ("FAIL-17",),
-    "raises_errors_that_do_not_unpickle": ("FAIL-18",),
-    "goes_on_after_ctrl_c": ("FAIL-19",),
-}
-
 Call = Callable[..., Any]
 
 
@@ -252,24 +230,22 @@ class _DeafWriter(control.Writer):
         return super().write_data(plan, _Deaf(planner))
 
 
-tells_only_the_failing_rank = engine("tells_only_the_failing_rank", **_calls(_retold(_only_own)))
-names_one_failing_rank = engine("names_one_failing_rank", **_calls(_retold(_first_only)))
-retells_every_failure_as_runtime_error = engine(
-    "retells_every_failure_as_runtime_error", **_calls(_retold(_as_runtime_errors))
-)
-tells_ranks_different_texts = engine("tells_ranks_different_texts", **_calls(_retold(_as_of_elsewhere)))
-refuses_all_calls_after_a_failure = engine("refuses_all_calls_after_a_failure", **_calls(_sulks))
-commits_a_second_try_and_raises = engine("commits_a_second_try_and_raises", save=_second_try)
-wants_results_from_every_writer = engine("wants_results_from_every_writer", save=_demanding, offers=("drop_in",))
-unwraps_failures_of_a_single_process = engine("unwraps_failures_of_a_single_process", **_calls(_retold(_bare)))
-says_only_that_it_failed = engine("says_only_that_it_failed", **_calls(_retold(_quiet)))
-takes_interrupts_for_its_own_errors = engine("takes_interrupts_for_its_own_errors", **_calls(_retold(_no_interrupts)))
-sends_exceptions_as_they_are = engine("sends_exceptions_as_they_are", **_calls(_naive))
-gathers_state_before_the_first_step = engine("gathers_state_before_the_first_step", save=_eager)
-waits_after_independent_saves = engine("waits_after_independent_saves", save=_barrier_at_the_end)
-takes_a_lost_peer_for_the_end = engine("takes_a_lost_peer_for_the_end", **_calls(_retold(_peers_may_leave)))
-says_only_that_the_others_are_late = engine("says_only_that_the_others_are_late", **_calls(_retold(_someone_is_late)))
-hands_out_state_of_a_failed_load = engine("hands_out_state_of_a_failed_load", load=_hands_out)
-ignores_what_commit_tensor_raises = engine("ignores_what_commit_tensor_raises", load=_lenient)
-raises_errors_that_do_not_unpickle = storage("raises_errors_that_do_not_unpickle", reader=_SdkReader)
-goes_on_after_ctrl_c = storage("goes_on_after_ctrl_c", writer=_DeafWriter)
+tells_only_the_failing_rank = engine(breaks=["FAIL-01"], **_calls(_retold(_only_own)))
+names_one_failing_rank = engine(breaks=["FAIL-02"], **_calls(_retold(_first_only)))
+retells_every_failure_as_runtime_error = engine(breaks=["FAIL-03"], **_calls(_retold(_as_runtime_errors)))
+tells_ranks_different_texts = engine(breaks=["FAIL-06"], **_calls(_retold(_as_of_elsewhere)))
+refuses_all_calls_after_a_failure = engine(breaks=["FAIL-13"], **_calls(_sulks))
+commits_a_second_try_and_raises = engine(breaks=["FAIL-15"], save=_second_try)
+wants_results_from_every_writer = engine(breaks=["FAIL-04"], save=_demanding, offers=("drop_in",))
+unwraps_failures_of_a_single_process = engine(breaks=["FAIL-05"], **_calls(_retold(_bare)))
+says_only_that_it_failed = engine(breaks=["FAIL-07"], **_calls(_retold(_quiet)))
+takes_interrupts_for_its_own_errors = engine(breaks=["FAIL-08"], **_calls(_retold(_no_interrupts)))
+sends_exceptions_as_they_are = engine(breaks=["FAIL-09", "FAIL-10"], **_calls(_naive))
+gathers_state_before_the_first_step = engine(breaks=["FAIL-11"], save=_eager)
+waits_after_independent_saves = engine(breaks=["FAIL-12", "PG-10"], save=_barrier_at_the_end)
+takes_a_lost_peer_for_the_end = engine(breaks=["FAIL-14"], **_calls(_retold(_peers_may_leave)))
+says_only_that_the_others_are_late = engine(breaks=["FAIL-20"], **_calls(_retold(_someone_is_late)))
+hands_out_state_of_a_failed_load = engine(breaks=["FAIL-16"], load=_hands_out)
+ignores_what_commit_tensor_raises = engine(breaks=["FAIL-17"], load=_lenient)
+raises_errors_that_do_not_unpickle = storage(breaks=["FAIL-18"], reader=_SdkReader)
+goes_on_after_ctrl_c = storage(breaks=["FAIL-19"], writer=_DeafWriter)

@@ -17,22 +17,6 @@ from dcp_conformance.harness import control
 from dcp_conformance.harness.faults.proxy import interpose
 from tests.mutants.making import engine, storage
 
-BREAKS = {
-    "finishes_twice": ("FIN-01",),
-    "rebuilds_what_was_never_committed": ("FIN-02",),
-    "mixes_results_of_ranks": ("FIN-03",),
-    "keeps_results_of_a_failed_save": ("FIN-03",),
-    "commits_in_the_background": ("FIN-04",),
-    "clears_the_way_for_its_commit": ("FIN-05",),
-    "keeps_the_first_checkpoint": ("FIN-06",),
-    "refuses_after_writing": ("FIN-07",),
-    "refuses_without_a_reason": ("FIN-07",),
-    "never_removes_what_it_replaced": ("FIN-08",),
-    "takes_remains_for_a_checkpoint": ("FIN-10",),
-    "swallows_errors_of_finish": ("FIN-11",),
-    "has_no_patience": ("FIN-13",),
-}
-
 
 class _Twice:
     """A tap that calls finish again, to be sure."""
@@ -198,18 +182,16 @@ _WRITE_ONCE = {
     "crash_safe_overwrite": "it never overwrites",
 }
 
-finishes_twice = engine("finishes_twice", save=_save_through("finish", _Twice()))
-rebuilds_what_was_never_committed = storage("rebuilds_what_was_never_committed", writer=_Scannable, reader=_Rebuilding)
-mixes_results_of_ranks = engine("mixes_results_of_ranks", save=_save_through("finish", _Backwards()))
-keeps_results_of_a_failed_save = storage("keeps_results_of_a_failed_save", writer=_Remembering)
-commits_in_the_background = storage("commits_in_the_background", writer=_Background)
-clears_the_way_for_its_commit = storage("clears_the_way_for_its_commit", writer=_Clearing)
-keeps_the_first_checkpoint = storage("keeps_the_first_checkpoint", writer=_FirstWins)
-refuses_after_writing = storage("refuses_after_writing", writer=_RefusesLate, unsupported=_WRITE_ONCE)
-refuses_without_a_reason = storage("refuses_without_a_reason", writer=_RefusesDarkly, unsupported=_WRITE_ONCE)
-never_removes_what_it_replaced = storage("never_removes_what_it_replaced", writer=_Hoarding)
-takes_remains_for_a_checkpoint = storage(
-    "takes_remains_for_a_checkpoint", writer=_RefusesRemains, unsupported=_WRITE_ONCE
-)
-swallows_errors_of_finish = engine("swallows_errors_of_finish", save=_save_through("finish", _Swallowing()))
-has_no_patience = engine("has_no_patience", save=_save_through("write_data", _Hasty()))
+finishes_twice = engine(breaks=["FIN-01"], save=_save_through("finish", _Twice()))
+rebuilds_what_was_never_committed = storage(breaks=["FIN-02"], writer=_Scannable, reader=_Rebuilding)
+mixes_results_of_ranks = engine(breaks=["FIN-03"], save=_save_through("finish", _Backwards()))
+keeps_results_of_a_failed_save = storage(breaks=["FIN-03"], writer=_Remembering)
+commits_in_the_background = storage(breaks=["FIN-04"], writer=_Background)
+clears_the_way_for_its_commit = storage(breaks=["FIN-05"], writer=_Clearing)
+keeps_the_first_checkpoint = storage(breaks=["FIN-06"], writer=_FirstWins)
+refuses_after_writing = storage(breaks=["FIN-07"], writer=_RefusesLate, unsupported=_WRITE_ONCE)
+refuses_without_a_reason = storage(breaks=["FIN-07"], writer=_RefusesDarkly, unsupported=_WRITE_ONCE)
+never_removes_what_it_replaced = storage(breaks=["FIN-08"], writer=_Hoarding)
+takes_remains_for_a_checkpoint = storage(breaks=["FIN-10"], writer=_RefusesRemains, unsupported=_WRITE_ONCE)
+swallows_errors_of_finish = engine(breaks=["FIN-11"], save=_save_through("finish", _Swallowing()))
+has_no_patience = engine(breaks=["FIN-13"], save=_save_through("write_data", _Hasty()))

@@ -19,21 +19,6 @@ from dcp_conformance.reference_impl.planners import plan_load
 from dcp_conformance.reference_impl.values import read_items
 from tests.mutants.making import engine, torch_storage
 
-BREAKS = {
-    "wants_all_of_todays_fields": ("FMT-13",),
-    "forgets_the_layout_of_2_3": ("FMT-13",),
-    "ignores_strides_of_stored_tensors": ("FMT-13", "FMT-16"),
-    "knows_five_tensor_properties": ("FMT-15",),
-    "refuses_fields_that_it_does_not_know": ("FMT-15",),
-    "knows_the_paths_of_its_own_python": ("FMT-15",),
-    "takes_a_part_for_the_whole": ("FMT-16",),
-    "packs_its_metadata": ("FMT-17",),
-    "reads_what_it_signed": ("FMT-17",),
-    "takes_foreign_metadata_for_empty": ("RMD-04",),
-    "keeps_the_reason_to_itself": ("FMT-18",),
-    "wants_offsets_in_every_header": ("HF-07",),
-}
-
 
 class _TodaysReader(FileSystemReader):
     """Checks that metadata is complete, by today's measure."""
@@ -173,19 +158,15 @@ class _OffsetsReader(HuggingFaceStorageReader):
 _TORCH: dict[str, Any] = {"writer": FileSystemWriter, "reader": FileSystemReader, "unsupported": {}}
 _REFERENCE: dict[str, Any] = {"writer": reference_impl.FileSystemWriter, "unsupported": {}}
 
-wants_all_of_todays_fields = torch_storage("wants_all_of_todays_fields", reader=_TodaysReader)
-forgets_the_layout_of_2_3 = engine("forgets_the_layout_of_2_3", load=_load_without_legacy, **_TORCH)
-ignores_strides_of_stored_tensors = torch_storage("ignores_strides_of_stored_tensors", reader=_DenseReader)
-knows_five_tensor_properties = engine("knows_five_tensor_properties", reader=_FiveProperties, **_REFERENCE)
-refuses_fields_that_it_does_not_know = engine(
-    "refuses_fields_that_it_does_not_know", reader=_KnownFieldsReader, **_REFERENCE
-)
-knows_the_paths_of_its_own_python = engine("knows_the_paths_of_its_own_python", reader=_OwnPaths, **_REFERENCE)
-takes_a_part_for_the_whole = engine("takes_a_part_for_the_whole", load=_load_a_part, **_TORCH)
-packs_its_metadata = torch_storage("packs_its_metadata", writer=_PackingWriter, reader=_UnpackingReader)
-reads_what_it_signed = torch_storage("reads_what_it_signed", writer=_SigningWriter, reader=_SignedReader)
-takes_foreign_metadata_for_empty = torch_storage("takes_foreign_metadata_for_empty", reader=_LenientReader)
-keeps_the_reason_to_itself = torch_storage("keeps_the_reason_to_itself", reader=_TerseReader)
-wants_offsets_in_every_header = torch_storage(
-    "wants_offsets_in_every_header", utilities={"HuggingFaceStorageReader": _OffsetsReader}
-)
+wants_all_of_todays_fields = torch_storage(breaks=["FMT-13"], reader=_TodaysReader)
+forgets_the_layout_of_2_3 = engine(breaks=["FMT-13"], load=_load_without_legacy, **_TORCH)
+ignores_strides_of_stored_tensors = torch_storage(breaks=["FMT-13", "FMT-16"], reader=_DenseReader)
+knows_five_tensor_properties = engine(breaks=["FMT-15"], reader=_FiveProperties, **_REFERENCE)
+refuses_fields_that_it_does_not_know = engine(breaks=["FMT-15"], reader=_KnownFieldsReader, **_REFERENCE)
+knows_the_paths_of_its_own_python = engine(breaks=["FMT-15"], reader=_OwnPaths, **_REFERENCE)
+takes_a_part_for_the_whole = engine(breaks=["FMT-16"], load=_load_a_part, **_TORCH)
+packs_its_metadata = torch_storage(breaks=["FMT-17"], writer=_PackingWriter, reader=_UnpackingReader)
+reads_what_it_signed = torch_storage(breaks=["FMT-17"], writer=_SigningWriter, reader=_SignedReader)
+takes_foreign_metadata_for_empty = torch_storage(breaks=["RMD-04"], reader=_LenientReader)
+keeps_the_reason_to_itself = torch_storage(breaks=["FMT-18"], reader=_TerseReader)
+wants_offsets_in_every_header = torch_storage(breaks=["HF-07"], utilities={"HuggingFaceStorageReader": _OffsetsReader})

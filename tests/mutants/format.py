@@ -18,20 +18,6 @@ from dcp_conformance import reference_impl
 from dcp_conformance.reference_impl.planners import legacy, plan_load
 from tests.mutants.making import engine, torch_storage
 
-BREAKS = {
-    "states_no_version": ("FMT-01",),
-    "lists_transforms_where_there_are_none": ("FMT-03",),
-    "scrambles_entries_without_saying": ("FMT-04",),
-    "takes_entries_for_contiguous": ("FMT-06",),
-    "reads_past_the_end_of_a_view": ("FMT-07",),
-    "refuses_older_tensor_properties": ("FMT-08",),
-    "ignores_the_version": ("FMT-09",),
-    "knows_no_legacy_layout": ("FMT-10",),
-    "takes_any_leaf_for_a_legacy_one": ("FMT-11",),
-    "goes_on_in_the_legacy_layout": ("FMT-12",),
-    "names_its_commit_otherwise_through_fsspec": ("FMT-14",),
-}
-
 
 class _Editing(FileSystemWriter):
     """Changes the metadata after it was written."""
@@ -194,23 +180,19 @@ class _OtherFsspecReader(_OtherCommit, FsspecReader):
 
 _FILES: dict[str, Any] = {"writer": FileSystemWriter, "reader": FileSystemReader, "unsupported": {}}
 
-states_no_version = torch_storage("states_no_version", writer=_NoVersion)
-lists_transforms_where_there_are_none = torch_storage("lists_transforms_where_there_are_none", writer=_EmptyLists)
-scrambles_entries_without_saying = torch_storage(
-    "scrambles_entries_without_saying", writer=_ScramblingWriter, reader=_ScramblingReader
-)
-takes_entries_for_contiguous = torch_storage("takes_entries_for_contiguous", reader=_ContiguousReader)
+states_no_version = torch_storage(breaks=["FMT-01"], writer=_NoVersion)
+lists_transforms_where_there_are_none = torch_storage(breaks=["FMT-03"], writer=_EmptyLists)
+scrambles_entries_without_saying = torch_storage(breaks=["FMT-04"], writer=_ScramblingWriter, reader=_ScramblingReader)
+takes_entries_for_contiguous = torch_storage(breaks=["FMT-06"], reader=_ContiguousReader)
 reads_past_the_end_of_a_view = torch_storage(
-    "reads_past_the_end_of_a_view", utilities={"_ReaderView": _UnboundedView}, offers=("drop_in",)
+    breaks=["FMT-07"], utilities={"_ReaderView": _UnboundedView}, offers=("drop_in",)
 )
-refuses_older_tensor_properties = torch_storage("refuses_older_tensor_properties", reader=_NewPropertiesReader)
-ignores_the_version = torch_storage("ignores_the_version")
-knows_no_legacy_layout = engine("knows_no_legacy_layout", load=_load_without_legacy, **_FILES)
-takes_any_leaf_for_a_legacy_one = engine("takes_any_leaf_for_a_legacy_one", load=_load_any_leaf, **_FILES)
-goes_on_in_the_legacy_layout = engine(
-    "goes_on_in_the_legacy_layout", save=_save_as_loaded, load=_load_and_remember, **_FILES
-)
+refuses_older_tensor_properties = torch_storage(breaks=["FMT-08"], reader=_NewPropertiesReader)
+ignores_the_version = torch_storage(breaks=["FMT-09"])
+knows_no_legacy_layout = engine(breaks=["FMT-10"], load=_load_without_legacy, **_FILES)
+takes_any_leaf_for_a_legacy_one = engine(breaks=["FMT-11"], load=_load_any_leaf, **_FILES)
+goes_on_in_the_legacy_layout = engine(breaks=["FMT-12"], save=_save_as_loaded, load=_load_and_remember, **_FILES)
 names_its_commit_otherwise_through_fsspec = torch_storage(
-    "names_its_commit_otherwise_through_fsspec",
+    breaks=["FMT-14"],
     utilities={"FsspecWriter": _OtherFsspecWriter, "FsspecReader": _OtherFsspecReader},
 )

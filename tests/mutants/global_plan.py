@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -20,34 +20,15 @@ from dcp_conformance.harness import control
 from dcp_conformance.reference_impl import DefaultLoadPlanner, DefaultSavePlanner
 from tests.mutants.making import engine, storage
 
-BREAKS = {
-    "dedups_neighbours_only": ("GLOB-01",),
-    "dedups_by_three_letters": ("GLOB-02",),
-    "ignores_the_lowest_rank": ("GLOB-03",),
-    "gives_all_to_the_lowest_rank": ("GLOB-04",),
-    "picks_owners_in_turn": ("GLOB-05",),
-    "weighs_whole_tensors": ("GLOB-06",),
-    "counts_hints_from_one": ("GLOB-07",),
-    "trusts_chunks": ("GLOB-08", "GLOB-09", "GLOB-19"),
-    "keeps_the_first_kind": ("GLOB-10",),
-    "keeps_the_first_shape": ("GLOB-11",),
-    "prepares_on_every_rank": ("GLOB-12",),
-    "exchanges_plans_of_three_ranks": ("GLOB-12",),
-    "forgets_paths_of_rank_2": ("GLOB-13",),
-    "caches_plans_by_shape": ("GLOB-14", "GLOB-15", "GLOB-16"),
-    "takes_default_planners_only": ("GLOB-17",),
-    "plans_hold_a_function": ("GLOB-18",),
-}
 
-
-def planned(name: str, *, save: Any = None, load: Any = None, **fields: Any) -> Any:
+def planned(*, breaks: Sequence[str], save: Any = None, load: Any = None, **fields: Any) -> Any:
     """The reference engine with another default planner for save or load."""
     calls = {}
     if save is not None:
         calls["save"] = defaulted(reference_impl.save, save)
     if load is not None:
         calls["load"] = defaulted(reference_impl.load, load)
-    return engine(name, **calls, **fields)
+    return engine(breaks=breaks, **calls, **fields)
 
 
 def defaulted(call: Callable[..., Any], planner: Callable[[], Any]) -> Callable[..., Any]:
@@ -243,25 +224,26 @@ class _FunctionWriter(control.Writer):
 
 _BOTH = {"DefaultLoadPlanner": DefaultLoadPlanner}
 
-dedups_neighbours_only = planned("dedups_neighbours_only", save=_Neighbours)
-dedups_by_three_letters = planned("dedups_by_three_letters", save=_ThreeLetters)
+dedups_neighbours_only = planned(breaks=["GLOB-01"], save=_Neighbours)
+dedups_by_three_letters = planned(breaks=["GLOB-02"], save=_ThreeLetters)
 ignores_the_lowest_rank = planned(
-    "ignores_the_lowest_rank", offers=("drop_in",), utilities={**_BOTH, "DefaultSavePlanner": _IgnoresLowest}
+    breaks=["GLOB-03"], offers=("drop_in",), utilities={**_BOTH, "DefaultSavePlanner": _IgnoresLowest}
 )
 gives_all_to_the_lowest_rank = planned(
-    "gives_all_to_the_lowest_rank", save=lambda: DefaultSavePlanner(dedup_save_to_lowest_rank=True)
+    breaks=["GLOB-04"], save=lambda: DefaultSavePlanner(dedup_save_to_lowest_rank=True)
 )
-picks_owners_in_turn = planned("picks_owners_in_turn", save=_InTurn)
-weighs_whole_tensors = planned("weighs_whole_tensors", save=_WholeTensors)
-counts_hints_from_one = planned("counts_hints_from_one", save=_FromOne)
-trusts_chunks = planned("trusts_chunks", save=_TrustsChunks)
-keeps_the_first_kind = planned("keeps_the_first_kind", save=_FirstKind)
-keeps_the_first_shape = planned("keeps_the_first_shape", save=_FirstShape)
-prepares_on_every_rank = engine("prepares_on_every_rank", save=_prepares_everywhere)
-exchanges_plans_of_three_ranks = storage("exchanges_plans_of_three_ranks", writer=_ExchangingWriter)
-forgets_paths_of_rank_2 = planned("forgets_paths_of_rank_2", save=_ForgetsPaths)
+picks_owners_in_turn = planned(breaks=["GLOB-05"], save=_InTurn)
+weighs_whole_tensors = planned(breaks=["GLOB-06"], save=_WholeTensors)
+counts_hints_from_one = planned(breaks=["GLOB-07"], save=_FromOne)
+trusts_chunks = planned(breaks=["GLOB-08", "GLOB-09", "GLOB-19"], save=_TrustsChunks)
+keeps_the_first_kind = planned(breaks=["GLOB-10"], save=_FirstKind)
+keeps_the_first_shape = planned(breaks=["GLOB-11"], save=_FirstShape)
+prepares_on_every_rank = engine(breaks=["GLOB-12"], save=_prepares_everywhere)
+exchanges_plans_of_three_ranks = storage(breaks=["GLOB-12"], writer=_ExchangingWriter)
+forgets_paths_of_rank_2 = planned(breaks=["GLOB-13"], save=_ForgetsPaths)
 caches_plans_by_shape = planned(
-    "caches_plans_by_shape", utilities={"DefaultSavePlanner": _CachingPlanner, "DefaultLoadPlanner": TorchLoadPlanner}
+    breaks=["GLOB-14", "GLOB-15", "GLOB-16"],
+    utilities={"DefaultSavePlanner": _CachingPlanner, "DefaultLoadPlanner": TorchLoadPlanner},
 )
-takes_default_planners_only = engine("takes_default_planners_only", save=_default_planners_only)
-plans_hold_a_function = storage("plans_hold_a_function", writer=_FunctionWriter)
+takes_default_planners_only = engine(breaks=["GLOB-17"], save=_default_planners_only)
+plans_hold_a_function = storage(breaks=["GLOB-18"], writer=_FunctionWriter)

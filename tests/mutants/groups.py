@@ -15,20 +15,6 @@ from dcp_conformance.reference_impl import CheckpointException
 from dcp_conformance.reference_impl.ranks.crew import Crew
 from tests.mutants.making import engine, storage
 
-BREAKS = {
-    "coordinates_from_the_last_rank": ("PG-01",),
-    "uses_the_default_group": ("PG-02",),
-    "names_failures_by_global_rank": ("PG-03",),
-    "serves_one_group_at_a_time": ("PG-04",),
-    "ignores_the_named_coordinator": ("PG-06",),
-    "wraps_groups_with_local_ranks": ("PG-07",),
-    "keeps_one_file_for_independent_ranks": ("PG-08", "PG-09"),
-    "fills_what_independent_ranks_have": ("PG-11",),
-    "meets_the_others_without_dist": ("PG-12",),
-    "takes_its_role_from_the_global_rank": ("PG-13",),
-    "has_a_timeout_of_its_own": ("PG-14",),
-}
-
 
 def _group(kwargs: dict[str, Any]) -> Any:
     return kwargs.get("process_group")
@@ -140,19 +126,17 @@ def _impatient(state_dict: Any, **kwargs: Any) -> Any:
         return reference_impl.save(state_dict, **kwargs)
 
 
-coordinates_from_the_last_rank = engine("coordinates_from_the_last_rank", save=_last_coordinates)
-uses_the_default_group = engine("uses_the_default_group", save=_default_group)
-names_failures_by_global_rank = engine("names_failures_by_global_rank", save=_global_names)
-serves_one_group_at_a_time = engine("serves_one_group_at_a_time", save=_one_at_a_time)
+coordinates_from_the_last_rank = engine(breaks=["PG-01"], save=_last_coordinates)
+uses_the_default_group = engine(breaks=["PG-02"], save=_default_group)
+names_failures_by_global_rank = engine(breaks=["PG-03"], save=_global_names)
+serves_one_group_at_a_time = engine(breaks=["PG-04"], save=_one_at_a_time)
 ignores_the_named_coordinator = engine(
-    "ignores_the_named_coordinator", offers=("drop_in",),
+    breaks=["PG-06"], offers=("drop_in",),
     utilities={"save_state_dict": _first_coordinates, "load_state_dict": reference_impl.load_state_dict},
 )  # fmt: skip
-wraps_groups_with_local_ranks = engine(
-    "wraps_groups_with_local_ranks", offers=("drop_in",), utilities={"_DistWrapper": _LocalWrapper}
-)
-keeps_one_file_for_independent_ranks = storage("keeps_one_file_for_independent_ranks", writer=_SharedWriter)
-fills_what_independent_ranks_have = engine("fills_what_independent_ranks_have", load=_as_much_as_there_is)
-meets_the_others_without_dist = engine("meets_the_others_without_dist", save=_meets_the_others)
-takes_its_role_from_the_global_rank = storage("takes_its_role_from_the_global_rank", writer=_GlobalWriter)
-has_a_timeout_of_its_own = engine("has_a_timeout_of_its_own", save=_impatient)
+wraps_groups_with_local_ranks = engine(breaks=["PG-07"], offers=("drop_in",), utilities={"_DistWrapper": _LocalWrapper})
+keeps_one_file_for_independent_ranks = storage(breaks=["PG-08", "PG-09"], writer=_SharedWriter)
+fills_what_independent_ranks_have = engine(breaks=["PG-11"], load=_as_much_as_there_is)
+meets_the_others_without_dist = engine(breaks=["PG-12"], save=_meets_the_others)
+takes_its_role_from_the_global_rank = storage(breaks=["PG-13"], writer=_GlobalWriter)
+has_a_timeout_of_its_own = engine(breaks=["PG-14"], save=_impatient)

@@ -18,20 +18,6 @@ from dcp_conformance.harness import control
 from dcp_conformance.harness.control.objects import read_object, unpickled, write_object
 from tests.mutants.making import engine, storage
 
-BREAKS = {
-    "sorts_generations_as_text": ("FIN-06",),
-    "keeps_entries_of_ranks_that_are_gone": ("FIN-06",),
-    "caches_metadata_by_id": ("FIN-06",),
-    "remembers_that_nothing_was_there": ("API-09",),
-    "remembers_the_place_of_each_key": ("API-09",),
-    "knows_ids_by_their_last_part": ("FIN-14",),
-    "shares_equal_data_between_neighbours": ("FIN-14",),
-    "keeps_the_first_state_of_an_object": ("INPL-05",),
-    "clears_the_way_when_it_is_set_up": ("FIN-15",),
-    "is_done_for_after_a_failed_finish": ("FIN-16",),
-    "is_done_for_on_one_rank": ("FIN-16",),
-}
-
 
 class _Generations(control.Writer):
     """Keeps each commit under a number, and the newest is the last by name."""
@@ -206,16 +192,14 @@ class _Claiming(control.Writer):
         return done
 
 
-sorts_generations_as_text = storage("sorts_generations_as_text", writer=_Generations, reader=_NewestReader)
-keeps_entries_of_ranks_that_are_gone = storage("keeps_entries_of_ranks_that_are_gone", writer=_Merging)
-caches_metadata_by_id = storage("caches_metadata_by_id", reader=_CachedReader)
-remembers_that_nothing_was_there = storage("remembers_that_nothing_was_there", reader=_ForgettingReader)
-remembers_the_place_of_each_key = storage("remembers_the_place_of_each_key", reader=_PlacesReader)
-knows_ids_by_their_last_part = storage("knows_ids_by_their_last_part", writer=_FlatWriter, reader=_FlatReader)
-shares_equal_data_between_neighbours = storage(
-    "shares_equal_data_between_neighbours", writer=_Pooling, reader=_PoolReader
-)
-keeps_the_first_state_of_an_object = engine("keeps_the_first_state_of_an_object", save=_first_state)
-clears_the_way_when_it_is_set_up = storage("clears_the_way_when_it_is_set_up", writer=_Early)
-is_done_for_after_a_failed_finish = storage("is_done_for_after_a_failed_finish", writer=_Marking)
-is_done_for_on_one_rank = storage("is_done_for_on_one_rank", writer=_Claiming)
+sorts_generations_as_text = storage(breaks=["FIN-06"], writer=_Generations, reader=_NewestReader)
+keeps_entries_of_ranks_that_are_gone = storage(breaks=["FIN-06"], writer=_Merging)
+caches_metadata_by_id = storage(breaks=["FIN-06"], reader=_CachedReader)
+remembers_that_nothing_was_there = storage(breaks=["API-09"], reader=_ForgettingReader)
+remembers_the_place_of_each_key = storage(breaks=["API-09"], reader=_PlacesReader)
+knows_ids_by_their_last_part = storage(breaks=["FIN-14"], writer=_FlatWriter, reader=_FlatReader)
+shares_equal_data_between_neighbours = storage(breaks=["FIN-14"], writer=_Pooling, reader=_PoolReader)
+keeps_the_first_state_of_an_object = engine(breaks=["INPL-05"], save=_first_state)
+clears_the_way_when_it_is_set_up = storage(breaks=["FIN-15"], writer=_Early)
+is_done_for_after_a_failed_finish = storage(breaks=["FIN-16"], writer=_Marking)
+is_done_for_on_one_rank = storage(breaks=["FIN-16"], writer=_Claiming)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,14 +10,6 @@ from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceSt
 
 from tests.mutants.making import torch_storage
 from tests.variants.huggingface import Reader, Writer
-
-BREAKS = {
-    "writes_no_index": ("HF-01",),
-    "has_the_defects_of_torch": ("HF-02", "HF-03", "HF-04", "HF-05"),
-    "takes_the_last_shard_for_the_whole": ("HF-06",),
-    "consolidates_as_torch_does": ("HF-08",),
-    "loads_the_shards_that_it_finds": ("HF-09",),
-}
 
 
 class _NoIndexWriter(Writer):
@@ -34,12 +27,14 @@ class _LastShardReader(Reader):
         return metadata
 
 
-def _mutant(name: str, *, writer: Any = Writer, reader: Any = Reader) -> Any:
-    return torch_storage(name, utilities={"HuggingFaceStorageWriter": writer, "HuggingFaceStorageReader": reader})
+def _mutant(*, breaks: Sequence[str], writer: Any = Writer, reader: Any = Reader) -> Any:
+    return torch_storage(
+        breaks=breaks, utilities={"HuggingFaceStorageWriter": writer, "HuggingFaceStorageReader": reader}
+    )
 
 
-writes_no_index = _mutant("writes_no_index", writer=_NoIndexWriter)
-has_the_defects_of_torch = _mutant("has_the_defects_of_torch", writer=HuggingFaceStorageWriter)
-takes_the_last_shard_for_the_whole = _mutant("takes_the_last_shard_for_the_whole", reader=_LastShardReader)
-consolidates_as_torch_does = _mutant("consolidates_as_torch_does", writer=HuggingFaceStorageWriter)
-loads_the_shards_that_it_finds = _mutant("loads_the_shards_that_it_finds", reader=HuggingFaceStorageReader)
+writes_no_index = _mutant(breaks=["HF-01"], writer=_NoIndexWriter)
+has_the_defects_of_torch = _mutant(breaks=["HF-02", "HF-03", "HF-04", "HF-05"], writer=HuggingFaceStorageWriter)
+takes_the_last_shard_for_the_whole = _mutant(breaks=["HF-06"], reader=_LastShardReader)
+consolidates_as_torch_does = _mutant(breaks=["HF-08"], writer=HuggingFaceStorageWriter)
+loads_the_shards_that_it_finds = _mutant(breaks=["HF-09"], reader=HuggingFaceStorageReader)

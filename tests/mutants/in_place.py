@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,23 +14,6 @@ from dcp_conformance.harness import control
 from dcp_conformance.harness.backend.record import Backend
 from tests.mutants.making import Tap, engine, storage
 from tests.mutants.partial import loading
-
-BREAKS = {
-    "loads_into_copies": ("INPL-01", "INPL-15", "INPL-16"),
-    "rebuilds_mappings": ("INPL-02",),
-    "leaves_loaded_objects_in_a_copy": ("INPL-04",),
-    "assigns_over_stateful": ("INPL-04",),
-    "hands_state_twice": ("INPL-05",),
-    "hands_state_first": ("INPL-05",),
-    "pickles_nested_stateful": ("INPL-06",),
-    "hands_state_after_failed_read": ("INPL-09",),
-    "asks_in_order_of_insertion": ("INPL-10",),
-    "stumbles_over_removed_entries": ("INPL-13",),
-    "forgets_optimizer_settings": ("INPL-12",),
-    "clears_gradients": ("INPL-14",),
-    "unties_weights": ("INPL-15",),
-    "resumes_behind_the_failure": ("INPL-17",),
-}
 
 
 class _Copying(reference_impl.DefaultLoadPlanner):
@@ -209,29 +192,29 @@ class _Noting(Tap):
         return self._inner.resolve_tensor(item)
 
 
-def _load_with(name: str, load: Callable[..., None]) -> Backend:
-    return engine(name, load=load)
+def _load_with(load: Callable[..., None], *, breaks: Sequence[str]) -> Backend:
+    return engine(breaks=breaks, load=load)
 
 
-loads_into_copies = loading("loads_into_copies", _Copying)
-rebuilds_mappings = _load_with("rebuilds_mappings", _load_rebuilt)
-leaves_loaded_objects_in_a_copy = _load_with("leaves_loaded_objects_in_a_copy", _load_copy)
-assigns_over_stateful = _load_with("assigns_over_stateful", _load_assigning)
-hands_state_twice = _load_with("hands_state_twice", _load_twice)
-hands_state_first = _load_with("hands_state_first", _load_one_by_one)
-pickles_nested_stateful = engine("pickles_nested_stateful", save=_save_whole, load=_load_whole)
-hands_state_after_failed_read = _load_with("hands_state_after_failed_read", _load_handing_anyway)
-asks_in_order_of_insertion = _load_with("asks_in_order_of_insertion", _load_in_order(list, careful=True))
+loads_into_copies = loading(_Copying, breaks=["INPL-01", "INPL-15", "INPL-16"])
+rebuilds_mappings = _load_with(_load_rebuilt, breaks=["INPL-02"])
+leaves_loaded_objects_in_a_copy = _load_with(_load_copy, breaks=["INPL-04"])
+assigns_over_stateful = _load_with(_load_assigning, breaks=["INPL-04"])
+hands_state_twice = _load_with(_load_twice, breaks=["INPL-05"])
+hands_state_first = _load_with(_load_one_by_one, breaks=["INPL-05"])
+pickles_nested_stateful = engine(breaks=["INPL-06"], save=_save_whole, load=_load_whole)
+hands_state_after_failed_read = _load_with(_load_handing_anyway, breaks=["INPL-09"])
+asks_in_order_of_insertion = _load_with(_load_in_order(list, careful=True), breaks=["INPL-10"])
 stumbles_over_removed_entries = _load_with(
-    "stumbles_over_removed_entries", _load_in_order(lambda state: sorted(state, key=str), careful=False)
+    _load_in_order(lambda state: sorted(state, key=str), careful=False), breaks=["INPL-13"]
 )
-clears_gradients = _load_with("clears_gradients", _load_clearing_gradients)
-unties_weights = _load_with("unties_weights", _load_untying)
+clears_gradients = _load_with(_load_clearing_gradients, breaks=["INPL-14"])
+unties_weights = _load_with(_load_untying, breaks=["INPL-15"])
 forgets_optimizer_settings = storage(
-    "forgets_optimizer_settings",
+    breaks=["INPL-12"],
     utilities={
         "get_optimizer_state_dict": helpers.get_optimizer_state_dict,
         "set_optimizer_state_dict": _set_state_only,
     },
 )
-resumes_behind_the_failure = storage("resumes_behind_the_failure", reader=_ResumingReader)
+resumes_behind_the_failure = storage(breaks=["INPL-17"], reader=_ResumingReader)

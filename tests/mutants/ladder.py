@@ -18,11 +18,6 @@ from tests.mutants.corruption import _Reading
 from tests.mutants.durability import _InPlaceWriter
 from tests.mutants.making import storage
 
-BREAKS = {
-    "copies_as_much_as_the_header_says": ("CORR-06",),
-    "makes_any_size_fit": ("CORR-03",),
-    "ties_objects_to_their_place_only": ("CORR-09",),
-}
 _DIGEST, _LENGTH = 32, 8
 
 
@@ -120,8 +115,6 @@ class _PlaceReader(_Reading):
         return data[_DIGEST:-_DIGEST]
 
 
-copies_as_much_as_the_header_says = storage(
-    "copies_as_much_as_the_header_says", writer=_LengthWriter, reader=_LengthReader
-)
-makes_any_size_fit = storage("makes_any_size_fit", writer=_PlainWriter, reader=_FittingReader)
-ties_objects_to_their_place_only = storage("ties_objects_to_their_place_only", writer=_PlaceWriter, reader=_PlaceReader)
+copies_as_much_as_the_header_says = storage(breaks=["CORR-06"], writer=_LengthWriter, reader=_LengthReader)
+makes_any_size_fit = storage(breaks=["CORR-03"], writer=_PlainWriter, reader=_FittingReader)
+ties_objects_to_their_place_only = storage(breaks=["CORR-09"], writer=_PlaceWriter, reader=_PlaceReader)

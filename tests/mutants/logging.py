@@ -15,14 +15,6 @@ from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
 from tests.mutants.making import engine, storage
 
-BREAKS = {
-    "logs_with_the_collectives": ("LOG-01",),
-    "logs_nothing": ("LOG-02",),
-    "logs_no_failure": ("LOG-03",),
-    "fails_where_it_logs": ("LOG-04",),
-    "overwrites_in_silence": ("LOG-05",),
-}
-
 
 def _save_logged(state: Any, **given: Any) -> Any:
     _c10d_logger.info("saving to %s", given.get("checkpoint_id"))
@@ -66,8 +58,8 @@ class _SilentWriter(control.Writer):
             super().set_up_storage_writer(is_coordinator, *args, **kwargs)
 
 
-logs_with_the_collectives = engine("logs_with_the_collectives", save=_save_logged, offers=("drop_in",))
-logs_nothing = engine("logs_nothing", save=_save_silently)
-logs_no_failure = engine("logs_no_failure", async_save=_save_behind)
-fails_where_it_logs = engine("fails_where_it_logs", save=_save_and_log)
-overwrites_in_silence = storage("overwrites_in_silence", writer=_SilentWriter)
+logs_with_the_collectives = engine(breaks=["LOG-01"], save=_save_logged, offers=("drop_in",))
+logs_nothing = engine(breaks=["LOG-02"], save=_save_silently)
+logs_no_failure = engine(breaks=["LOG-03"], async_save=_save_behind)
+fails_where_it_logs = engine(breaks=["LOG-04"], save=_save_and_log)
+overwrites_in_silence = storage(breaks=["LOG-05"], writer=_SilentWriter)

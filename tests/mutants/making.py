@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -37,22 +37,27 @@ class Changed(Tap):
         return data if item.type is WriteItemType.BYTE_IO else self._change(data)
 
 
-def storage(name: str, *, writer: Any = control.Writer, reader: Any = control.Reader, **fields: Any) -> Backend:
-    """A storage pair under torch's engine; the part that is not given is the control's."""
-    return Backend(**{"name": name, "writer": writer, "reader": reader, "unsupported": control.UNSUPPORTED, **fields})
+def storage(
+    *, breaks: Sequence[str], writer: Any = control.Writer, reader: Any = control.Reader, **fields: Any
+) -> Backend:
+    """A storage pair under torch's engine; the part that is not given is the control's.
+
+    Nothing is done with `breaks`, here and below: the registry reads from the source which clauses must catch a mutant.
+    """
+    return Backend(**{"writer": writer, "reader": reader, "unsupported": control.UNSUPPORTED, **fields})
 
 
 def torch_storage(
-    name: str, *, writer: Any = FileSystemWriter, reader: Any = FileSystemReader, **fields: Any
+    *, breaks: Sequence[str], writer: Any = FileSystemWriter, reader: Any = FileSystemReader, **fields: Any
 ) -> Backend:
     """A storage pair in torch's format; the part that is not given is torch's own."""
-    return Backend(**{"name": name, "writer": writer, "reader": reader, **fields})
+    return Backend(**{"writer": writer, "reader": reader, **fields})
 
 
-def engine(name: str, **fields: Any) -> Backend:
+def engine(*, breaks: Sequence[str], **fields: Any) -> Backend:
     """An engine of its own over the control pair; of save, load and async_save the reference's where not given."""
     from dcp_conformance import reference_impl
 
     calls = {call: getattr(reference_impl, call) for call in ("save", "load", "async_save")}
     pair = {"writer": control.Writer, "reader": control.Reader, "unsupported": control.UNSUPPORTED}
-    return Backend(**{"name": name, **calls, **pair, **fields})
+    return Backend(**{**calls, **pair, **fields})

@@ -22,22 +22,6 @@ from torch.distributed.checkpoint.utils import find_state_dict_object
 from dcp_conformance.harness import control
 from tests.mutants.making import engine, storage, torch_storage
 
-BREAKS = {
-    "describes_scalars_as_bytes": ("META-01",),
-    "describes_one_chunk": ("META-02",),
-    "describes_shards_of_rank_zero": ("META-03",),
-    "needs_a_new_field": ("META-04",),
-    "compares_hints": ("META-05",),
-    "trusts_hints": ("META-06",),
-    "forgets_planner_data_of_files": ("META-07",),
-    "keeps_one_entry_for_a_key": ("META-08",),
-    "pickles_the_dtype_alone": ("META-09",),
-    "names_the_first_checkpoint": ("META-10",),
-    "forgets_planner_data": ("META-12",),
-    "lists_with_all_data_only": ("META-13",),
-    "keeps_ids_to_itself": ("LOG-07",),
-}
-
 
 class _ScalarReader(FileSystemReader):
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
@@ -178,16 +162,16 @@ _CLASSES = {
     "TensorProperties": TensorProperties,
     "find_state_dict_object": find_state_dict_object,
 }
-describes_scalars_as_bytes = torch_storage("describes_scalars_as_bytes", reader=_ScalarReader)
-describes_one_chunk = torch_storage("describes_one_chunk", reader=_OneChunkReader)
-describes_shards_of_rank_zero = torch_storage("describes_shards_of_rank_zero", writer=_RankZeroWriter)
-needs_a_new_field = engine("needs_a_new_field", utilities={**_CLASSES, "ChunkStorageMetadata": _ChunkOnDevice})
-compares_hints = engine("compares_hints", utilities={**_CLASSES, "MetadataIndex": _StrictIndex})
-trusts_hints = engine("trusts_hints", utilities={**_CLASSES, "find_state_dict_object": _find_by_hint})
-forgets_planner_data_of_files = torch_storage("forgets_planner_data_of_files", reader=_ForgetfulReader)
-keeps_one_entry_for_a_key = torch_storage("keeps_one_entry_for_a_key", writer=_KeyedWriter)
-pickles_the_dtype_alone = engine("pickles_the_dtype_alone", utilities={**_CLASSES, "TensorProperties": _DtypeAlone})
-names_the_first_checkpoint = storage("names_the_first_checkpoint", writer=_FirstNameWriter)
-forgets_planner_data = storage("forgets_planner_data", writer=_PlannerlessWriter)
-lists_with_all_data_only = torch_storage("lists_with_all_data_only", reader=_CompleteReader)
-keeps_ids_to_itself = storage("keeps_ids_to_itself", reader=_NamelessReader)
+describes_scalars_as_bytes = torch_storage(breaks=["META-01"], reader=_ScalarReader)
+describes_one_chunk = torch_storage(breaks=["META-02"], reader=_OneChunkReader)
+describes_shards_of_rank_zero = torch_storage(breaks=["META-03"], writer=_RankZeroWriter)
+needs_a_new_field = engine(breaks=["META-04"], utilities={**_CLASSES, "ChunkStorageMetadata": _ChunkOnDevice})
+compares_hints = engine(breaks=["META-05"], utilities={**_CLASSES, "MetadataIndex": _StrictIndex})
+trusts_hints = engine(breaks=["META-06"], utilities={**_CLASSES, "find_state_dict_object": _find_by_hint})
+forgets_planner_data_of_files = torch_storage(breaks=["META-07"], reader=_ForgetfulReader)
+keeps_one_entry_for_a_key = torch_storage(breaks=["META-08"], writer=_KeyedWriter)
+pickles_the_dtype_alone = engine(breaks=["META-09"], utilities={**_CLASSES, "TensorProperties": _DtypeAlone})
+names_the_first_checkpoint = storage(breaks=["META-10"], writer=_FirstNameWriter)
+forgets_planner_data = storage(breaks=["META-12"], writer=_PlannerlessWriter)
+lists_with_all_data_only = torch_storage(breaks=["META-13"], reader=_CompleteReader)
+keeps_ids_to_itself = storage(breaks=["LOG-07"], reader=_NamelessReader)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,6 @@ from dcp_conformance.harness import control
 from dcp_conformance.harness.backend.record import Backend
 from tests.mutants.making import storage
 
-BREAKS = {
-    "takes_ids_for_templates": ("API-25",),
-    "folds_the_case_of_ids": ("FIN-14",),
-    "knows_ids_by_a_normal_form": ("FIN-14",),
-    "cuts_ids": ("FIN-14",),
-    "strips_ids": ("FIN-14",),
-    "decodes_ids": ("FIN-14",),
-    "stages_beside_the_id": ("FIN-14",),
-    "folds_the_case_of_objects": ("WRITE-01",),
-    "strips_the_names_of_objects": ("WRITE-01",),
-    "resolves_the_names_of_objects": ("WRITE-01",),
-}
-
 
 class _TemplateWriter(control.Writer):
     """Lets an id say where the rank goes, whether or not it means to."""
@@ -38,10 +25,17 @@ class _TemplateWriter(control.Writer):
         super().set_up_storage_writer(is_coordinator, *args, **kwargs)
 
 
-takes_ids_for_templates = storage("takes_ids_for_templates", writer=_TemplateWriter)
+takes_ids_for_templates = storage(breaks=["API-25"], writer=_TemplateWriter)
 
 
-def _folding(name: str, fold: Callable[[str], str]) -> Backend:
+def _class(base: type, body: dict[str, Any]) -> Any:
+    """A class that this module holds under its name, so that it can be pickled."""
+    name = f"_{base.__name__}{len(globals())}"
+    globals()[name] = type(name, (base,), {**body, "__module__": __name__})
+    return globals()[name]
+
+
+def _folding(fold: Callable[[str], str], *, breaks: Sequence[str]) -> Backend:
     """A storage that finds a checkpoint by another name than that of its id."""
 
     def place(checkpoint_id: Any) -> Path:
@@ -56,16 +50,15 @@ def _folding(name: str, fold: Callable[[str], str]) -> Backend:
 
     pair = {}
     for part in (control.Writer, control.Reader):
-        kind = type(f"_{name}_{part.__name__}", (part,), {"__init__": made, "reset": reset, "__module__": __name__})
-        globals()[kind.__name__] = pair[part.__name__.lower()] = kind  # under its name, so that it can be pickled
-    return storage(name, **pair)
+        pair[part.__name__.lower()] = _class(part, {"__init__": made, "reset": reset})
+    return storage(breaks=breaks, **pair)
 
 
-folds_the_case_of_ids = _folding("folds_the_case_of_ids", str.lower)
-knows_ids_by_a_normal_form = _folding("knows_ids_by_a_normal_form", lambda name: unicodedata.normalize("NFC", name))
-cuts_ids = _folding("cuts_ids", lambda name: name[:100])
-strips_ids = _folding("strips_ids", lambda name: name.rstrip(" ."))
-decodes_ids = _folding("decodes_ids", lambda name: unquote(name).replace("/", "_"))
+folds_the_case_of_ids = _folding(str.lower, breaks=["FIN-14"])
+knows_ids_by_a_normal_form = _folding(lambda name: unicodedata.normalize("NFC", name), breaks=["FIN-14"])
+cuts_ids = _folding(lambda name: name[:100], breaks=["FIN-14"])
+strips_ids = _folding(lambda name: name.rstrip(" ."), breaks=["FIN-14"])
+decodes_ids = _folding(lambda name: unquote(name).replace("/", "_"), breaks=["FIN-14"])
 
 
 class _Staging(control.Writer):
@@ -79,10 +72,10 @@ class _Staging(control.Writer):
         shutil.rmtree(stage)
 
 
-stages_beside_the_id = storage("stages_beside_the_id", writer=_Staging)
+stages_beside_the_id = storage(breaks=["FIN-14"], writer=_Staging)
 
 
-def _folding_objects(name: str, fold: Callable[[str], str]) -> Backend:
+def _folding_objects(fold: Callable[[str], str], *, breaks: Sequence[str]) -> Backend:
     """A storage that finds an object, and not a tensor, by another name than its key; the last of its like is there."""
 
     def finish(self: Any, metadata: Any, results: Any) -> None:
@@ -95,11 +88,9 @@ def _folding_objects(name: str, fold: Callable[[str], str]) -> Backend:
         found = [[replace(one, storage_data=names[known(one)]) for one in rank] for rank in results]
         control.Writer.finish(self, metadata, found)
 
-    kind = type(f"_{name}", (control.Writer,), {"finish": finish, "__module__": __name__})
-    globals()[kind.__name__] = kind
-    return storage(name, writer=kind)
+    return storage(breaks=breaks, writer=_class(control.Writer, {"finish": finish}))
 
 
-folds_the_case_of_objects = _folding_objects("folds_the_case_of_objects", str.casefold)
-strips_the_names_of_objects = _folding_objects("strips_the_names_of_objects", lambda name: name.strip(" ."))
-resolves_the_names_of_objects = _folding_objects("resolves_the_names_of_objects", lambda name: str(Path("/", name)))
+folds_the_case_of_objects = _folding_objects(str.casefold, breaks=["WRITE-01"])
+strips_the_names_of_objects = _folding_objects(lambda name: name.strip(" ."), breaks=["WRITE-01"])
+resolves_the_names_of_objects = _folding_objects(lambda name: str(Path("/", name)), breaks=["WRITE-01"])

@@ -16,15 +16,6 @@ from dcp_conformance.harness import control
 from dcp_conformance.harness.control.objects import write_object
 from tests.mutants.making import Changed, storage
 
-BREAKS = {
-    "leaves_out_a_batch_of_one": ("WRITE-01",),
-    "names_files_by_normal_forms": ("SEC-05",),
-    "copies_blocks_but_the_last": ("WRITE-03",),
-    "shares_its_scratch": ("CONC-04",),
-    "pickles_what_hangs_on_tensors": ("TYPE-09",),
-    "keeps_the_mode_of_the_old": ("SEC-06",),
-}
-
 
 class _BatchWriter(control.Writer):
     """Writes batches of 16; the last one begins at the last multiple of 16 below the number of items, less one."""
@@ -113,9 +104,9 @@ class _ModeWriter(control.Writer):
             commit.chmod(mode)
 
 
-leaves_out_a_batch_of_one = storage("leaves_out_a_batch_of_one", writer=_BatchWriter)
-names_files_by_normal_forms = storage("names_files_by_normal_forms", writer=_NormalWriter)
-copies_blocks_but_the_last = storage("copies_blocks_but_the_last", writer=_BlockWriter)
-shares_its_scratch = storage("shares_its_scratch", writer=_ScratchWriter)
-pickles_what_hangs_on_tensors = storage("pickles_what_hangs_on_tensors", writer=_PicklingWriter)
-keeps_the_mode_of_the_old = storage("keeps_the_mode_of_the_old", writer=_ModeWriter)
+leaves_out_a_batch_of_one = storage(breaks=["WRITE-01"], writer=_BatchWriter)
+names_files_by_normal_forms = storage(breaks=["SEC-05"], writer=_NormalWriter)
+copies_blocks_but_the_last = storage(breaks=["WRITE-03"], writer=_BlockWriter)
+shares_its_scratch = storage(breaks=["CONC-04"], writer=_ScratchWriter)
+pickles_what_hangs_on_tensors = storage(breaks=["TYPE-09"], writer=_PicklingWriter)
+keeps_the_mode_of_the_old = storage(breaks=["SEC-06"], writer=_ModeWriter)

@@ -22,15 +22,6 @@ from tests.mutants.global_plan import planned
 from tests.mutants.making import engine
 from tests.mutants.partial import loading
 
-BREAKS = {
-    "leaves_replicas_to_global_rank_zero": ("PG-02",),
-    "compares_volumes_only": ("GLOB-08",),
-    "meets_for_five_seconds": ("PG-14",),
-    "takes_turns_by_id": ("ASYNC-09",),
-    "passes_over_what_does_not_fit": ("RES-09",),
-    "trusts_hints_of_what_it_writes": ("SHARD-10",),
-}
-
 
 class _FirstReplica(reference_impl.DefaultSavePlanner):
     """Every rank has a replicated tensor, so global rank 0 has it too."""
@@ -98,9 +89,9 @@ class _Hinted(reference_impl.DefaultSavePlanner):
         return super().lookup_object(index)
 
 
-leaves_replicas_to_global_rank_zero = planned("leaves_replicas_to_global_rank_zero", save=_FirstReplica)
-compares_volumes_only = planned("compares_volumes_only", save=_Volumes)
-meets_for_five_seconds = engine("meets_for_five_seconds", save=_save_at_once)
-takes_turns_by_id = engine("takes_turns_by_id", async_save=_by_id)
-passes_over_what_does_not_fit = loading("passes_over_what_does_not_fit", _Fitting)
-trusts_hints_of_what_it_writes = planned("trusts_hints_of_what_it_writes", save=_Hinted)
+leaves_replicas_to_global_rank_zero = planned(breaks=["PG-02"], save=_FirstReplica)
+compares_volumes_only = planned(breaks=["GLOB-08"], save=_Volumes)
+meets_for_five_seconds = engine(breaks=["PG-14"], save=_save_at_once)
+takes_turns_by_id = engine(breaks=["ASYNC-09"], async_save=_by_id)
+passes_over_what_does_not_fit = loading(_Fitting, breaks=["RES-09"])
+trusts_hints_of_what_it_writes = planned(breaks=["SHARD-10"], save=_Hinted)

@@ -15,15 +15,6 @@ from dcp_conformance.harness import control
 from tests.mutants.asynchronous import _NoCopy
 from tests.mutants.making import Changed, engine, storage
 
-BREAKS = {
-    "narrows_doubles_in_larger_memories": ("TYPE-02",),
-    "unpacks_what_looks_packed": ("TYPE-02",),
-    "writes_a_page_of_items_of_other_ranks": ("PLAN-06",),
-    "fills_what_squeezing_makes_fit": ("RES-09",),
-    "gives_tuples_for_named_tuples": ("BYTE-01",),
-    "stages_one_copy_for_each_address": ("ASYNC-27",),
-}
-
 
 class _Changing(control.Writer):
     """Changes tensors on their way to the disk."""
@@ -123,9 +114,9 @@ def _stages_by_address(state_dict: Any, **kwargs: Any) -> Any:
     return reference_impl.async_save(state_dict, **{**kwargs, "async_stager": _ByAddress()})
 
 
-narrows_doubles_in_larger_memories = storage("narrows_doubles_in_larger_memories", writer=_Narrowing)
-unpacks_what_looks_packed = storage("unpacks_what_looks_packed", writer=_Unpacking)
-writes_a_page_of_items_of_other_ranks = storage("writes_a_page_of_items_of_other_ranks", writer=_PageWriter)
-fills_what_squeezing_makes_fit = engine("fills_what_squeezing_makes_fit", load=_load_squeezing)
-gives_tuples_for_named_tuples = engine("gives_tuples_for_named_tuples", load=_load_plain_tuples)
-stages_one_copy_for_each_address = engine("stages_one_copy_for_each_address", async_save=_stages_by_address)
+narrows_doubles_in_larger_memories = storage(breaks=["TYPE-02"], writer=_Narrowing)
+unpacks_what_looks_packed = storage(breaks=["TYPE-02"], writer=_Unpacking)
+writes_a_page_of_items_of_other_ranks = storage(breaks=["PLAN-06"], writer=_PageWriter)
+fills_what_squeezing_makes_fit = engine(breaks=["RES-09"], load=_load_squeezing)
+gives_tuples_for_named_tuples = engine(breaks=["BYTE-01"], load=_load_plain_tuples)
+stages_one_copy_for_each_address = engine(breaks=["ASYNC-27"], async_save=_stages_by_address)

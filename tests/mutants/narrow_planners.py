@@ -15,18 +15,6 @@ from tests.mutants.nesting import _with
 from tests.mutants.objects import _Loading
 from tests.mutants.partial import loading
 
-BREAKS = {
-    "takes_beginnings_of_keys_for_keys": ("PART-01",),
-    "wants_all_of_a_container": ("PART-03",),
-    "leaves_what_is_equal": ("BYTE-01",),
-    "refills_lists": ("BYTE-04",),
-    "knows_integers_by_their_digits": ("NEST-08",),
-    "finds_clashes_of_mapping_keys_only": ("NEST-05",),
-    "joins_names_and_offsets": ("GLOB-02",),
-    "gives_memory_to_what_it_passes_over": ("PART-05",),
-    "reads_an_address_once": ("RES-18",),
-}
-
 
 class _Beginnings(reference_impl.DefaultLoadPlanner):
     """A key that begins others may be a container that was saved value by value."""
@@ -137,16 +125,12 @@ class _TiedByAddress(reference_impl.DefaultLoadPlanner):
         return plan
 
 
-takes_beginnings_of_keys_for_keys = loading("takes_beginnings_of_keys_for_keys", _Beginnings)
-wants_all_of_a_container = loading("wants_all_of_a_container", _WholeContainers)
-leaves_what_is_equal = loading("leaves_what_is_equal", _Unchanged)
-refills_lists = loading("refills_lists", _Refilling)
-knows_integers_by_their_digits = _with(
-    "knows_integers_by_their_digits", loading=[(plan_load, "set_path", _set_by_digits)]
-)
-finds_clashes_of_mapping_keys_only = _with(
-    "finds_clashes_of_mapping_keys_only", saving=[(plan_save, "flatten", _flatten_trusting_lists)]
-)
-joins_names_and_offsets = planned("joins_names_and_offsets", save=_Joined)
-gives_memory_to_what_it_passes_over = loading("gives_memory_to_what_it_passes_over", _Roomy)
-reads_an_address_once = loading("reads_an_address_once", _TiedByAddress)
+takes_beginnings_of_keys_for_keys = loading(_Beginnings, breaks=["PART-01"])
+wants_all_of_a_container = loading(_WholeContainers, breaks=["PART-03"])
+leaves_what_is_equal = loading(_Unchanged, breaks=["BYTE-01"])
+refills_lists = loading(_Refilling, breaks=["BYTE-04"])
+knows_integers_by_their_digits = _with(breaks=["NEST-08"], loading=[(plan_load, "set_path", _set_by_digits)])
+finds_clashes_of_mapping_keys_only = _with(breaks=["NEST-05"], saving=[(plan_save, "flatten", _flatten_trusting_lists)])
+joins_names_and_offsets = planned(breaks=["GLOB-02"], save=_Joined)
+gives_memory_to_what_it_passes_over = loading(_Roomy, breaks=["PART-05"])
+reads_an_address_once = loading(_TiedByAddress, breaks=["RES-18"])

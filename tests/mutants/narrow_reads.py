@@ -15,12 +15,6 @@ from dcp_conformance.harness.control.objects import read_object
 from tests.mutants.corruption import _Reading
 from tests.mutants.making import storage
 
-BREAKS = {
-    "reads_from_the_first_to_the_last": ("RES-10",),
-    "reads_over_the_padding": ("RES-12", "TYPE-14"),
-    "maps_empty_objects": ("BYTE-07",),
-    "bumps_what_has_no_version": ("TYPE-10",),
-}
 _LARGE = 1 << 18
 
 
@@ -96,7 +90,7 @@ class _BumpingReader(_Stored):
             assert target._version > before
 
 
-reads_from_the_first_to_the_last = storage("reads_from_the_first_to_the_last", reader=_WindowReader)
-reads_over_the_padding = storage("reads_over_the_padding", reader=_PaddedReader)
-maps_empty_objects = storage("maps_empty_objects", reader=_MappedReader)
-bumps_what_has_no_version = storage("bumps_what_has_no_version", reader=_BumpingReader)
+reads_from_the_first_to_the_last = storage(breaks=["RES-10"], reader=_WindowReader)
+reads_over_the_padding = storage(breaks=["RES-12", "TYPE-14"], reader=_PaddedReader)
+maps_empty_objects = storage(breaks=["BYTE-07"], reader=_MappedReader)
+bumps_what_has_no_version = storage(breaks=["TYPE-10"], reader=_BumpingReader)

@@ -16,17 +16,6 @@ from dcp_conformance.harness.control.objects import _digest, read_object, write_
 from tests.mutants.corruption import _Careless, _Reading
 from tests.mutants.making import Changed, storage
 
-BREAKS = {
-    "leaves_its_lock": ("FIN-10",),
-    "verifies_whole_objects_only": ("CORR-03",),
-    "takes_cut_tensors_for_zeros": ("CORR-02",),
-    "cuts_long_keys": ("SEC-05",),
-    "sets_damaged_objects_aside": ("RMD-09",),
-    "forgets_negation": ("WRITE-03",),
-    "stores_an_address_once": ("WRITE-03",),
-    "knows_rows_of_tables_only": ("RES-10",),
-}
-
 
 class _LockingWriter(control.Writer):
     """Guards its commit by a lock file, and gives the lock up when all went well."""
@@ -160,11 +149,11 @@ class _RowsReader(control.Reader):
         return super().read_data(replace(plan, items=[]), planner)
 
 
-leaves_its_lock = storage("leaves_its_lock", writer=_LockingWriter)
-verifies_whole_objects_only = storage("verifies_whole_objects_only", reader=_PartReader)
-takes_cut_tensors_for_zeros = storage("takes_cut_tensors_for_zeros", writer=_RawWriter, reader=_RawReader)
-cuts_long_keys = storage("cuts_long_keys", writer=_CutNamesWriter)
-sets_damaged_objects_aside = storage("sets_damaged_objects_aside", reader=_Quarantine)
-forgets_negation = storage("forgets_negation", writer=_Unnegated)
-stores_an_address_once = storage("stores_an_address_once", writer=_OnceWriter)
-knows_rows_of_tables_only = storage("knows_rows_of_tables_only", reader=_RowsReader)
+leaves_its_lock = storage(breaks=["FIN-10"], writer=_LockingWriter)
+verifies_whole_objects_only = storage(breaks=["CORR-03"], reader=_PartReader)
+takes_cut_tensors_for_zeros = storage(breaks=["CORR-02"], writer=_RawWriter, reader=_RawReader)
+cuts_long_keys = storage(breaks=["SEC-05"], writer=_CutNamesWriter)
+sets_damaged_objects_aside = storage(breaks=["RMD-09"], reader=_Quarantine)
+forgets_negation = storage(breaks=["WRITE-03"], writer=_Unnegated)
+stores_an_address_once = storage(breaks=["WRITE-03"], writer=_OnceWriter)
+knows_rows_of_tables_only = storage(breaks=["RES-10"], reader=_RowsReader)

@@ -10,12 +10,6 @@ from dcp_conformance import reference_impl
 from dcp_conformance.reference_impl.values import stateful_tree
 from tests.mutants.making import engine
 
-BREAKS = {
-    "looks_at_the_first_of_a_list": ("INPL-06",),
-    "merges_into_new_mappings": ("INPL-02",),
-    "leaves_when_there_is_nothing_to_read": ("INPL-05",),
-}
-
 
 def _below(container: Any) -> Iterator[Any]:
     """The items of a container, of lists within it the first one only."""
@@ -81,10 +75,10 @@ def _causes(error: Any) -> list[Any]:
     return [one[0] if isinstance(one, tuple) else one for one in error.failures.values()]
 
 
-looks_at_the_first_of_a_list = engine("looks_at_the_first_of_a_list", save=_save_by_the_first, load=_load_by_the_first)
-merges_into_new_mappings = engine("merges_into_new_mappings", load=_load_merging)
+looks_at_the_first_of_a_list = engine(breaks=["INPL-06"], save=_save_by_the_first, load=_load_by_the_first)
+merges_into_new_mappings = engine(breaks=["INPL-02"], load=_load_merging)
 leaves_when_there_is_nothing_to_read = engine(
-    "leaves_when_there_is_nothing_to_read",
+    breaks=["INPL-05"],
     load=_load_early,
     utilities={"DefaultSavePlanner": reference_impl.DefaultSavePlanner, "DefaultLoadPlanner": _Early},
 )

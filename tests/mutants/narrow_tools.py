@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
@@ -15,16 +16,6 @@ from dcp_conformance import reference_impl
 from dcp_conformance.reference_impl import DefaultStager, StagingOptions, format_utils
 from tests.mutants.making import engine, torch_storage
 from tests.variants.huggingface import Reader, Writer
-
-BREAKS = {
-    "stages_by_the_first_shard": ("ASYNC-17",),
-    "takes_views_for_copies": ("ASYNC-02",),
-    "stages_bytes_without_their_sign": ("ASYNC-27",),
-    "turns_digit_keys_into_lists": ("UTIL-07",),
-    "maps_files_to_convert_them": ("UTIL-02",),
-    "counts_the_files_that_it_fills": ("HF-01",),
-    "rebuilds_rows_only": ("HF-06",),
-}
 
 
 class _FirstShardStager(DefaultStager):
@@ -57,7 +48,7 @@ class _BytesStager(DefaultStager):
         return {**staged, **{key: torch._neg_view(value).clone() for key, value in lazy.items()}}
 
 
-def _staging(name: str, stager: Any) -> Any:
+def _staging(stager: Any, *, breaks: Sequence[str]) -> Any:
     @functools.wraps(reference_impl.async_save)
     def async_save(state_dict: Any, **kwargs: Any) -> Any:
         own = stager(StagingOptions(False, False, False, False))
@@ -65,7 +56,7 @@ def _staging(name: str, stager: Any) -> Any:
         return reference_impl.async_save(state_dict, async_stager=given or own, **kwargs)
 
     tools = {"DefaultStager": stager, "StagingOptions": StagingOptions}
-    return engine(name, async_save=async_save, utilities=tools)
+    return engine(breaks=breaks, async_save=async_save, utilities=tools)
 
 
 def _with_lists(value: Any) -> Any:
@@ -114,17 +105,19 @@ class _RowsReader(Reader):
         return metadata
 
 
-def _files(name: str, *, writer: Any = Writer, reader: Any = Reader) -> Any:
-    return torch_storage(name, utilities={"HuggingFaceStorageWriter": writer, "HuggingFaceStorageReader": reader})
+def _files(*, breaks: Sequence[str], writer: Any = Writer, reader: Any = Reader) -> Any:
+    return torch_storage(
+        breaks=breaks, utilities={"HuggingFaceStorageWriter": writer, "HuggingFaceStorageReader": reader}
+    )
 
 
-stages_by_the_first_shard = _staging("stages_by_the_first_shard", _FirstShardStager)
-takes_views_for_copies = _staging("takes_views_for_copies", _ViewStager)
-stages_bytes_without_their_sign = _staging("stages_bytes_without_their_sign", _BytesStager)
+stages_by_the_first_shard = _staging(_FirstShardStager, breaks=["ASYNC-17"])
+takes_views_for_copies = _staging(_ViewStager, breaks=["ASYNC-02"])
+stages_bytes_without_their_sign = _staging(_BytesStager, breaks=["ASYNC-27"])
 turns_digit_keys_into_lists = torch_storage(
-    "turns_digit_keys_into_lists",
+    breaks=["UTIL-07"],
     utilities={"dcp_to_torch_save": _digits_to_lists, "torch_save_to_dcp": format_utils.torch_save_to_dcp},
 )
-maps_files_to_convert_them = torch_storage("maps_files_to_convert_them", utilities={"torch_save_to_dcp": _mapped})
-counts_the_files_that_it_fills = _files("counts_the_files_that_it_fills", writer=_FilledWriter)
-rebuilds_rows_only = _files("rebuilds_rows_only", reader=_RowsReader)
+maps_files_to_convert_them = torch_storage(breaks=["UTIL-02"], utilities={"torch_save_to_dcp": _mapped})
+counts_the_files_that_it_fills = _files(breaks=["HF-01"], writer=_FilledWriter)
+rebuilds_rows_only = _files(breaks=["HF-06"], reader=_RowsReader)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,27 +20,6 @@ from dcp_conformance.reference_impl.values import flatten as flattening
 from tests.mutants.making import engine, storage
 from tests.mutants.partial import loading
 
-BREAKS = {
-    "keeps_no_paths": ("NEST-01",),
-    "joins_keys_by_slashes": ("NEST-01", "NEST-02"),
-    "flattens_every_list": ("NEST-02", "BYTE-04"),
-    "flattens_tuples": ("NEST-03", "BYTE-06"),
-    "takes_names_apart_at_dots": ("NEST-04",),
-    "keeps_the_last_of_two_values": ("NEST-05",),
-    "extends_lists_with_zeros": ("NEST-07",),
-    "fails_for_missing_paths": ("NEST-07",),
-    "turns_integer_keys_into_strings": ("NEST-08",),
-    "rebuilds_with_string_keys": ("NEST-09",),
-    "drops_empty_mappings": ("NEST-10",),
-    "always_flattens": ("NEST-11",),
-    "forgets_the_inner_offset": ("NEST-12",),
-    "forgets_objects_in_lists": ("NEST-13", "NEST-04"),
-    "leaves_a_cycle": ("NEST-14",),
-    "takes_foreign_mappings_for_objects": ("NEST-15",),
-    "sorts_mixed_keys": ("NEST-16",),
-    "descends_a_hundred_levels": ("NEST-17",),
-}
-
 
 @contextlib.contextmanager
 def _patched(changes: list[tuple[Any, str, Any]]) -> Iterator[None]:
@@ -54,7 +33,7 @@ def _patched(changes: list[tuple[Any, str, Any]]) -> Iterator[None]:
             setattr(module, name, value)
 
 
-def _with(name: str, *, saving: Any = (), loading: Any = ()) -> Backend:
+def _with(*, breaks: Sequence[str], saving: Any = (), loading: Any = ()) -> Backend:
     """The reference's engine with functions of its own exchanged while it saves and while it loads."""
 
     def save(state_dict: Any, **options: Any) -> Any:
@@ -65,7 +44,7 @@ def _with(name: str, *, saving: Any = (), loading: Any = ()) -> Backend:
         with _patched(list(loading)):
             reference_impl.load(state_dict, **options)
 
-    return engine(name, save=save, load=load)
+    return engine(breaks=breaks, save=save, load=load)
 
 
 class _Pathless(reference_impl.DefaultSavePlanner):
@@ -226,43 +205,40 @@ def _shallow(state_dict: Any) -> Any:
     return flattening.flatten(state_dict)
 
 
-keeps_no_paths = engine("keeps_no_paths", save=_saving(_Pathless))
+keeps_no_paths = engine(breaks=["NEST-01"], save=_saving(_Pathless))
 joins_keys_by_slashes = _with(
-    "joins_keys_by_slashes",
+    breaks=["NEST-01", "NEST-02"],
     saving=[(plan_save, "flatten", _by_slashes)], loading=[(plan_load, "flatten", _by_slashes)],
 )  # fmt: skip
 flattens_every_list = _with(
-    "flattens_every_list",
+    breaks=["NEST-02", "BYTE-04"],
     saving=[(flattening, "holds_more", bool)], loading=[(flattening, "holds_more", bool)],
 )  # fmt: skip
-flattens_tuples = engine("flattens_tuples", save=_save_tuples_flat, load=_load_tuples_flat)
-takes_names_apart_at_dots = _with("takes_names_apart_at_dots", loading=[(plan_load, "set_path", _at_dots)])
-keeps_the_last_of_two_values = _with("keeps_the_last_of_two_values", saving=[(plan_save, "flatten", _last_wins)])
+flattens_tuples = engine(breaks=["NEST-03", "BYTE-06"], save=_save_tuples_flat, load=_load_tuples_flat)
+takes_names_apart_at_dots = _with(breaks=["NEST-04"], loading=[(plan_load, "set_path", _at_dots)])
+keeps_the_last_of_two_values = _with(breaks=["NEST-05"], saving=[(plan_save, "flatten", _last_wins)])
 extends_lists_with_zeros = storage(
-    "extends_lists_with_zeros",
+    breaks=["NEST-07"],
     offers=("drop_in",), utilities={"set_element": _set_with_zeros, "get_element": get_element},
 )  # fmt: skip
 fails_for_missing_paths = storage(
-    "fails_for_missing_paths",
+    breaks=["NEST-07"],
     offers=("drop_in",), utilities={"set_element": set_element, "get_element": _get_strictly},
 )  # fmt: skip
-turns_integer_keys_into_strings = _with(
-    "turns_integer_keys_into_strings", loading=[(plan_load, "set_path", _set_strings)]
-)
+turns_integer_keys_into_strings = _with(breaks=["NEST-08"], loading=[(plan_load, "set_path", _set_strings)])
 rebuilds_with_string_keys = storage(
-    "rebuilds_with_string_keys", utilities={"_load_state_dict_from_keys": _load_state_dict_from_keys}
+    breaks=["NEST-09"], utilities={"_load_state_dict_from_keys": _load_state_dict_from_keys}
 )
-drops_empty_mappings = _with("drops_empty_mappings", saving=[(plan_save, "flatten", _without_empty)])
-always_flattens = loading("always_flattens", _LoadFlat)
-always_flattens = replace(
-    always_flattens,
-    save=_saving(_SaveFlat), utilities={"DefaultSavePlanner": _SaveFlat, "DefaultLoadPlanner": _LoadFlat},
-)  # fmt: skip
-forgets_the_inner_offset = engine("forgets_the_inner_offset", save=_saving(_OuterOffset))
-forgets_objects_in_lists = _with("forgets_objects_in_lists", loading=[(plan_load, "set_path", _set_outside_lists)])
-leaves_a_cycle = engine("leaves_a_cycle", save=_save_with_cycle)
-takes_foreign_mappings_for_objects = _with(
-    "takes_foreign_mappings_for_objects", loading=[(plan_load, "flatten", _dicts_only)]
+drops_empty_mappings = _with(breaks=["NEST-10"], saving=[(plan_save, "flatten", _without_empty)])
+always_flattens = loading(
+    _LoadFlat,
+    breaks=["NEST-11"],
+    save=_saving(_SaveFlat),
+    utilities={"DefaultSavePlanner": _SaveFlat, "DefaultLoadPlanner": _LoadFlat},
 )
-sorts_mixed_keys = engine("sorts_mixed_keys", load=_load_sorted)
-descends_a_hundred_levels = _with("descends_a_hundred_levels", saving=[(plan_save, "flatten", _shallow)])
+forgets_the_inner_offset = engine(breaks=["NEST-12"], save=_saving(_OuterOffset))
+forgets_objects_in_lists = _with(breaks=["NEST-13", "NEST-04"], loading=[(plan_load, "set_path", _set_outside_lists)])
+leaves_a_cycle = engine(breaks=["NEST-14"], save=_save_with_cycle)
+takes_foreign_mappings_for_objects = _with(breaks=["NEST-15"], loading=[(plan_load, "flatten", _dicts_only)])
+sorts_mixed_keys = engine(breaks=["NEST-16"], load=_load_sorted)
+descends_a_hundred_levels = _with(breaks=["NEST-17"], saving=[(plan_save, "flatten", _shallow)])

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+from dcp_conformance.harness.backend.record import Backend
 from tests.variants import http_store
 from tests.variants.http_store import HttpStore, backend_of
-
-BREAKS = {
-    "takes_no_for_an_answer": ("DUR-15",),
-    "dies_with_its_connection": ("DUR-15",),
-    "makes_room_for_its_commit": ("DUR-04", "FIN-05"),
-    "waits_for_a_silent_store": ("DUR-16",),
-    "leaves_what_was_cut_off": ("DUR-17",),
-    "swallows_what_the_store_said": ("DUR-18",),
-}
 
 
 class _Deaf(HttpStore):
@@ -91,6 +83,10 @@ def _for_an_hour() -> Iterator[None]:
         http_store.TIMEOUT = limit
 
 
+def _over_http(*, breaks: Sequence[str], writer: Any) -> Backend:
+    return backend_of(writer=writer)
+
+
 def _over(kind: type[HttpStore]) -> Any:
     class _Writer(http_store.Writer):
         def store(self) -> HttpStore:
@@ -99,9 +95,9 @@ def _over(kind: type[HttpStore]) -> Any:
     return _Writer
 
 
-takes_no_for_an_answer = backend_of("takes_no_for_an_answer", writer=_over(_Deaf))
-dies_with_its_connection = backend_of("dies_with_its_connection", writer=_over(_Brittle))
-makes_room_for_its_commit = backend_of("deletes_before_it_commits", writer=_over(_DeleteFirst))
-waits_for_a_silent_store = backend_of("waits_for_a_silent_store", writer=_over(_Patient))
-leaves_what_was_cut_off = backend_of("leaves_what_was_cut_off", writer=_Untidy)
-swallows_what_the_store_said = backend_of("keeps_the_reason_to_itself", writer=_over(_Silent))
+takes_no_for_an_answer = _over_http(breaks=["DUR-15"], writer=_over(_Deaf))
+dies_with_its_connection = _over_http(breaks=["DUR-15"], writer=_over(_Brittle))
+makes_room_for_its_commit = _over_http(breaks=["DUR-04", "FIN-05"], writer=_over(_DeleteFirst))
+waits_for_a_silent_store = _over_http(breaks=["DUR-16"], writer=_over(_Patient))
+leaves_what_was_cut_off = _over_http(breaks=["DUR-17"], writer=_Untidy)
+swallows_what_the_store_said = _over_http(breaks=["DUR-18"], writer=_over(_Silent))

@@ -13,18 +13,6 @@ from dcp_conformance.harness import control
 from tests.mutants.making import Tap, engine, storage
 from tests.mutants.partial import loading
 
-BREAKS = {
-    "turns_rare_types_into_common_ones": ("BYTE-01",),
-    "fills_only_empty_places": ("BYTE-02", "BYTE-03", "BYTE-04"),
-    "unpacks_streams": ("BYTE-03",),
-    "keeps_the_length_of_lists": ("BYTE-04",),
-    "stores_none_for_what_cannot_be_stored": ("BYTE-05",),
-    "loads_tensors_of_tuples_in_place": ("BYTE-06",),
-    "hands_over_padded_streams": ("BYTE-07",),
-    "hands_over_streams_at_their_end": ("BYTE-07",),
-    "gives_none_for_vanished_classes": ("BYTE-08",),
-}
-
 
 class _Loading(reference_impl.DefaultLoadPlanner):
     """A planner that changes what was loaded, or what it does with it."""
@@ -131,12 +119,12 @@ class _UnwoundReader(control.Reader):
         return super().read_data(plan, streams)
 
 
-turns_rare_types_into_common_ones = loading("turns_rare_types_into_common_ones", _Common)
-fills_only_empty_places = loading("fills_only_empty_places", _Filling)
-unpacks_streams = loading("unpacks_streams", _Unpacking)
-keeps_the_length_of_lists = loading("keeps_the_length_of_lists", _SameLength)
-loads_tensors_of_tuples_in_place = loading("loads_tensors_of_tuples_in_place", _TuplesInPlace)
-gives_none_for_vanished_classes = loading("gives_none_for_vanished_classes", _Forgiving)
-stores_none_for_what_cannot_be_stored = engine("stores_none_for_what_cannot_be_stored", save=_save_skipping)
-hands_over_padded_streams = storage("hands_over_padded_streams", reader=_PaddingReader)
-hands_over_streams_at_their_end = storage("hands_over_streams_at_their_end", reader=_UnwoundReader)
+turns_rare_types_into_common_ones = loading(_Common, breaks=["BYTE-01"])
+fills_only_empty_places = loading(_Filling, breaks=["BYTE-02", "BYTE-03", "BYTE-04"])
+unpacks_streams = loading(_Unpacking, breaks=["BYTE-03"])
+keeps_the_length_of_lists = loading(_SameLength, breaks=["BYTE-04"])
+loads_tensors_of_tuples_in_place = loading(_TuplesInPlace, breaks=["BYTE-06"])
+gives_none_for_vanished_classes = loading(_Forgiving, breaks=["BYTE-08"])
+stores_none_for_what_cannot_be_stored = engine(breaks=["BYTE-05"], save=_save_skipping)
+hands_over_padded_streams = storage(breaks=["BYTE-07"], reader=_PaddingReader)
+hands_over_streams_at_their_end = storage(breaks=["BYTE-07"], reader=_UnwoundReader)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,21 +14,8 @@ from dcp_conformance import reference_impl
 from dcp_conformance.harness.backend.record import Backend
 from tests.mutants.making import engine, storage
 
-BREAKS = {
-    "ignores_missing_keys": ("PART-01", "PART-08"),
-    "names_no_missing_key": ("PART-01",),
-    "names_first_missing_key": ("PART-09",),
-    "fails_ranks_alone": ("PART-06",),
-    "passes_over_all_after_a_missing_key": ("PART-02",),
-    "clears_what_it_passes_over": ("PART-05", "INPL-07"),
-    "reads_all_keys": ("PART-03",),
-    "refuses_left_over_keys": ("PART-03", "PART-08"),
-    "is_silent_about_keys": ("PART-04", "INPL-11"),
-    "takes_keys_for_prefixes": ("PART-07",),
-}
 
-
-def loading(name: str, planner: Any) -> Backend:
+def loading(planner: Any, *, breaks: Sequence[str], **fields: Any) -> Backend:
     """The reference's engine with another load planner, as its default and by torch's name."""
 
     def load(state_dict: Any, **options: Any) -> None:
@@ -35,7 +23,7 @@ def loading(name: str, planner: Any) -> Backend:
         reference_impl.load(state_dict, **options)
 
     utilities = {"DefaultSavePlanner": reference_impl.DefaultSavePlanner, "DefaultLoadPlanner": planner}
-    return engine(name, load=load, utilities=utilities)
+    return engine(breaks=breaks, **{"load": load, "utilities": utilities, **fields})
 
 
 class _Lenient(reference_impl.DefaultLoadPlanner):
@@ -134,15 +122,15 @@ def _by_prefix(keys: Any = None, *, storage_reader: Any, **options: Any) -> Any:
     return _load_state_dict_from_keys(wanted, storage_reader=storage_reader, **options)
 
 
-ignores_missing_keys = loading("ignores_missing_keys", _Lenient)
-names_no_missing_key = loading("names_no_missing_key", _Vague)
-names_first_missing_key = loading("names_first_missing_key", _FirstOnly)
-fails_ranks_alone = loading("fails_ranks_alone", _CoordinatorStrict)
-passes_over_all_after_a_missing_key = loading("passes_over_all_after_a_missing_key", _StopsEarly)
-clears_what_it_passes_over = loading("clears_what_it_passes_over", _Clearing)
-reads_all_keys = loading("reads_all_keys", _Greedy)
-refuses_left_over_keys = loading("refuses_left_over_keys", _StrictBothWays)
-is_silent_about_keys = engine("is_silent_about_keys", load=_silently)
+ignores_missing_keys = loading(_Lenient, breaks=["PART-01", "PART-08"])
+names_no_missing_key = loading(_Vague, breaks=["PART-01"])
+names_first_missing_key = loading(_FirstOnly, breaks=["PART-09"])
+fails_ranks_alone = loading(_CoordinatorStrict, breaks=["PART-06"])
+passes_over_all_after_a_missing_key = loading(_StopsEarly, breaks=["PART-02"])
+clears_what_it_passes_over = loading(_Clearing, breaks=["PART-05", "INPL-07"])
+reads_all_keys = loading(_Greedy, breaks=["PART-03"])
+refuses_left_over_keys = loading(_StrictBothWays, breaks=["PART-03", "PART-08"])
+is_silent_about_keys = engine(breaks=["PART-04", "INPL-11"], load=_silently)
 takes_keys_for_prefixes = storage(
-    "takes_keys_for_prefixes", offers=("drop_in",), utilities={"_load_state_dict_from_keys": _by_prefix}
+    breaks=["PART-07"], offers=("drop_in",), utilities={"_load_state_dict_from_keys": _by_prefix}
 )

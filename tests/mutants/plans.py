@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,19 +16,6 @@ from torch.distributed.tensor import DTensor, Partial
 from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
 from tests.mutants.making import engine, storage
-
-BREAKS = {
-    "forgets_the_dtype": ("PLAN-01",),
-    "plans_shards_from_zero": ("PLAN-02", "PLAN-03"),
-    "gives_objects_an_offset": ("PLAN-04",),
-    "saves_keys_of_rank_zero": ("PLAN-06",),
-    "takes_hooks_for_plain_tensors": ("PLAN-07",),
-    "pickles_and_copies_early": ("PLAN-08",),
-    "ignores_planners": ("PLAN-09",),
-    "saves_partial_sums": ("PLAN-10",),
-    "drops_empty_items": ("PLAN-11",),
-    "skips_tensors_without_elements": ("PLAN-12", "PLAN-13"),
-}
 
 
 class _ChangedPlanner(reference_impl.DefaultSavePlanner):
@@ -84,8 +71,10 @@ class _WithoutHooks(reference_impl.DefaultSavePlanner):
         super().set_up_planner(plain, storage_meta, is_coordinator)
 
 
-def _planner(name: str, kind: Any) -> Any:
-    return engine(name, utilities={"DefaultSavePlanner": kind, "DefaultLoadPlanner": reference_impl.DefaultLoadPlanner})
+def _planner(kind: Any, *, breaks: Sequence[str]) -> Any:
+    return engine(
+        breaks=breaks, utilities={"DefaultSavePlanner": kind, "DefaultLoadPlanner": reference_impl.DefaultLoadPlanner}
+    )
 
 
 def _save_common(state: Any, **given: Any) -> Any:
@@ -141,13 +130,13 @@ def _count(tensor: Any) -> int:
     return int(tensor.to_local().numel() if isinstance(tensor, DTensor) else tensor.numel())
 
 
-forgets_the_dtype = _planner("forgets_the_dtype", _WithoutDtype)
-plans_shards_from_zero = _planner("plans_shards_from_zero", _FromZero)
-gives_objects_an_offset = _planner("gives_objects_an_offset", _OffsetForObjects)
-saves_keys_of_rank_zero = engine("saves_keys_of_rank_zero", save=_save_common)
-takes_hooks_for_plain_tensors = _planner("takes_hooks_for_plain_tensors", _WithoutHooks)
-pickles_and_copies_early = engine("pickles_and_copies_early", save=_save_eagerly)
-ignores_planners = engine("ignores_planners", save=_save_as_usual)
-saves_partial_sums = engine("saves_partial_sums", save=_save_parts)
-drops_empty_items = storage("drops_empty_items", writer=_DroppingWriter)
-skips_tensors_without_elements = engine("skips_tensors_without_elements", save=_save_elements)
+forgets_the_dtype = _planner(_WithoutDtype, breaks=["PLAN-01"])
+plans_shards_from_zero = _planner(_FromZero, breaks=["PLAN-02", "PLAN-03"])
+gives_objects_an_offset = _planner(_OffsetForObjects, breaks=["PLAN-04"])
+saves_keys_of_rank_zero = engine(breaks=["PLAN-06"], save=_save_common)
+takes_hooks_for_plain_tensors = _planner(_WithoutHooks, breaks=["PLAN-07"])
+pickles_and_copies_early = engine(breaks=["PLAN-08"], save=_save_eagerly)
+ignores_planners = engine(breaks=["PLAN-09"], save=_save_as_usual)
+saves_partial_sums = engine(breaks=["PLAN-10"], save=_save_parts)
+drops_empty_items = storage(breaks=["PLAN-11"], writer=_DroppingWriter)
+skips_tensors_without_elements = engine(breaks=["PLAN-12", "PLAN-13"], save=_save_elements)

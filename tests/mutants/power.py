@@ -9,10 +9,6 @@ from unittest import mock
 from dcp_conformance.harness import control
 from tests.mutants.making import storage
 
-BREAKS = {
-    "never_syncs": ("DUR-14",),
-}
-
 
 class _HastyWriter(control.Writer):
     """Leaves it to the system when bytes go to the disk."""
@@ -26,4 +22,4 @@ class _HastyWriter(control.Writer):
             super().finish(metadata, results)
 
 
-never_syncs = storage("never_syncs", writer=_HastyWriter)
+never_syncs = storage(breaks=["DUR-14"], writer=_HastyWriter)

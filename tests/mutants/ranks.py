@@ -19,13 +19,6 @@ from tests.mutants.corruption import _Sparse
 from tests.mutants.durability import _EarlyWriter
 from tests.mutants.making import engine, storage
 
-BREAKS = {
-    "waits_while_the_other_lives": ("FAIL-10",),
-    "commits_what_it_has_after_a_timeout": ("DUR-12", "DUR-02"),
-    "tidies_up_behind_a_slow_rank": ("DUR-04",),
-    "gives_up_in_silence": ("DUR-04",),
-}
-
 
 def _save_and_wait(state: Any, **arguments: Any) -> Any:
     """A rank whose save failed does not leave before its peers could be told, as long as they have a process."""
@@ -121,11 +114,9 @@ class _SilentWriter(control.Writer):
             super().finish(metadata, results)
 
 
-waits_while_the_other_lives = engine("waits_while_the_other_lives", save=_save_and_wait)
+waits_while_the_other_lives = engine(breaks=["FAIL-10"], save=_save_and_wait)
 commits_what_it_has_after_a_timeout = engine(
-    "commits_what_it_has_after_a_timeout", save=_on_failure(_commit_anyway), writer=_StubbornWriter, reader=_Sparse
+    breaks=["DUR-12", "DUR-02"], save=_on_failure(_commit_anyway), writer=_StubbornWriter, reader=_Sparse
 )
-tidies_up_behind_a_slow_rank = engine(
-    "tidies_up_behind_a_slow_rank", save=_on_failure(_remove_new_data), writer=_NotingWriter
-)
-gives_up_in_silence = storage("gives_up_in_silence", writer=_SilentWriter)
+tidies_up_behind_a_slow_rank = engine(breaks=["DUR-04"], save=_on_failure(_remove_new_data), writer=_NotingWriter)
+gives_up_in_silence = storage(breaks=["DUR-04"], writer=_SilentWriter)

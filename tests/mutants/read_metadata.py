@@ -11,18 +11,6 @@ from dcp_conformance.harness import control
 from dcp_conformance.harness.faults.proxy import interpose
 from tests.mutants.making import engine, storage, torch_storage
 
-BREAKS = {
-    "blames_the_coordinator": ("RMD-01",),
-    "raises_bare_errors": ("RMD-02",),
-    "knows_no_rank_local_metadata": ("RMD-03",),
-    "takes_missing_for_empty": ("RMD-04",),
-    "wants_a_version": ("RMD-05",),
-    "lets_each_rank_decide": ("RMD-06",),
-    "keeps_metadata_of_the_other_mode": ("RMD-07",),
-    "falls_back_on_any_error": ("RMD-08",),
-    "marks_the_last_use": ("RMD-09", "RMD-10"),
-}
-
 
 def _blaming_load(state_dict: Any, **kwargs: Any) -> None:
     """Tells what went wrong, and says that it was the coordinator."""
@@ -101,14 +89,14 @@ class _Marking(control.Reader):
         return metadata
 
 
-blames_the_coordinator = engine("blames_the_coordinator", load=_blaming_load)
-raises_bare_errors = engine("raises_bare_errors", load=_bare_load)
-knows_no_rank_local_metadata = storage("knows_no_rank_local_metadata", reader=_GlobalOnly)
-takes_missing_for_empty = storage("takes_missing_for_empty", reader=_EmptyIfMissing)
-wants_a_version = torch_storage("wants_a_version", reader=_Versioned)
-lets_each_rank_decide = engine("lets_each_rank_decide", load=_lone_load)
-keeps_metadata_of_the_other_mode = storage("keeps_metadata_of_the_other_mode", writer=_KeepsOthers)
+blames_the_coordinator = engine(breaks=["RMD-01"], load=_blaming_load)
+raises_bare_errors = engine(breaks=["RMD-02"], load=_bare_load)
+knows_no_rank_local_metadata = storage(breaks=["RMD-03"], reader=_GlobalOnly)
+takes_missing_for_empty = storage(breaks=["RMD-04"], reader=_EmptyIfMissing)
+wants_a_version = torch_storage(breaks=["RMD-05"], reader=_Versioned)
+lets_each_rank_decide = engine(breaks=["RMD-06"], load=_lone_load)
+keeps_metadata_of_the_other_mode = storage(breaks=["RMD-07"], writer=_KeepsOthers)
 falls_back_on_any_error = engine(
-    "falls_back_on_any_error", load=_fallback_load, writer=FileSystemWriter, reader=FileSystemReader, unsupported={}
+    breaks=["RMD-08"], load=_fallback_load, writer=FileSystemWriter, reader=FileSystemReader, unsupported={}
 )  # fmt: skip
-marks_the_last_use = storage("marks_the_last_use", reader=_Marking)
+marks_the_last_use = storage(breaks=["RMD-09", "RMD-10"], reader=_Marking)

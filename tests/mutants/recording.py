@@ -14,15 +14,6 @@ from dcp_conformance.harness.control import objects
 from dcp_conformance.harness.control.objects import _digest, _make_folder, _sync_folder, write_object
 from tests.mutants.making import storage
 
-BREAKS = {
-    "leaves_data_to_the_system": ("DUR-06",),
-    "syncs_before_it_flushes": ("DUR-07",),
-    "forgets_the_folder": ("DUR-08",),
-    "goes_on_without_an_object": ("DUR-09",),
-    "takes_half_a_write_for_a_whole": ("DUR-09",),
-    "passes_over_a_failed_sync": ("DUR-09",),
-}
-
 Put = Callable[[Path, str, bytes], int]
 
 
@@ -143,9 +134,9 @@ class _SyncsIfPossible(control.Writer):
             return super().write_data(plan, planner)
 
 
-leaves_data_to_the_system = storage("leaves_data_to_the_system", writer=_Unsynced)
-syncs_before_it_flushes = storage("syncs_before_it_flushes", writer=_SyncsEarly)
-forgets_the_folder = storage("forgets_the_folder", writer=_NoFolders)
-goes_on_without_an_object = storage("goes_on_without_an_object", writer=_GoesOn)
-takes_half_a_write_for_a_whole = storage("takes_half_a_write_for_a_whole", writer=_OneWrite)
-passes_over_a_failed_sync = storage("passes_over_a_failed_sync", writer=_SyncsIfPossible)
+leaves_data_to_the_system = storage(breaks=["DUR-06"], writer=_Unsynced)
+syncs_before_it_flushes = storage(breaks=["DUR-07"], writer=_SyncsEarly)
+forgets_the_folder = storage(breaks=["DUR-08"], writer=_NoFolders)
+goes_on_without_an_object = storage(breaks=["DUR-09"], writer=_GoesOn)
+takes_half_a_write_for_a_whole = storage(breaks=["DUR-09"], writer=_OneWrite)
+passes_over_a_failed_sync = storage(breaks=["DUR-09"], writer=_SyncsIfPossible)

@@ -32,7 +32,7 @@ class Mutant:
 
 
 def mutants(folder: Path = FOLDER) -> list[Mutant]:
-    """All mutants of a folder, in the order of modules and of their BREAKS."""
+    """All mutants of a folder, in the order of modules and of what they hold."""
     return [
         Mutant(name, f"tests.mutants.{path.stem}", tuple(clauses), name, _device(path))
         for path in sorted(folder.glob("*.py"))

@@ -5,17 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from torch.distributed.checkpoint.planner import WriteItem
 
 from dcp_conformance import reference_impl
 from tests.mutants.making import engine
-
-BREAKS = {
-    "drops_what_is_planned_twice": ("PLAN-14",),
-    "keeps_the_first_of_overlapping_pieces": ("PLAN-14",),
-}
 
 
 class _Planner(reference_impl.DefaultSavePlanner):
@@ -69,9 +65,9 @@ def _planned_by(kind: type[_Planner]) -> Any:
     return save
 
 
-def _engine(name: str, kind: type[_Planner]) -> Any:
-    return engine(name, save=_planned_by(kind), utilities={"DefaultSavePlanner": kind})
+def _engine(kind: type[_Planner], *, breaks: Sequence[str]) -> Any:
+    return engine(breaks=breaks, save=_planned_by(kind), utilities={"DefaultSavePlanner": kind})
 
 
-drops_what_is_planned_twice = _engine("drops_what_is_planned_twice", _Dropping)
-keeps_the_first_of_overlapping_pieces = _engine("keeps_the_first_of_overlapping_pieces", _Thinning)
+drops_what_is_planned_twice = _engine(_Dropping, breaks=["PLAN-14"])
+keeps_the_first_of_overlapping_pieces = _engine(_Thinning, breaks=["PLAN-14"])

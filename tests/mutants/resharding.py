@@ -23,28 +23,6 @@ from dcp_conformance.reference_impl import DefaultLoadPlanner, DefaultSavePlanne
 from tests.mutants.global_plan import planned
 from tests.mutants.making import Tap, engine, storage
 
-BREAKS = {
-    "splits_reads": ("RES-01", "RES-02", "RES-03", "RES-04"),
-    "finds_chunks_by_rows": ("RES-05", "RES-06", "RES-07"),
-    "mistakes_the_last_chunk_of_four_ranks": ("SHARD-05", "SHARD-06"),
-    "accepts_missing_parts": ("RES-08",),
-    "reshapes_targets": ("RES-09",),
-    "ignores_the_third_offset": ("RES-10",),
-    "reads_each_chunk_once": ("RES-10",),
-    "never_commits": ("RES-11",),
-    "fills_dense_targets_only": ("RES-12",),
-    "skips_scalars": ("RES-13",),
-    "demands_equal_keys": ("RES-14", "RES-20"),
-    "loads_stateful_in_given_order": ("RES-15",),
-    "gives_up_after_64_reads": ("RES-16",),
-    "never_compares_keys": ("RES-17",),
-    "reads_the_first_twice": ("RES-18",),
-    "needs_a_group_for_chunks": ("RES-19",),
-    "looks_at_the_first_item": ("RES-20", "RES-22"),
-    "knows_two_mesh_names": ("RES-21",),
-    "reads_in_two_threads": ("RES-23",),
-}
-
 
 class _Splits(DefaultLoadPlanner):
     """Reads a row less, and the row by itself."""
@@ -245,24 +223,28 @@ class _TwoThreadsReader(control.Reader):
 
 _TOOLS: dict[str, type[Any]] = {"DefaultSavePlanner": DefaultSavePlanner, "DefaultLoadPlanner": DefaultLoadPlanner}
 
-splits_reads = planned("splits_reads", offers=("drop_in",), utilities={**_TOOLS, "DefaultLoadPlanner": _Splits})
-finds_chunks_by_rows = storage("finds_chunks_by_rows", reader=_RowsReader)
-mistakes_the_last_chunk_of_four_ranks = storage("mistakes_the_last_chunk_of_four_ranks", writer=_LastChunkWriter)
-accepts_missing_parts = planned("accepts_missing_parts", load=TorchLoadPlanner)
-reshapes_targets = engine("reshapes_targets", load=before_load(_reshaped))
-ignores_the_third_offset = storage("ignores_the_third_offset", reader=_ThirdReader)
-reads_each_chunk_once = storage("reads_each_chunk_once", reader=_OnceReader)
-never_commits = storage("never_commits", reader=_SilentReader)
-fills_dense_targets_only = storage("fills_dense_targets_only", reader=_DenseReader)
-skips_scalars = engine("skips_scalars", load=before_load(_without_scalars))
-demands_equal_keys = engine("demands_equal_keys", load=before_load(_compared))
-loads_stateful_in_given_order = engine("loads_stateful_in_given_order", load=_in_given_order)
-gives_up_after_64_reads = planned("gives_up_after_64_reads", load=_SixtyFour)
-never_compares_keys = engine(
-    "never_compares_keys", offers=("drop_in",), utilities={"_assert_same_keys": lambda _state, _group=None: None}
+splits_reads = planned(
+    breaks=["RES-01", "RES-02", "RES-03", "RES-04"],
+    offers=("drop_in",),
+    utilities={**_TOOLS, "DefaultLoadPlanner": _Splits},
 )
-reads_the_first_twice = planned("reads_the_first_twice", load=_Twice)
-needs_a_group_for_chunks = engine("needs_a_group_for_chunks", load=before_load(_chunks_need_a_group))
-looks_at_the_first_item = storage("looks_at_the_first_item", reader=_FirstItemReader)
-knows_two_mesh_names = engine("knows_two_mesh_names", load=before_load(_known_meshes))
-reads_in_two_threads = storage("reads_in_two_threads", reader=_TwoThreadsReader)
+finds_chunks_by_rows = storage(breaks=["RES-05", "RES-06", "RES-07"], reader=_RowsReader)
+mistakes_the_last_chunk_of_four_ranks = storage(breaks=["SHARD-05", "SHARD-06"], writer=_LastChunkWriter)
+accepts_missing_parts = planned(breaks=["RES-08"], load=TorchLoadPlanner)
+reshapes_targets = engine(breaks=["RES-09"], load=before_load(_reshaped))
+ignores_the_third_offset = storage(breaks=["RES-10"], reader=_ThirdReader)
+reads_each_chunk_once = storage(breaks=["RES-10"], reader=_OnceReader)
+never_commits = storage(breaks=["RES-11"], reader=_SilentReader)
+fills_dense_targets_only = storage(breaks=["RES-12"], reader=_DenseReader)
+skips_scalars = engine(breaks=["RES-13"], load=before_load(_without_scalars))
+demands_equal_keys = engine(breaks=["RES-14", "RES-20"], load=before_load(_compared))
+loads_stateful_in_given_order = engine(breaks=["RES-15"], load=_in_given_order)
+gives_up_after_64_reads = planned(breaks=["RES-16"], load=_SixtyFour)
+never_compares_keys = engine(
+    breaks=["RES-17"], offers=("drop_in",), utilities={"_assert_same_keys": lambda _state, _group=None: None}
+)
+reads_the_first_twice = planned(breaks=["RES-18"], load=_Twice)
+needs_a_group_for_chunks = engine(breaks=["RES-19"], load=before_load(_chunks_need_a_group))
+looks_at_the_first_item = storage(breaks=["RES-20", "RES-22"], reader=_FirstItemReader)
+knows_two_mesh_names = engine(breaks=["RES-21"], load=before_load(_known_meshes))
+reads_in_two_threads = storage(breaks=["RES-23"], reader=_TwoThreadsReader)

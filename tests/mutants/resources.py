@@ -14,17 +14,6 @@ from dcp_conformance.harness import control
 from dcp_conformance.reference_impl import AsyncCheckpointerType
 from tests.mutants.making import Tap, engine, storage, torch_storage
 
-BREAKS = {
-    "gathers_all_tensors_before_it_writes": ("RSRC-01",),
-    "reads_the_chunk_for_every_piece": ("RSRC-02", "RSRC-03"),
-    "stages_whole_buffers": ("RSRC-04",),
-    "starts_a_thread_for_every_save": ("RSRC-06",),
-    "remembers_every_state": ("RSRC-07",),
-    "compares_all_pieces_with_each_other": ("RSRC-08",),
-    "shares_every_tensor_by_itself": ("RSRC-09",),
-    "opens_all_files_at_once": ("RSRC-10",),
-}
-
 
 class _Gathered(Tap):
     """A planner whose values were all asked for already."""
@@ -108,11 +97,11 @@ class _OpeningReader(control.Reader):
                 stream.close()
 
 
-gathers_all_tensors_before_it_writes = storage("gathers_all_tensors_before_it_writes", writer=_GatheringWriter)
-reads_the_chunk_for_every_piece = torch_storage("reads_the_chunk_for_every_piece")
-stages_whole_buffers = engine("stages_whole_buffers", async_save=_stages_buffers)
-starts_a_thread_for_every_save = storage("starts_a_thread_for_every_save", writer=_ThreadWriter)
-remembers_every_state = storage("remembers_every_state", writer=_RememberingWriter)
-compares_all_pieces_with_each_other = engine("compares_all_pieces_with_each_other", save=_compares)
-shares_every_tensor_by_itself = engine("shares_every_tensor_by_itself", async_save=_shares)
-opens_all_files_at_once = storage("opens_all_files_at_once", reader=_OpeningReader)
+gathers_all_tensors_before_it_writes = storage(breaks=["RSRC-01"], writer=_GatheringWriter)
+reads_the_chunk_for_every_piece = torch_storage(breaks=["RSRC-02", "RSRC-03"])
+stages_whole_buffers = engine(breaks=["RSRC-04"], async_save=_stages_buffers)
+starts_a_thread_for_every_save = storage(breaks=["RSRC-06"], writer=_ThreadWriter)
+remembers_every_state = storage(breaks=["RSRC-07"], writer=_RememberingWriter)
+compares_all_pieces_with_each_other = engine(breaks=["RSRC-08"], save=_compares)
+shares_every_tensor_by_itself = engine(breaks=["RSRC-09"], async_save=_shares)
+opens_all_files_at_once = storage(breaks=["RSRC-10"], reader=_OpeningReader)

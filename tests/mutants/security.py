@@ -19,17 +19,6 @@ from dcp_conformance.reference_impl.errors import CorruptCheckpointError
 from dcp_conformance.reference_impl.files.local_files import LocalBlob, LocalFiles, resolve_folder
 from tests.mutants.making import engine, storage, torch_storage
 
-BREAKS = {
-    "unpickles_metadata": ("SEC-01",),
-    "unpickles_objects": ("SEC-02",),
-    "follows_paths": ("SEC-03",),
-    "compares_paths_as_text": ("SEC-03",),
-    "unpickles_tensors": ("SEC-04",),
-    "unpickles_its_own_format": ("SEC-04",),
-    "shares_its_files": ("SEC-06",),
-    "logs_the_address": ("SEC-07",),
-}
-
 
 class _PickleReader(control.Reader):
     """Metadata is a pickle, so it is unpickled."""
@@ -96,16 +85,14 @@ def _save_with_log(state: Any, *, checkpoint_id: Any = None, **arguments: Any) -
     return reference_impl.save(state, checkpoint_id=checkpoint_id, **arguments)
 
 
-unpickles_metadata = storage("unpickles_metadata", reader=_PickleReader)
+unpickles_metadata = storage(breaks=["SEC-01"], reader=_PickleReader)
 unpickles_objects = engine(
-    "unpickles_objects",
+    breaks=["SEC-02"],
     utilities={"DefaultSavePlanner": reference_impl.DefaultSavePlanner, "DefaultLoadPlanner": DefaultLoadPlanner},
 )
-follows_paths = torch_storage("follows_paths")
-compares_paths_as_text = torch_storage(
-    "compares_paths_as_text", writer=reference_impl.FileSystemWriter, reader=_PrefixReader
-)
-unpickles_tensors = torch_storage("unpickles_tensors", reader=_PickleTensorReader)
-unpickles_its_own_format = storage("unpickles_its_own_format", reader=_OwnFormatReader)
-shares_its_files = storage("shares_its_files", writer=_SharingWriter)
-logs_the_address = engine("logs_the_address", save=_save_with_log)
+follows_paths = torch_storage(breaks=["SEC-03"])
+compares_paths_as_text = torch_storage(breaks=["SEC-03"], writer=reference_impl.FileSystemWriter, reader=_PrefixReader)
+unpickles_tensors = torch_storage(breaks=["SEC-04"], reader=_PickleTensorReader)
+unpickles_its_own_format = storage(breaks=["SEC-04"], reader=_OwnFormatReader)
+shares_its_files = storage(breaks=["SEC-06"], writer=_SharingWriter)
+logs_the_address = engine(breaks=["SEC-07"], save=_save_with_log)

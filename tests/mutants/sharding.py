@@ -16,21 +16,6 @@ from tests.mutants.global_plan import given_twice, planned
 from tests.mutants.making import engine, storage
 from tests.mutants.resharding import before_load
 
-BREAKS = {
-    "loads_replicas_on_two_ranks": ("REPL-01",),
-    "stores_shards_of_each_replica": ("REPL-02",),
-    "reads_files_of_its_own_ranks": ("REPL-03", "RES-19"),
-    "keeps_any_of_different_values": ("REPL-04",),
-    "keeps_small_values_of_rank_zero": ("REPL-04",),
-    "leaves_sharded_tensors_alone": ("SHARD-01", "SHARD-02", "SHARD-03"),
-    "forgets_the_second_moment": ("SHARD-04", "SHARD-11"),
-    "cannot_write_empty_shards": ("SHARD-07",),
-    "forgets_extra_state": ("SHARD-08",),
-    "leaves_ranks_beyond_the_mesh_out": ("SHARD-09",),
-    "writes_one_shard_a_rank": ("SHARD-10",),
-    "keeps_prefixes_of_wrappers": ("SHARD-12",),
-}
-
 
 def _rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
@@ -110,28 +95,27 @@ class _OneShardWriter(control.Writer):
 
 
 loads_replicas_on_two_ranks = engine(
-    "loads_replicas_on_two_ranks",
+    breaks=["REPL-01"],
     load=before_load(_unless(lambda _key, value: type(value) is torch.Tensor and _rank() >= 2)),
 )
-stores_shards_of_each_replica = planned("stores_shards_of_each_replica", save=_EachReplica)
-reads_files_of_its_own_ranks = storage("reads_files_of_its_own_ranks", reader=_OwnRanksReader)
-keeps_any_of_different_values = planned("keeps_any_of_different_values", save=_LastFirst)
-keeps_small_values_of_rank_zero = planned("keeps_small_values_of_rank_zero", save=_Unsigned)
+stores_shards_of_each_replica = planned(breaks=["REPL-02"], save=_EachReplica)
+reads_files_of_its_own_ranks = storage(breaks=["REPL-03", "RES-19"], reader=_OwnRanksReader)
+keeps_any_of_different_values = planned(breaks=["REPL-04"], save=_LastFirst)
+keeps_small_values_of_rank_zero = planned(breaks=["REPL-04"], save=_Unsigned)
 leaves_sharded_tensors_alone = engine(
-    "leaves_sharded_tensors_alone", load=before_load(_unless(lambda _key, value: isinstance(value, ShardedTensor)))
+    breaks=["SHARD-01", "SHARD-02", "SHARD-03"],
+    load=before_load(_unless(lambda _key, value: isinstance(value, ShardedTensor))),
 )
 forgets_the_second_moment = engine(
-    "forgets_the_second_moment", load=before_load(_unless(lambda key, _value: "exp_avg_sq" in str(key)))
+    breaks=["SHARD-04", "SHARD-11"], load=before_load(_unless(lambda key, _value: "exp_avg_sq" in str(key)))
 )
-cannot_write_empty_shards = storage("cannot_write_empty_shards", writer=_NoEmptyWriter)
-forgets_extra_state = engine(
-    "forgets_extra_state", load=before_load(_unless(lambda key, _value: key == "_extra_state"))
-)
+cannot_write_empty_shards = storage(breaks=["SHARD-07"], writer=_NoEmptyWriter)
+forgets_extra_state = engine(breaks=["SHARD-08"], load=before_load(_unless(lambda key, _value: key == "_extra_state")))
 leaves_ranks_beyond_the_mesh_out = engine(
-    "leaves_ranks_beyond_the_mesh_out",
+    breaks=["SHARD-09"],
     load=before_load(_unless(lambda key, _value: key in ("two-of-three", "three-of-four") and _rank() == 2)),
 )
-writes_one_shard_a_rank = storage("writes_one_shard_a_rank", writer=_OneShardWriter)
+writes_one_shard_a_rank = storage(breaks=["SHARD-10"], writer=_OneShardWriter)
 keeps_prefixes_of_wrappers = engine(
-    "keeps_prefixes_of_wrappers", utilities={"get_model_state_dict": lambda model, **_options: dict(model.state_dict())}
+    breaks=["SHARD-12"], utilities={"get_model_state_dict": lambda model, **_options: dict(model.state_dict())}
 )

@@ -19,16 +19,6 @@ from dcp_conformance.harness.control.objects import read_object, unpickled, writ
 from tests.mutants.history import _PoolReader
 from tests.mutants.making import storage
 
-BREAKS = {
-    "takes_back_what_others_share": ("FIN-14",),
-    "takes_back_at_a_failed_commit": ("FIN-14",),
-    "sweeps_what_an_unfinished_save_wrote": ("FIN-14",),
-    "frees_what_an_equal_entry_uses": ("FIN-06",),
-    "forgets_whom_it_shares_with_in_a_failed_overwrite": ("DUR-04",),
-    "discards_what_a_neighbour_shares": ("CONC-10",),
-    "frees_what_is_being_read": ("CONC-01",),
-}
-
 
 class _Pool(control.Writer):
     """Keeps contents under their digest in a pool that neighbours share, and never removes one."""
@@ -164,16 +154,10 @@ def _discard(checkpoint_id: str) -> bool:
     return True
 
 
-takes_back_what_others_share = storage("takes_back_what_others_share", writer=_TakesBack, reader=_PoolReader)
-takes_back_at_a_failed_commit = storage("takes_back_at_a_failed_commit", writer=_TakesBackAtCommit, reader=_PoolReader)
-sweeps_what_an_unfinished_save_wrote = storage(
-    "sweeps_what_an_unfinished_save_wrote", writer=_Journal, reader=_PoolReader
-)
-frees_what_an_equal_entry_uses = storage("frees_what_an_equal_entry_uses", writer=_Frees)
-forgets_whom_it_shares_with_in_a_failed_overwrite = storage(
-    "forgets_whom_it_shares_with_in_a_failed_overwrite", writer=_TakesBackOwn
-)
-discards_what_a_neighbour_shares = storage(
-    "discards_what_a_neighbour_shares", writer=_Pool, reader=_PoolReader, discard=_discard
-)
-frees_what_is_being_read = storage("frees_what_is_being_read", writer=_EmptiesEarly, reader=_MissingIsZero)
+takes_back_what_others_share = storage(breaks=["FIN-14"], writer=_TakesBack, reader=_PoolReader)
+takes_back_at_a_failed_commit = storage(breaks=["FIN-14"], writer=_TakesBackAtCommit, reader=_PoolReader)
+sweeps_what_an_unfinished_save_wrote = storage(breaks=["FIN-14"], writer=_Journal, reader=_PoolReader)
+frees_what_an_equal_entry_uses = storage(breaks=["FIN-06"], writer=_Frees)
+forgets_whom_it_shares_with_in_a_failed_overwrite = storage(breaks=["DUR-04"], writer=_TakesBackOwn)
+discards_what_a_neighbour_shares = storage(breaks=["CONC-10"], writer=_Pool, reader=_PoolReader, discard=_discard)
+frees_what_is_being_read = storage(breaks=["CONC-01"], writer=_EmptiesEarly, reader=_MissingIsZero)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -14,12 +15,6 @@ import torch.distributed.checkpoint as dcp
 from dcp_conformance.harness import control
 from tests.mutants.making import storage
 
-BREAKS = {
-    "saves_the_live_state_later": ("ASYNC-02",),
-    "loads_into_tensors_of_its_own": ("INPL-01",),
-    "saves_all_but_the_last_key": ("TYPE-02",),
-    "raises_failures_of_its_own_rank_only": ("FAIL-16",),
-}
 # The control pair under torch's engine can be saved to by a background thread, and not by a process.
 _UNSUPPORTED = {**control.UNSUPPORTED, "async_process": "its async_save is a thread"}
 
@@ -69,11 +64,11 @@ def _alone(state_dict: Any, **kwargs: Any) -> None:
             raise
 
 
-def _only(name: str, **function: Any) -> Any:
-    return storage(name, unsupported=_UNSUPPORTED, **function)
+def _only(*, breaks: Sequence[str], **function: Any) -> Any:
+    return storage(breaks=breaks, unsupported=_UNSUPPORTED, **function)
 
 
-saves_the_live_state_later = _only("saves_the_live_state_later", async_save=_later)
-loads_into_tensors_of_its_own = _only("loads_into_tensors_of_its_own", load=_beside)
-saves_all_but_the_last_key = _only("saves_all_but_the_last_key", save=_all_but_last)
-raises_failures_of_its_own_rank_only = _only("raises_failures_of_its_own_rank_only", load=_alone)
+saves_the_live_state_later = _only(breaks=["ASYNC-02"], async_save=_later)
+loads_into_tensors_of_its_own = _only(breaks=["INPL-01"], load=_beside)
+saves_all_but_the_last_key = _only(breaks=["TYPE-02"], save=_all_but_last)
+raises_failures_of_its_own_rank_only = _only(breaks=["FAIL-16"], load=_alone)

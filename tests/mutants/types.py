@@ -22,20 +22,6 @@ from dcp_conformance.harness import control
 from dcp_conformance.harness.control.objects import read_object, write_object
 from tests.mutants.making import Changed, engine, storage
 
-BREAKS = {
-    "has_one_nan": ("TYPE-01",),
-    "converts_in_silence": ("TYPE-05", "TYPE-19"),
-    "passes_over_objects_stored_as_tensors": ("TYPE-03",),
-    "has_lenient_planners": ("TYPE-07", "TYPE-08"),
-    "replaces_the_memory_of_targets": ("TYPE-06", "TYPE-14"),
-    "stores_subclasses_as_they_are": ("TYPE-09",),
-    "forgets_gradients": ("TYPE-10",),
-    "leaves_meta_tensors": ("TYPE-11",),
-    "copies_row_by_row": ("TYPE-12",),
-    "buffers_on_the_default_device": ("TYPE-16",),
-    "rounds_scalars": ("TYPE-18",),
-}
-
 
 class _OneNan(control.Writer):
     """Writes one NaN for all of them."""
@@ -207,14 +193,16 @@ _META_PLANNERS: dict[str, type[Any]] = {
     "DefaultLoadPlanner": _StaysOnMeta,
 }
 
-has_one_nan = storage("has_one_nan", writer=_OneNan)
-has_lenient_planners = engine("has_lenient_planners", save=_lenient_save, load=_lenient_load, utilities=_PLANNERS)
-converts_in_silence = engine("converts_in_silence", load=_silent_load)
-passes_over_objects_stored_as_tensors = engine("passes_over_objects_stored_as_tensors", load=_passing_load)
-replaces_the_memory_of_targets = storage("replaces_the_memory_of_targets", reader=_Replacing)
-stores_subclasses_as_they_are = storage("stores_subclasses_as_they_are", writer=_AsTheyAre)
-forgets_gradients = storage("forgets_gradients", reader=_Detaching)
-leaves_meta_tensors = engine("leaves_meta_tensors", load=_meta_load, utilities=_META_PLANNERS)
-copies_row_by_row = storage("copies_row_by_row", reader=_RowByRow)
-buffers_on_the_default_device = storage("buffers_on_the_default_device", writer=_DefaultDevice)
-rounds_scalars = storage("rounds_scalars", writer=_Rounding)
+has_one_nan = storage(breaks=["TYPE-01"], writer=_OneNan)
+has_lenient_planners = engine(
+    breaks=["TYPE-07", "TYPE-08"], save=_lenient_save, load=_lenient_load, utilities=_PLANNERS
+)
+converts_in_silence = engine(breaks=["TYPE-05", "TYPE-19"], load=_silent_load)
+passes_over_objects_stored_as_tensors = engine(breaks=["TYPE-03"], load=_passing_load)
+replaces_the_memory_of_targets = storage(breaks=["TYPE-06", "TYPE-14"], reader=_Replacing)
+stores_subclasses_as_they_are = storage(breaks=["TYPE-09"], writer=_AsTheyAre)
+forgets_gradients = storage(breaks=["TYPE-10"], reader=_Detaching)
+leaves_meta_tensors = engine(breaks=["TYPE-11"], load=_meta_load, utilities=_META_PLANNERS)
+copies_row_by_row = storage(breaks=["TYPE-12"], reader=_RowByRow)
+buffers_on_the_default_device = storage(breaks=["TYPE-16"], writer=_DefaultDevice)
+rounds_scalars = storage(breaks=["TYPE-18"], writer=_Rounding)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,18 +12,6 @@ from torch.futures import Future
 
 from dcp_conformance.reference_impl import format_utils
 from tests.mutants.making import engine, torch_storage
-
-BREAKS = {
-    "writes_flat_names_to_the_file": ("UTIL-01",),
-    "saves_the_file_in_half_precision": ("UTIL-02",),
-    "gives_every_rank_the_first_rows": ("UTIL-03",),
-    "passes_over_objects": ("UTIL-04",),
-    "keeps_what_the_file_lacks": ("UTIL-05",),
-    "asks_the_group_for_its_rank": ("UTIL-06",),
-    "turns_lists_into_dicts": ("UTIL-07",),
-    "stumbles_over_files_without_state": ("UTIL-08",),
-    "refuses_to_convert_in_a_group": ("UTIL-09",),
-}
 
 
 def _flat_names(checkpoint_id: Any, path: Any) -> None:
@@ -94,32 +83,30 @@ def _alone_only(path: Any, checkpoint_id: Any) -> None:
     format_utils.torch_save_to_dcp(path, checkpoint_id)
 
 
-def _direct(name: str, *, reader: Any = format_utils.BroadcastingTorchSaveReader, planner: Any = None) -> Any:
+def _direct(
+    *, breaks: Sequence[str], reader: Any = format_utils.BroadcastingTorchSaveReader, planner: Any = None
+) -> Any:
     tools = {
         "BroadcastingTorchSaveReader": reader,
         "DynamicMetaLoadPlanner": planner or format_utils.DynamicMetaLoadPlanner,
     }
-    return engine(name, writer=FileSystemWriter, reader=FileSystemReader, unsupported={}, utilities=tools)
+    return engine(breaks=breaks, writer=FileSystemWriter, reader=FileSystemReader, unsupported={}, utilities=tools)
 
 
-writes_flat_names_to_the_file = torch_storage(
-    "writes_flat_names_to_the_file", utilities={"dcp_to_torch_save": _flat_names}
-)
-saves_the_file_in_half_precision = torch_storage(
-    "saves_the_file_in_half_precision", utilities={"torch_save_to_dcp": _half_precision}
-)
-gives_every_rank_the_first_rows = _direct("gives_every_rank_the_first_rows", reader=_FirstRowsReader)
-passes_over_objects = _direct("passes_over_objects", planner=_TensorPlanner)
-keeps_what_the_file_lacks = _direct("keeps_what_the_file_lacks", reader=_ForgivingReader)
-asks_the_group_for_its_rank = _direct("asks_the_group_for_its_rank", reader=_RankReader)
+writes_flat_names_to_the_file = torch_storage(breaks=["UTIL-01"], utilities={"dcp_to_torch_save": _flat_names})
+saves_the_file_in_half_precision = torch_storage(breaks=["UTIL-02"], utilities={"torch_save_to_dcp": _half_precision})
+gives_every_rank_the_first_rows = _direct(breaks=["UTIL-03"], reader=_FirstRowsReader)
+passes_over_objects = _direct(breaks=["UTIL-04"], planner=_TensorPlanner)
+keeps_what_the_file_lacks = _direct(breaks=["UTIL-05"], reader=_ForgivingReader)
+asks_the_group_for_its_rank = _direct(breaks=["UTIL-06"], reader=_RankReader)
 turns_lists_into_dicts = torch_storage(
-    "turns_lists_into_dicts",
+    breaks=["UTIL-07"],
     utilities={"dcp_to_torch_save": _lists_as_dicts, "torch_save_to_dcp": format_utils.torch_save_to_dcp},
 )
 stumbles_over_files_without_state = torch_storage(
-    "stumbles_over_files_without_state", utilities={"torch_save_to_dcp": torch_utils.torch_save_to_dcp}
+    breaks=["UTIL-08"], utilities={"torch_save_to_dcp": torch_utils.torch_save_to_dcp}
 )
 refuses_to_convert_in_a_group = torch_storage(
-    "refuses_to_convert_in_a_group",
+    breaks=["UTIL-09"],
     utilities={"dcp_to_torch_save": format_utils.dcp_to_torch_save, "torch_save_to_dcp": _alone_only},
 )

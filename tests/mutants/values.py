@@ -12,15 +12,6 @@ from torch.distributed.checkpoint.planner import WriteItemType
 from dcp_conformance.harness import control
 from tests.mutants.making import Changed, storage
 
-BREAKS = {
-    "loses_half_precision": ("TYPE-02",),
-    "stores_uint64_as_int64": ("TYPE-15",),
-    "writes_nothing_for_an_empty_state": ("FIN-12",),
-    "uses_keys_as_file_names": ("SEC-05",),
-    "leaks_a_handle": ("RSRC-05",),
-    "counts_bytes_in_32_bits": ("WRITE-18",),
-}
-
 
 class _HalfWriter(control.Writer):
     """Stores bfloat16 through float16, as a format without bfloat16 might."""
@@ -93,9 +84,9 @@ class _LeakyReader(control.Reader):
         return super().read_metadata(*args, **kwargs)
 
 
-loses_half_precision = storage("loses_half_precision", writer=_HalfWriter)
-stores_uint64_as_int64 = storage("stores_uint64_as_int64", writer=_SignedWriter)
-writes_nothing_for_an_empty_state = storage("writes_nothing_for_an_empty_state", writer=_SkipsEmptyWriter)
-uses_keys_as_file_names = storage("uses_keys_as_file_names", writer=_KeyFileWriter)
-leaks_a_handle = storage("leaks_a_handle", reader=_LeakyReader)
-counts_bytes_in_32_bits = storage("counts_bytes_in_32_bits", writer=_NarrowWriter)
+loses_half_precision = storage(breaks=["TYPE-02"], writer=_HalfWriter)
+stores_uint64_as_int64 = storage(breaks=["TYPE-15"], writer=_SignedWriter)
+writes_nothing_for_an_empty_state = storage(breaks=["FIN-12"], writer=_SkipsEmptyWriter)
+uses_keys_as_file_names = storage(breaks=["SEC-05"], writer=_KeyFileWriter)
+leaks_a_handle = storage(breaks=["RSRC-05"], reader=_LeakyReader)
+counts_bytes_in_32_bits = storage(breaks=["WRITE-18"], writer=_NarrowWriter)

@@ -19,27 +19,6 @@ from dcp_conformance.harness.control.objects import _digest, write_object
 from dcp_conformance.harness.faults.proxy import interpose
 from tests.mutants.making import Changed, Tap, engine, storage
 
-BREAKS = {
-    "reports_an_item_twice": ("WRITE-01",),
-    "scrubs_what_it_has_written": ("WRITE-06",),
-    "gives_up_on_slow_data": ("WRITE-02",),
-    "forgets_conjugation": ("WRITE-03",),
-    "stores_the_buffer_of_a_view": ("WRITE-04",),
-    "compacts_doubles": ("WRITE-07",),
-    "ignores_failed_futures": ("WRITE-08",),
-    "swallows_errors_of_its_thread": ("WRITE-09", "WRITE-10"),
-    "refuses_a_rank_without_items": ("WRITE-11",),
-    "names_objects_without_the_rank": ("WRITE-12",),
-    "leaks_on_a_failed_write": ("WRITE-13",),
-    "takes_a_timeout_for_zeros": ("WRITE-14",),
-    "trusts_one_write": ("WRITE-15",),
-    "leaves_half_an_object": ("WRITE-16",),
-    "removes_what_it_cannot_read": ("WRITE-16",),
-    "writes_from_the_current_position": ("WRITE-17",),
-    "counts_objects_in_one_byte": ("WRITE-19",),
-    "meets_before_it_writes": ("WRITE-21",),
-}
-
 
 class _Meeting(control.Writer):
     """Lets all ranks come to the same point before it writes."""
@@ -283,21 +262,21 @@ def _done(value: Any) -> Any:
     return future
 
 
-reports_an_item_twice = storage("reports_an_item_twice", writer=_Twice)
-scrubs_what_it_has_written = storage("scrubs_what_it_has_written", writer=_Scrubbing)
-gives_up_on_slow_data = storage("gives_up_on_slow_data", writer=_Impatient)
-forgets_conjugation = storage("forgets_conjugation", writer=_Unconjugated)
-stores_the_buffer_of_a_view = storage("stores_the_buffer_of_a_view", writer=_WholeBuffer)
-compacts_doubles = storage("compacts_doubles", writer=_Compact, option_sets=({}, {"compact": True}))
-ignores_failed_futures = engine("ignores_failed_futures", save=_careless_save)
-swallows_errors_of_its_thread = storage("swallows_errors_of_its_thread", writer=_Threaded)
-refuses_a_rank_without_items = storage("refuses_a_rank_without_items", writer=_WantsItems)
-names_objects_without_the_rank = storage("names_objects_without_the_rank", writer=_Rankless)
-leaks_on_a_failed_write = storage("leaks_on_a_failed_write", writer=_Leaky)
-takes_a_timeout_for_zeros = storage("takes_a_timeout_for_zeros", writer=_TakesTimeouts)
-trusts_one_write = storage("trusts_one_write", writer=_OneWrite)
-leaves_half_an_object = storage("leaves_half_an_object", writer=_NoCleaning)
-removes_what_it_cannot_read = storage("removes_what_it_cannot_read", reader=_RemovesUnreadable)
-writes_from_the_current_position = storage("writes_from_the_current_position", writer=_FromPosition)
-counts_objects_in_one_byte = storage("counts_objects_in_one_byte", writer=_ByteCounter)
-meets_before_it_writes = storage("meets_before_it_writes", writer=_Meeting)
+reports_an_item_twice = storage(breaks=["WRITE-01"], writer=_Twice)
+scrubs_what_it_has_written = storage(breaks=["WRITE-06"], writer=_Scrubbing)
+gives_up_on_slow_data = storage(breaks=["WRITE-02"], writer=_Impatient)
+forgets_conjugation = storage(breaks=["WRITE-03"], writer=_Unconjugated)
+stores_the_buffer_of_a_view = storage(breaks=["WRITE-04"], writer=_WholeBuffer)
+compacts_doubles = storage(breaks=["WRITE-07"], writer=_Compact, option_sets=({}, {"compact": True}))
+ignores_failed_futures = engine(breaks=["WRITE-08"], save=_careless_save)
+swallows_errors_of_its_thread = storage(breaks=["WRITE-09", "WRITE-10"], writer=_Threaded)
+refuses_a_rank_without_items = storage(breaks=["WRITE-11"], writer=_WantsItems)
+names_objects_without_the_rank = storage(breaks=["WRITE-12"], writer=_Rankless)
+leaks_on_a_failed_write = storage(breaks=["WRITE-13"], writer=_Leaky)
+takes_a_timeout_for_zeros = storage(breaks=["WRITE-14"], writer=_TakesTimeouts)
+trusts_one_write = storage(breaks=["WRITE-15"], writer=_OneWrite)
+leaves_half_an_object = storage(breaks=["WRITE-16"], writer=_NoCleaning)
+removes_what_it_cannot_read = storage(breaks=["WRITE-16"], reader=_RemovesUnreadable)
+writes_from_the_current_position = storage(breaks=["WRITE-17"], writer=_FromPosition)
+counts_objects_in_one_byte = storage(breaks=["WRITE-19"], writer=_ByteCounter)
+meets_before_it_writes = storage(breaks=["WRITE-21"], writer=_Meeting)

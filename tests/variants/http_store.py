@@ -233,9 +233,9 @@ def _key(root: Path) -> str:
     return str(root.relative_to("/dev/null"))
 
 
-def backend_of(name: str, *, writer: Callable[..., Any] = Writer, reader: Callable[..., Any] = Reader) -> Backend:
+def backend_of(*, writer: Callable[..., Any] = Writer, reader: Callable[..., Any] = Reader) -> Backend:
     """A pair over a small store of its own."""
-    return Backend(name=name, writer=writer, reader=reader, store=SmallStore(), unsupported=_store.UNSUPPORTED)
+    return Backend(writer=writer, reader=reader, store=SmallStore(), unsupported=_store.UNSUPPORTED)
 
 
-backend = backend_of("http_store")
+backend = backend_of()
