@@ -36,10 +36,10 @@ from dcp_conformance.harness.run.sides import Worker, side_of
 from dcp_conformance.harness.run.watching import Watching, told
 from dcp_conformance.harness.scratch import filesystem_type
 from dcp_conformance.harness.subject.subject import Subject
-from dcp_conformance.harness.verdicts.judge import Body
 from dcp_conformance.harness.verdicts.known_failures import KnownFailures
 from dcp_conformance.harness.verdicts.known_failures import load as load_known_failures
 from dcp_conformance.harness.verdicts.ownership import Applicability
+from dcp_conformance.harness.verdicts.trials import Body
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Verdict
 
 _LETTERS = {"S": "storage", "E": "engine", "P": "planners", "F": "torch's format", "U": "utilities"}
@@ -330,8 +330,8 @@ class Conformance:
     ) -> list[CaseOutcome]:
         judge = self.run.judge  # the one of now: a store that was started anew has ranks, and a judge, of its own
         outcomes = judge.judge(case, binding, body, below_storage=below_storage)
-        self.left += judge.left
-        judge.left.clear()
+        self.left += judge.trials.left
+        judge.trials.left.clear()
         return outcomes
 
     @property

@@ -25,9 +25,10 @@ from dcp_conformance.harness.run.folders import Folders
 from dcp_conformance.harness.run.options import SHIPPED, Options
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part
 from dcp_conformance.harness.verdicts import known_failures
-from dcp_conformance.harness.verdicts.judge import Bench, Judge
+from dcp_conformance.harness.verdicts.judge import Judge
 from dcp_conformance.harness.verdicts.known_failures import KnownFailures
 from dcp_conformance.harness.verdicts.ownership import Applicability, applicability, has_own_store, owned_letters
+from dcp_conformance.harness.verdicts.trials import Bench
 
 # The scale level stores values beyond 4 GiB; below this much memory it is run only when it is named.
 SCALE_MEMORY = 12 << 30

@@ -61,7 +61,7 @@ class Store:
         return self._answered and not self._answers()
 
     def _answers(self) -> bool:
-        probe, spec = "dcp_conformance.harness.subject.health:answers", self._run.judge.spec()
+        probe, spec = "dcp_conformance.harness.subject.health:answers", self._run.judge.trials.spec()
         try:
             [outcome] = self._run.cluster.run(1, probe, spec)
         except ServerLost:

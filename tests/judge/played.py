@@ -10,8 +10,9 @@ from dcp_conformance.harness.contract import Clause, Strength
 from dcp_conformance.harness.laws.verbs import Broken
 from dcp_conformance.harness.subject.spec import TORCH_ENGINE, Part, SubjectSpec
 from dcp_conformance.harness.subject.subject import Subject
-from dcp_conformance.harness.verdicts.judge import Bench, Judge
+from dcp_conformance.harness.verdicts.judge import Judge
 from dcp_conformance.harness.verdicts.ownership import Applicability
+from dcp_conformance.harness.verdicts.trials import Bench
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome
 
 OWNED = Applicability("owned")

@@ -141,7 +141,7 @@ def test_an_engine_that_enters_torchs_is_excused_where_torchs_fails_alike() -> N
 @pytest.mark.parametrize(("listed", "said"), (("TEST-01", True), ("TEST-02", False)))
 def test_what_torch_is_known_to_break_is_said_so(listed: str, said: bool) -> None:
     judge = bench_judge(second="second")
-    judge.ranks = ranks_of(control=True, second=False)
+    judge.trials.ranks = ranks_of(control=True, second=False)
     judge.torchs = KnownFailures(entries=(KnownFailure(clause=listed, reason="torch forgets", defect="D-1"),))
     [outcome] = judge.judge("a case", {clause(): OWNED}, body)
     assert outcome.blame == "engine"
@@ -150,7 +150,7 @@ def test_what_torch_is_known_to_break_is_said_so(listed: str, said: bool) -> Non
 
 def test_the_backends_own_failure_is_never_called_torchs() -> None:
     judge = bench_judge(second="second")
-    judge.ranks = ranks_of(control=False, second=True)
+    judge.trials.ranks = ranks_of(control=False, second=True)
     judge.torchs = KnownFailures(entries=(KnownFailure(clause="TEST-01", reason="torch forgets"),))
     [outcome] = judge.judge("a case", {clause(): OWNED}, body)
     assert (outcome.blame, "known failure" in outcome.reason) == ("backend", False)
@@ -241,7 +241,7 @@ def test_a_backend_that_hangs_everywhere_is_not_waited_for_for_ever() -> None:
 def test_hangs_that_leave_a_case_undecided_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
     judge = bench_judge()
     clock = itertools.count(0.0, HANG_BUDGET)
-    monkeypatch.setattr("dcp_conformance.harness.verdicts.judge.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("dcp_conformance.harness.verdicts.trials.time.monotonic", lambda: next(clock))
 
     def arranged_in_vain(subject: Subject) -> None:
         subject.run(1, "played:scenario")
@@ -339,4 +339,4 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
-        monkeypatch.setattr("dcp_conformance.harness.verdicts.judge.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("dcp_conformance.harness.verdicts.trials.time.monotonic", lambda: self.now)
