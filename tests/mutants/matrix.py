@@ -1,6 +1,7 @@
 """The kill matrix: every mutant against the clauses that must catch it, every variant against everything.
 
-    python -m tests.mutants.matrix                 each mutant against the clauses that it is made to break
+    python -m tests.mutants.matrix                 each mutant against the clauses that must catch it, until they have
+    python -m tests.mutants.matrix --reach own     ... in all their cases: what else breaks there?
     python -m tests.mutants.matrix --reach area    ... and against the others of their areas: how narrow is it?
     python -m tests.mutants.matrix --reach level   ... and against the others of their levels
     python -m tests.mutants.matrix --variants      the correct but unusual backends against everything they claim
@@ -59,7 +60,7 @@ class Row:
 class Matrix:
     """A pytest plugin that runs the collected cases against many backends instead of one."""
 
-    def __init__(self, backends: list[Mutant], *, reach: str, clauses: frozenset[str], why: bool) -> None:
+    def __init__(self, backends: Iterable[Mutant], *, reach: str, clauses: frozenset[str], why: bool) -> None:
         self.backends, self.reach, self.clauses, self.why = backends, reach, clauses, why
         self.rows: list[Row] = []
         self.owned_only = False
@@ -96,7 +97,7 @@ class Matrix:
             clauses = ours.cases.clauses[case_name(item)]
             if not any(clause.id in wanted for clause in clauses):
                 continue
-            if self.reach == "own" and backend.breaks and not alive and _is_drawn(item):
+            if backend.breaks and not alive and (self.reach == "kill" or (self.reach == "own" and _is_drawn(item))):
                 return
             outcomes = self._judged(judge, surveyed, item, clauses)
             alive -= {outcome.clause for outcome in outcomes if outcome.broken}
@@ -110,7 +111,9 @@ class Matrix:
         return {clause.id for clause in ours.catalogue if self._neighbourhood(clause) in near}
 
     def _neighbourhood(self, clause: Clause) -> str:
-        return {"own": clause.id, "area": clause.id.partition("-")[0], "level": clause.level}[self.reach]
+        return {"kill": clause.id, "own": clause.id, "area": clause.id.partition("-")[0], "level": clause.level}[
+            self.reach
+        ]
 
     def _judged(self, judge: Judge, surveyed: Surveyed, item: pytest.Function, clauses: Any) -> list[CaseOutcome]:
         parameters = dict(item.callspec.params) if hasattr(item, "callspec") else {}
@@ -176,16 +179,29 @@ def _why(clause: str, outcomes: list[CaseOutcome]) -> str:
     return f"{clause}, {worst.case}: {worst.verdict.word}{' (engine)' if worst.engine else ''} {said}"
 
 
-def run(backends: list[Mutant], *, reach: str, clauses: frozenset[str], why: bool = False) -> list[Row]:
-    """Judge these backends in this process; prints a line for each as it ends, and (`why`) what each clause saw."""
+def run(
+    backends: list[Mutant], *, reach: str, clauses: frozenset[str], why: bool = False, claims: str = ""
+) -> list[Row]:
+    """Judge these backends in this process; prints a line for each as it ends, and (`why`) what each clause saw.
+
+    claims: a folder that other processes look into as well, where the first to claim a backend gets it.
+    """
     rows: list[Row] = []
     for device in sorted({backend.device for backend in backends}):
-        chosen = [backend for backend in backends if backend.device == device]
+        chosen = (item for item in backends if item.device == device and (not claims or _claimed(claims, item)))
         rows += _run_on(device, chosen, reach=reach, clauses=clauses, why=why)
     return rows
 
 
-def _run_on(device: str, backends: list[Mutant], *, reach: str, clauses: frozenset[str], why: bool) -> list[Row]:
+def _claimed(folder: str, backend: Mutant) -> bool:
+    try:
+        Path(folder, backend.name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _run_on(device: str, backends: Iterable[Mutant], *, reach: str, clauses: frozenset[str], why: bool) -> list[Row]:
     matrix = Matrix(backends, reach=reach, clauses=clauses, why=why)
     with tempfile.TemporaryDirectory() as report:
         # This module needs the plugin's types, so pytest comes too late to rewrite its assertions.
@@ -209,10 +225,9 @@ def run_in_jobs(jobs: int, words: list[str]) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         places = [Path(folder, f"{number}.json") for number in range(1, jobs + 1)]
         command = [sys.executable, "-m", "tests.mutants.matrix", *words]
-        processes = [
-            subprocess.Popen([*command, "--part", f"{number}/{jobs}", "--rows", str(place)])
-            for number, place in enumerate(places, 1)
-        ]
+        claims = Path(folder, "claims")
+        claims.mkdir()
+        processes = [subprocess.Popen([*command, "--claims", str(claims), "--rows", str(place)]) for place in places]
         codes = [process.wait() for process in processes]
         lost = [str(number) for number, place in enumerate(places, 1) if not place.exists()]
         if lost:
@@ -243,11 +258,13 @@ def main(words: list[str]) -> int:
     """Run the matrix as the command line says; the exit code is 1 for a survivor or a finding."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants.matrix")
     parser.add_argument("names", nargs="*", help="these mutants or variants only")
-    parser.add_argument("--reach", choices=("own", "area", "level"), default="own", help="which other clauses to run")
+    reaches = ("kill", "own", "area", "level")
+    parser.add_argument("--reach", choices=reaches, default="kill", help="which cases and clauses to run besides")
     parser.add_argument("--variants", action="store_true", help="run the unusual but correct backends")
     parser.add_argument("--without", action="store_true", help="run those that lack capabilities, and say so")
     parser.add_argument("--clauses", default="", metavar="ID,ID", help="with either of them: these clauses only")
     parser.add_argument("--part", default="1/1", metavar="I/N", help="the I-th of N parts")
+    parser.add_argument("--claims", default="", metavar="DIR", help="where processes that share the work claim theirs")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the work")
     parser.add_argument("--why", action="store_true", help="also print what was observed: is it the mutant's own bug?")
     parser.add_argument("--rows", metavar="FILE", help="write the results there instead of a summary")
@@ -259,7 +276,8 @@ def main(words: list[str]) -> int:
         index, count = (int(word) for word in given.part.split("/"))
         everything = variants() if given.variants else made_without() if given.without else mutants()
         chosen = [item for item in everything if item.name in given.names or not given.names][index - 1 :: count]
-        rows = run(chosen, reach=given.reach, clauses=frozenset(filter(None, given.clauses.split(","))), why=given.why)
+        clauses = frozenset(filter(None, given.clauses.split(",")))
+        rows = run(chosen, reach=given.reach, clauses=clauses, why=given.why, claims=given.claims)
     if given.rows:
         Path(given.rows).write_text(json.dumps([asdict(row) for row in rows]))
     else:
