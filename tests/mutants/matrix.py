@@ -91,17 +91,22 @@ class Matrix:
     ) -> Iterator[CaseOutcome]:
         wanted = self._wanted(ours, backend)
         alive = set(backend.breaks)
-        # Drawn cases last: what another case has caught already is not looked for in hundreds of combinations.
-        for item in sorted(items, key=_is_drawn):
-            assert isinstance(item, pytest.Function)
+        for item in self._in_order(ours, items, wanted):
             clauses = ours.cases.clauses[case_name(item)]
-            if not any(clause.id in wanted for clause in clauses):
-                continue
             if backend.breaks and not alive and (self.reach == "kill" or (self.reach == "own" and _is_drawn(item))):
                 return
             outcomes = self._judged(judge, surveyed, item, clauses)
             alive -= {outcome.clause for outcome in outcomes if outcome.broken}
             yield from outcomes
+
+    def _in_order(self, ours: Conformance, items: Iterable[pytest.Item], wanted: set[str]) -> list[pytest.Function]:
+        """Return the cases of the wanted clauses, those that ask for little else first.
+
+        Drawn cases last: what another case has caught already is not looked for in hundreds of combinations.
+        """
+        asked = {item: {clause.id for clause in ours.cases.clauses[case_name(item)]} for item in items}
+        chosen = [item for item in items if isinstance(item, pytest.Function) and asked[item] & wanted]
+        return sorted(chosen, key=lambda item: (_is_drawn(item), len(asked[item] - wanted)))
 
     def _wanted(self, ours: Conformance, backend: Mutant) -> set[str]:
         self.owned_only, self.owned = not backend.breaks, set()

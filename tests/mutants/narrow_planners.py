@@ -11,7 +11,7 @@ from dcp_conformance import reference_impl
 from dcp_conformance.reference_impl.planners import plan_load, plan_save
 from dcp_conformance.reference_impl.values import flatten as flattening
 from tests.mutants.global_plan import planned
-from tests.mutants.nesting import _with
+from tests.mutants.nesting import exchanged
 from tests.mutants.objects import _Loading
 from tests.mutants.partial import loading
 
@@ -129,8 +129,10 @@ takes_beginnings_of_keys_for_keys = loading(_Beginnings, breaks=["PART-01"])
 wants_all_of_a_container = loading(_WholeContainers, breaks=["PART-03"])
 leaves_what_is_equal = loading(_Unchanged, breaks=["BYTE-01"])
 refills_lists = loading(_Refilling, breaks=["BYTE-04"])
-knows_integers_by_their_digits = _with(breaks=["NEST-08"], loading=[(plan_load, "set_path", _set_by_digits)])
-finds_clashes_of_mapping_keys_only = _with(breaks=["NEST-05"], saving=[(plan_save, "flatten", _flatten_trusting_lists)])
+knows_integers_by_their_digits = exchanged(breaks=["NEST-08"], loading=[(plan_load, "set_path", _set_by_digits)])
+finds_clashes_of_mapping_keys_only = exchanged(
+    breaks=["NEST-05"], saving=[(plan_save, "flatten", _flatten_trusting_lists)]
+)
 joins_names_and_offsets = planned(breaks=["GLOB-02"], save=_Joined)
 gives_memory_to_what_it_passes_over = loading(_Roomy, breaks=["PART-05"])
 reads_an_address_once = loading(_TiedByAddress, breaks=["RES-18"])

@@ -33,7 +33,7 @@ def _patched(changes: list[tuple[Any, str, Any]]) -> Iterator[None]:
             setattr(module, name, value)
 
 
-def _with(*, breaks: Sequence[str], saving: Any = (), loading: Any = ()) -> Backend:
+def exchanged(*, breaks: Sequence[str], saving: Any = (), loading: Any = ()) -> Backend:
     """The reference's engine with functions of its own exchanged while it saves and while it loads."""
 
     def save(state_dict: Any, **options: Any) -> Any:
@@ -206,17 +206,17 @@ def _shallow(state_dict: Any) -> Any:
 
 
 keeps_no_paths = engine(breaks=["NEST-01"], save=_saving(_Pathless))
-joins_keys_by_slashes = _with(
+joins_keys_by_slashes = exchanged(
     breaks=["NEST-01", "NEST-02"],
     saving=[(plan_save, "flatten", _by_slashes)], loading=[(plan_load, "flatten", _by_slashes)],
 )  # fmt: skip
-flattens_every_list = _with(
+flattens_every_list = exchanged(
     breaks=["NEST-02", "BYTE-04"],
     saving=[(flattening, "holds_more", bool)], loading=[(flattening, "holds_more", bool)],
 )  # fmt: skip
 flattens_tuples = engine(breaks=["NEST-03", "BYTE-06"], save=_save_tuples_flat, load=_load_tuples_flat)
-takes_names_apart_at_dots = _with(breaks=["NEST-04"], loading=[(plan_load, "set_path", _at_dots)])
-keeps_the_last_of_two_values = _with(breaks=["NEST-05"], saving=[(plan_save, "flatten", _last_wins)])
+takes_names_apart_at_dots = exchanged(breaks=["NEST-04"], loading=[(plan_load, "set_path", _at_dots)])
+keeps_the_last_of_two_values = exchanged(breaks=["NEST-05"], saving=[(plan_save, "flatten", _last_wins)])
 extends_lists_with_zeros = storage(
     breaks=["NEST-07"],
     offers=("drop_in",), utilities={"set_element": _set_with_zeros, "get_element": get_element},
@@ -225,11 +225,11 @@ fails_for_missing_paths = storage(
     breaks=["NEST-07"],
     offers=("drop_in",), utilities={"set_element": set_element, "get_element": _get_strictly},
 )  # fmt: skip
-turns_integer_keys_into_strings = _with(breaks=["NEST-08"], loading=[(plan_load, "set_path", _set_strings)])
+turns_integer_keys_into_strings = exchanged(breaks=["NEST-08"], loading=[(plan_load, "set_path", _set_strings)])
 rebuilds_with_string_keys = storage(
     breaks=["NEST-09"], utilities={"_load_state_dict_from_keys": _load_state_dict_from_keys}
 )
-drops_empty_mappings = _with(breaks=["NEST-10"], saving=[(plan_save, "flatten", _without_empty)])
+drops_empty_mappings = exchanged(breaks=["NEST-10"], saving=[(plan_save, "flatten", _without_empty)])
 always_flattens = loading(
     _LoadFlat,
     breaks=["NEST-11"],
@@ -237,8 +237,10 @@ always_flattens = loading(
     utilities={"DefaultSavePlanner": _SaveFlat, "DefaultLoadPlanner": _LoadFlat},
 )
 forgets_the_inner_offset = engine(breaks=["NEST-12"], save=_saving(_OuterOffset))
-forgets_objects_in_lists = _with(breaks=["NEST-13", "NEST-04"], loading=[(plan_load, "set_path", _set_outside_lists)])
+forgets_objects_in_lists = exchanged(
+    breaks=["NEST-13", "NEST-04"], loading=[(plan_load, "set_path", _set_outside_lists)]
+)
 leaves_a_cycle = engine(breaks=["NEST-14"], save=_save_with_cycle)
-takes_foreign_mappings_for_objects = _with(breaks=["NEST-15"], loading=[(plan_load, "flatten", _dicts_only)])
+takes_foreign_mappings_for_objects = exchanged(breaks=["NEST-15"], loading=[(plan_load, "flatten", _dicts_only)])
 sorts_mixed_keys = engine(breaks=["NEST-16"], load=_load_sorted)
-descends_a_hundred_levels = _with(breaks=["NEST-17"], saving=[(plan_save, "flatten", _shallow)])
+descends_a_hundred_levels = exchanged(breaks=["NEST-17"], saving=[(plan_save, "flatten", _shallow)])

@@ -67,7 +67,7 @@ class _Forgiving(reference_impl.DefaultLoadPlanner):
     def load_bytes(self, read_item: Any, value: Any) -> None:
         try:
             super().load_bytes(read_item, value)
-        except (AttributeError, ModuleNotFoundError):
+        except Exception:
             self._put(read_item.dest_index.fqn, None)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed.checkpoint import DefaultLoadPlanner as TorchLoadPlanner
 from torch.distributed.checkpoint import LoadPlan
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.planner import LoadItemType
@@ -20,8 +19,10 @@ from torch.distributed.tensor import DTensor
 from dcp_conformance import reference_impl
 from dcp_conformance.harness import control
 from dcp_conformance.reference_impl import DefaultLoadPlanner, DefaultSavePlanner
+from dcp_conformance.reference_impl.values import read_items
 from tests.mutants.global_plan import planned
 from tests.mutants.making import Tap, engine, storage
+from tests.mutants.nesting import exchanged
 
 
 class _Splits(DefaultLoadPlanner):
@@ -230,7 +231,7 @@ splits_reads = planned(
 )
 finds_chunks_by_rows = storage(breaks=["RES-05", "RES-06", "RES-07"], reader=_RowsReader)
 mistakes_the_last_chunk_of_four_ranks = storage(breaks=["SHARD-05", "SHARD-06"], writer=_LastChunkWriter)
-accepts_missing_parts = planned(breaks=["RES-08"], load=TorchLoadPlanner)
+accepts_missing_parts = exchanged(breaks=["RES-08"], loading=[(read_items, "_require_cover", lambda *_: None)])
 reshapes_targets = engine(breaks=["RES-09"], load=before_load(_reshaped))
 ignores_the_third_offset = storage(breaks=["RES-10"], reader=_ThirdReader)
 reads_each_chunk_once = storage(breaks=["RES-10"], reader=_OnceReader)

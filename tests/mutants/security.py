@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from torch.distributed.checkpoint import DefaultLoadPlanner, FileSystemReader
+from torch.distributed.checkpoint import FileSystemReader
 from torch.distributed.checkpoint.planner import LoadItemType
 
 from dcp_conformance import reference_impl
@@ -18,6 +18,7 @@ from dcp_conformance.harness import control
 from dcp_conformance.reference_impl.errors import CorruptCheckpointError
 from dcp_conformance.reference_impl.files.local_files import LocalBlob, LocalFiles, resolve_folder
 from tests.mutants.making import engine, storage, torch_storage
+from tests.mutants.partial import loading
 
 
 class _PickleReader(control.Reader):
@@ -80,16 +81,20 @@ class _SharingWriter(control.Writer):
             path.chmod(0o777 if path.is_dir() else 0o666)
 
 
+class _Unpickling(reference_impl.DefaultLoadPlanner):
+    """Objects are what torch.save wrote, whoever wrote it."""
+
+    def load_bytes(self, read_item: Any, value: Any) -> None:
+        self._put(read_item.dest_index.fqn, torch.load(value, weights_only=False))
+
+
 def _save_with_log(state: Any, *, checkpoint_id: Any = None, **arguments: Any) -> Any:
     logging.getLogger("engine").info("saving to %s", checkpoint_id)
     return reference_impl.save(state, checkpoint_id=checkpoint_id, **arguments)
 
 
 unpickles_metadata = storage(breaks=["SEC-01"], reader=_PickleReader)
-unpickles_objects = engine(
-    breaks=["SEC-02"],
-    utilities={"DefaultSavePlanner": reference_impl.DefaultSavePlanner, "DefaultLoadPlanner": DefaultLoadPlanner},
-)
+unpickles_objects = loading(_Unpickling, breaks=["SEC-02"])
 follows_paths = torch_storage(breaks=["SEC-03"])
 compares_paths_as_text = torch_storage(breaks=["SEC-03"], writer=reference_impl.FileSystemWriter, reader=_PrefixReader)
 unpickles_tensors = torch_storage(breaks=["SEC-04"], reader=_PickleTensorReader)
