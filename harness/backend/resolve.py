@@ -85,9 +85,10 @@ def describe(backend: Backend, reference: str) -> Description:
     """Return the description of a record; imports torch, calls nothing of the backend."""
     import torch
 
-    from dcp_conformance.harness.backend import identity, signatures
+    from dcp_conformance.harness.backend import identity, settings, signatures
 
     parts = (backend.writer, backend.reader, backend.save, backend.load, backend.async_save)
+    functions = {name: getattr(backend, name) for name in backend.functions}
     files = identity.files_of(backend.location, [part for part in parts if part is not None])
     return Description(
         name=backend.name,
@@ -104,7 +105,7 @@ def describe(backend: Backend, reference: str) -> Description:
         torch=str(torch.__version__),
         patience=float(backend.patience),
         functions=backend.functions,
-        notes=(*backend.notes, *signatures.left_out({n: getattr(backend, n) for n in backend.functions})),
+        notes=(*backend.notes, *signatures.left_out(functions), *settings.not_exercised(backend)),
     )
 
 

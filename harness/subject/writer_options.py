@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
 from typing import Any
 
+from dcp_conformance.harness.backend.settings import DOCUMENTED, documented
 from dcp_conformance.harness.subject.session import Session
-
-# Parameters of torch's FileSystemWriter that others take over with their meaning, each with values worth a try.
-DOCUMENTED: Mapping[str, tuple[Any, ...]] = {"thread_count": (2, 4), "single_file_per_rank": (False,)}
 
 
 def option_sets(session: Session) -> list[dict[str, Any]]:
@@ -18,7 +14,7 @@ def option_sets(session: Session) -> list[dict[str, Any]]:
     # A record that lists settings has chosen what it wants to be tried with.
     if session.storage.writer is None or len(declared) > 1:
         return declared
-    return declared + [{name: value} for name in _taken(session.storage.writer) for value in DOCUMENTED[name]]
+    return declared + [{name: value} for name in documented(session.storage.writer) for value in DOCUMENTED[name]]
 
 
 def option_set(session: Session, said: str) -> dict[str, Any]:
@@ -34,11 +30,3 @@ def said_options(session: Session) -> list[str]:
 def opted_out_of(session: Session) -> list[str]:
     """Return the capabilities that the storage does not have."""
     return sorted(session.storage.unsupported)
-
-
-def _taken(writer: Any) -> list[str]:
-    try:
-        parameters = inspect.signature(writer).parameters
-    except (TypeError, ValueError):  # a writer in C says nothing of what it takes
-        return []
-    return [name for name in DOCUMENTED if name in parameters]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import io
 import os
 import threading
@@ -97,6 +98,26 @@ class _Compact(control.Writer):
     def write_data(self, plan: Any, planner: Any) -> Any:
         def change(tensor: torch.Tensor) -> torch.Tensor:
             return tensor.float().double() if self._compact and tensor.dtype == torch.float64 else tensor
+
+        return super().write_data(plan, Changed(planner, change))
+
+
+class _Format(enum.Enum):
+    PLAIN = "plain"
+    REVERSED = "reversed"
+
+
+class _OfTwoFormats(control.Writer):
+    """Can write tensors from the last to the first, and tells nobody that it did."""
+
+    def __init__(self, checkpoint_id: Any, serialization_format: _Format = _Format.PLAIN) -> None:
+        super().__init__(checkpoint_id)
+        self._format = serialization_format
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        def change(tensor: torch.Tensor) -> torch.Tensor:
+            dense = tensor.layout is torch.strided and tensor.dim() > 0
+            return tensor.flip(0) if self._format is _Format.REVERSED and dense else tensor
 
         return super().write_data(plan, Changed(planner, change))
 
@@ -268,6 +289,7 @@ gives_up_on_slow_data = storage(breaks=["WRITE-02"], writer=_Impatient)
 forgets_conjugation = storage(breaks=["WRITE-03"], writer=_Unconjugated)
 stores_the_buffer_of_a_view = storage(breaks=["WRITE-04"], writer=_WholeBuffer)
 compacts_doubles = storage(breaks=["WRITE-07"], writer=_Compact, option_sets=({}, {"compact": True}))
+offers_a_format_that_it_cannot_read = storage(breaks=["WRITE-07"], writer=_OfTwoFormats)
 ignores_failed_futures = engine(breaks=["WRITE-08"], save=_careless_save)
 swallows_errors_of_its_thread = storage(breaks=["WRITE-09", "WRITE-10"], writer=_Threaded)
 refuses_a_rank_without_items = storage(breaks=["WRITE-11"], writer=_WantsItems)

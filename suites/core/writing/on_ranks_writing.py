@@ -18,6 +18,7 @@ from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded, pattern, resolved
 from dcp_conformance.harness.subject.relay import Name, Recorder, load_planner, save_planner
 from dcp_conformance.harness.subject.session import Session
+from dcp_conformance.harness.subject.writer_options import option_sets
 
 # So long does one piece of data take where a planner is slow.
 SLOW = 0.2
@@ -178,9 +179,9 @@ def stored_bytes_of_view(session: Session) -> tuple[int, int]:
 
 
 def every_option_set(session: Session) -> list[tuple[str, Attempt, list[Difference]]]:
-    """For each option set that the record lists: how a save and load went, and what the load gives otherwise."""
+    """For each option set that is tried: how a save and load went, and what the load gives otherwise."""
     seen = []
-    for number, options in enumerate(session.storage.option_sets):
+    for number, options in enumerate(option_sets(session)):
         state, checkpoint_id = mixed_state(session, version=number + 1), session.new_id(f"set{number}")
         target = blank(state)
 

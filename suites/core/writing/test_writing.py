@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 else:
     alike = module_on_ranks("dcp_conformance.suites.core.writing.on_ranks_writing_alike")
 
+if TYPE_CHECKING:
+    from dcp_conformance.suites.core.writing import on_ranks_writing_formats as in_formats
+else:
+    in_formats = module_on_ranks("dcp_conformance.suites.core.writing.on_ranks_writing_formats")
+
 LAYOUTS = (
     "transposed", "strided", "offset", "column", "expanded", "expanded_scalar", "flipped", "channels_last",
     "channels_last_3d", "permuted", "unfolded", "conjugated", "negated", "dense_negated", "narrow_negated",
@@ -131,6 +136,16 @@ def test_every_option_set_gives_the_same_values(subject: Subject, world: int) ->
         for options, attempt, found in sets:
             must_succeed(attempt, f"a save with {options} and its load", rank=rank)
             must_match([found], f"the state loaded after a save with {options}")
+
+
+@pytest.mark.clauses("WRITE-07")
+@pytest.mark.worlds(1, 2)
+def test_format_that_a_writer_offers_can_be_loaded(subject: Subject, world: int) -> None:
+    for rank, tried in enumerate(subject.observe(world, in_formats.every_format)):
+        for seen in tried:
+            if seen.load is not None:
+                must_succeed(seen.load, f"a load of what was saved as {seen.said}", rank=rank)
+                must_match([seen.found], f"the state saved as {seen.said}")
 
 
 @pytest.mark.clauses("WRITE-08")
