@@ -65,7 +65,7 @@ def applicability(clause: Clause, description: Supplies, *, devices: int) -> App
         return Applicability("owned", letters=letters)
     if clause.applies & {"E", "P"}:
         return Applicability("engine", _absent(clause, "E", "P"))
-    return Applicability("not-applicable", _absent(clause, "S", "F", "U"))
+    return Applicability("not-applicable", _half_exported(clause, description) or _absent(clause, "S", "F", "U"))
 
 
 def owned_letters(description: Supplies) -> frozenset[str]:
@@ -131,6 +131,15 @@ def _opted_out(clause: Clause, description: Supplies) -> str:
 
 def _lacking(clause: Clause, devices: int) -> str:
     return "needs an accelerator: name one with --device" if clause.gpu and devices < 1 else ""
+
+
+def _half_exported(clause: Clause, description: Supplies) -> str:
+    """Say which tools are missing where the backend exports others that the clause is about."""
+    missing = sorted(set(clause.tools) - set(description.exports))
+    if not missing or len(missing) == len(clause.tools):
+        return ""
+    own = sorted(set(clause.tools) - set(missing))
+    return f"it exports {', '.join(own)}, and the clause is about {', '.join(missing)} too, which would be torch's"
 
 
 def _absent(clause: Clause, *letters: str) -> str:

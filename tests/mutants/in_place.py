@@ -165,6 +165,18 @@ def _set_state_only(model: Any, optimizers: Any, *, optim_state_dict: Any, **opt
         group["lr"] = rate
 
 
+def _set_first_group_only(model: Any, optimizers: Any, *, optim_state_dict: Any, **options: Any) -> Any:
+    rates = [group["lr"] for group in optimizers.param_groups[1:]]
+    helpers.set_optimizer_state_dict(model, optimizers, optim_state_dict=optim_state_dict, **options)
+    for group, rate in zip(optimizers.param_groups[1:], rates, strict=True):
+        group["lr"] = rate
+
+
+def _set_what_has_state(model: Any, optimizers: Any, *, optim_state_dict: Any, **options: Any) -> Any:
+    if not isinstance(optimizers, torch.optim.SGD) or optimizers.param_groups[0]["momentum"]:
+        helpers.set_optimizer_state_dict(model, optimizers, optim_state_dict=optim_state_dict, **options)
+
+
 _BEGUN: set[tuple[str, str]] = set()
 
 
@@ -218,3 +230,9 @@ forgets_optimizer_settings = storage(
     },
 )
 resumes_behind_the_failure = storage(breaks=["INPL-17"], reader=_ResumingReader)
+restores_the_first_group_only = storage(
+    breaks=["INPL-12"], utilities={"set_optimizer_state_dict": _set_first_group_only}
+)
+passes_over_optimizers_without_state = storage(
+    breaks=["INPL-12"], utilities={"set_optimizer_state_dict": _set_what_has_state}
+)

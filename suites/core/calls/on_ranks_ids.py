@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.faults.storage import observed_writer
-from dcp_conformance.harness.laws.observations import Attempt, Difference
+from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.laws.verbs import described
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
@@ -79,44 +79,35 @@ def missing_parents(session: Session) -> list[Difference]:
 
 
 def folder_changed_meanwhile(session: Session) -> dict[str, Any]:
-    """Save by a relative id, change the working directory while its write_data waits, and look in both places.
+    """Save by a relative id, change the working directory as soon as it is to write, and look in both places.
 
     The new directory has an empty folder of the same relative name, as the next run of the same job would.
     """
     if session.storage.writer is None:
-        session.excuse("its engine has a store of its own, which cannot be made to wait in the middle of a save")
-    state, reached, moved = _state(), threading.Event(), threading.Event()
-    attempts: list[Attempt] = []
-    with in_fresh_folder(session, "before") as before:
-        inner = into_subject(session.storage.writer, "run/step")
-        writer = _pausing(session, inner, reached, moved)
-        thread = threading.Thread(target=lambda: attempts.append(session.attempt(drive_save, writer, state)))
-        thread.start()
-        written = reached.wait(10)  # not before: the call would not have begun, and might mean the new directory
-        with in_fresh_folder(session, "after") as after:
-            os.makedirs("run/step")
-            moved.set()
-            thread.join(30)
-    if not attempts:
-        session.give_up("the save had not ended 30 s after the directory was changed")
+        session.excuse("its engine has a store of its own, whose saves nobody can look into")
+    state = _state()
+    with in_fresh_folder(session, "before") as before, contextlib.ExitStack() as moves:
+        moving = _Moving(lambda: moves.enter_context(in_fresh_folder(session, "after")))
+        inner = observed_writer(
+            into_subject(session.storage.writer, "run/step"), rank=session.rank, owner=session.storage_owner
+        )
+        save = session.attempt(drive_save, interpose(inner, ("write_data",), moving), state)
     old, new = blank(state), blank(state)
-    targets = (("old", old, before), ("new", new, after))
-    loads = {
-        name: session.attempt(lambda t=t, f=f: drive_load(session.reader(f"{f}/run/step"), t)) for name, t, f in targets
-    }
-    return {"save": attempts[0], "reached": written, **loads, "differences": differences(state, old)}
+    loads = {"old": session.attempt(lambda: drive_load(session.reader(f"{before}/run/step"), old))}
+    loads["new"] = session.attempt(lambda: drive_load(session.reader(f"{moving.to or before}/run/step"), new))
+    return {"save": save, "reached": moving.to != "", **loads, "differences": differences(state, old)}
 
 
-def _pausing(session: Session, inner: Any, reached: threading.Event, moved: threading.Event) -> Any:
-    """Return the writer, tapped: its write_data waits until the directory was changed."""
+class _Moving:
+    """A tap that changes the working directory before the storage writes, in the thread that calls it."""
 
-    class Pause:
-        def call(self, method: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            reached.set()
-            moved.wait(10)
-            return function(*args, **kwargs)
+    def __init__(self, move: Callable[[], str]) -> None:
+        self._move, self.to = move, ""
 
-    return interpose(observed_writer(inner, rank=session.rank, owner=session.storage_owner), ("write_data",), Pause())
+    def call(self, method: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self.to = self._move()
+        os.makedirs("run/step")
+        return function(*args, **kwargs)
 
 
 def _round_trip(session: Session, saved_by: Any, loaded_by: Any, plain: str) -> list[Difference]:

@@ -1,4 +1,4 @@
-"""Loads that fail half-way, each followed by a sound one into the same objects; optimizers restored by the helpers."""
+"""Loads that fail half-way, each followed by a sound one into the same objects."""
 
 from __future__ import annotations
 
@@ -65,33 +65,3 @@ def _failing_planner(session: Session) -> Any:
             return tensor
 
     return into_subject(Failing)
-
-
-def optimizer_through_helpers(session: Session) -> tuple[list[Difference], float]:
-    """Save an optimizer by the helpers, load it into a fresh model's fresh one: what differs, and its learning rate."""
-    checkpoint_id = session.new_id()
-    get, put = session.tool("get_optimizer_state_dict"), session.tool("set_optimizer_state_dict")
-    model, optimizer = _trained(rate=0.1)
-    saved = into_subject(get, model, optimizer)
-    session.save({"optimizer": saved}, checkpoint_id)
-    fresh, restored = _trained(rate=0.2, steps=0)
-    target = into_subject(get, fresh, restored)
-    session.load({"optimizer": target}, checkpoint_id)
-    into_subject(put, fresh, restored, optim_state_dict=target)
-    found = differences(optimizer.state_dict()["state"], restored.state_dict()["state"])
-    return found, float(restored.param_groups[0]["lr"])
-
-
-def _trained(*, rate: float, steps: int = 2) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
-    model: Any = torch.nn.utils.skip_init(  # type: ignore[no-untyped-call]
-        torch.nn.Linear, 3, 2, dtype=torch.float64
-    )
-    with torch.no_grad():
-        for key, parameter in enumerate(model.parameters()):
-            parameter.copy_(coded(key, tuple(parameter.shape), version=0))
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-    for _ in range(steps):
-        model(torch.ones(1, 3, dtype=torch.float64)).sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    return model, optimizer

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable, must, must_match, must_return, needs_reached
+from dcp_conformance.harness.laws.verbs import NotApplicable, Untestable, must_match, must_return, needs_reached
 from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
 if TYPE_CHECKING:
@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 else:
     on_ranks = module_on_ranks("dcp_conformance.suites.core.loading.on_ranks_in_place_again")
 
+if TYPE_CHECKING:
+    from dcp_conformance.suites.core.loading import on_ranks_optimizers as optimizers
+else:
+    optimizers = module_on_ranks("dcp_conformance.suites.core.loading.on_ranks_optimizers")
+
+# Of one group, of two with settings of their own, without any state, with a part that was frozen, with a schedule.
+KINDS = ("one_group", "groups", "momentum", "stateless", "frozen", "scheduled")
 REACHED = {"resolve_tensor": "resolve_tensor", "interrupt": "read_data"}
 
 
@@ -33,7 +40,9 @@ def test_load_after_a_failed_one_restores_everything(subject: Subject, way: str)
 
 
 @pytest.mark.clauses("INPL-12")
-def test_fresh_optimizer_gets_its_state_and_settings_through_the_helpers(subject: Subject) -> None:
-    (found, rate) = subject.alone(on_ranks.optimizer_through_helpers)
-    must_match([found], "the optimizer's state")
-    must(rate == 0.1, otherwise=f"the learning rate is {rate} instead of the saved 0.1", kind="values", rank=0)
+@pytest.mark.parametrize("flat", (False, True), ids=("nested", "flattened"))
+@pytest.mark.parametrize("kind", KINDS)
+def test_fresh_optimizer_gets_its_state_and_settings_through_the_helpers(
+    subject: Subject, kind: str, flat: bool
+) -> None:
+    must_match([subject.alone(optimizers.through_helpers, kind, flat)], "the restored optimizer")
