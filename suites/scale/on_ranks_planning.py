@@ -21,17 +21,19 @@ def seconds_to_plan(session: Session, sizes: list[int]) -> list[float]:
     return taken
 
 
-def seconds_for_pieces(session: Session, pieces: int) -> float:
-    """Seconds that saving one tensor of so many pieces takes, spread over the ranks."""
+def seconds_for_pieces(session: Session, sizes: list[int]) -> list[float]:
+    """Processor seconds that saving one tensor of so many pieces, spread over the ranks, takes on this rank."""
+    _save(session, {"first": _pieces(session, session.world_size)})
+    return [_save(session, {"t": _pieces(session, size)}) for size in sizes]
+
+
+def _pieces(session: Session, count: int) -> Any:
     from torch.distributed._shard import sharded_tensor
 
-    own = range(session.rank, pieces, session.world_size)
+    own = range(session.rank, count, session.world_size)
     place = f"rank:{session.rank}/cpu"
     shards = [sharded_tensor.Shard(torch.ones(2), sharded_tensor.ShardMetadata([2 * at], [2], place)) for at in own]
-    state = {"t": sharded_tensor.init_from_local_shards(shards, 2 * pieces)}
-    began = time.monotonic()
-    _save(session, state)
-    return time.monotonic() - began
+    return sharded_tensor.init_from_local_shards(shards, 2 * count)
 
 
 def _save(session: Session, state: dict[str, Any]) -> float:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 else:
     on_ranks = module_on_ranks("dcp_conformance.suites.scale.on_ranks_planning")
 
+# Processor seconds below which a measurement says nothing.
+SHORT = 0.02
+
 
 @pytest.mark.clauses("RSRC-08")
 def test_planning_four_times_the_keys_takes_less_than_eight_times_the_time(subject: Subject) -> None:
@@ -22,6 +25,10 @@ def test_planning_four_times_the_keys_takes_less_than_eight_times_the_time(subje
 
 
 @pytest.mark.clauses("RSRC-08")
-def test_tensor_of_a_thousand_pieces_is_planned_in_seconds(subject: Subject) -> None:
-    seconds = max(subject.observe(4, on_ranks.seconds_for_pieces, 1000))
-    must(seconds < 10, otherwise=f"planning a tensor of 1000 pieces took {seconds:.1f} s", kind="cost")
+def test_planning_a_tensor_of_four_times_the_pieces_takes_less_than_eight_times_the_time(subject: Subject) -> None:
+    fewer, more = subject.observe(4, on_ranks.seconds_for_pieces, [500, 2000])[0]
+    must(
+        more < 8 * max(fewer, SHORT),
+        otherwise=f"planning a tensor of 500 pieces took {fewer:.2f} s, and one of 2000 pieces {more:.2f} s",
+        kind="cost",
+    )
