@@ -21,6 +21,9 @@ LAWS = {
     "cut off": "a background save stores the values at the time of the call",
     "overlap": "saves that overlap never exchange data",
     "again": "what a stager is used for later leaves what it staged before alone",
+    "last": "each id gives what was saved there last, whatever was done before",
+    "retry": "after a save that failed the next one to the same id succeeds",
+    "outdated": "a save does not rely on a view of the store from before the checkpoint was deleted",
     "other id": "what was done under one id leaves the others alone",
 }
 
