@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, must, must_succeed
+from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, must, must_match, must_succeed
 from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
 if TYPE_CHECKING:
     from dcp_conformance.suites.asynchronous import on_ranks_overlap as on_ranks
 else:
     on_ranks = module_on_ranks("dcp_conformance.suites.asynchronous.on_ranks_overlap")
+
+if TYPE_CHECKING:
+    from dcp_conformance.suites.asynchronous import on_ranks_queued as queued
+else:
+    queued = module_on_ranks("dcp_conformance.suites.asynchronous.on_ranks_queued")
 
 
 @pytest.mark.clauses("ASYNC-09")
@@ -30,6 +35,15 @@ def test_overlapping_saves_never_exchange_data(subject: Subject, world: int, pha
             if found:
                 what = f"save {number} of two that overlapped reported success, and {found[0].sentence()}"
                 raise Broken(what, kind="mixed", rank=rank)
+
+
+@pytest.mark.clauses("ASYNC-09")
+def test_more_saves_than_a_queue_holds_are_each_their_own(subject: Subject) -> None:
+    for number, (ended, found) in enumerate(subject.alone(queued.many_at_once, timeout=60.0)):
+        if ended.error is not None:
+            must(number > 0, otherwise="the first of many saves failed", kind="failed", rank=0)
+            continue  # a later one may be refused
+        must_match([found], f"what save {number + 1} of many at once stored, which reported success,")
 
 
 @pytest.mark.clauses("ASYNC-07", "ASYNC-08")

@@ -71,6 +71,19 @@ class _Sparse(_Reading):
         return super().content(name) if (self._root / name).exists() else None
 
 
+class _SparseElsewhere(_Reading):
+    """As sparse objects go, on all ranks but the coordinator, which is the one that was tried."""
+
+    _alone = False
+
+    def set_up_storage_reader(self, metadata: Any, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        super().set_up_storage_reader(metadata, is_coordinator, *args, **kwargs)
+        self._alone = is_coordinator
+
+    def content(self, name: str) -> bytes | None:
+        return super().content(name) if self._alone or (self._root / name).exists() else None
+
+
 class _EmptyIsZero(_Reading):
     """An empty object was all zeros, and the target holds zeros already."""
 
@@ -160,3 +173,4 @@ hides_the_failure_of_others = engine(breaks=["CORR-08"], load=_load_for_oneself)
 trusts_recorded_places = torch_storage(breaks=["CORR-11"])
 unpickles_to_have_a_look = torch_storage(breaks=["CORR-12"], writer=reference_impl.FileSystemWriter, reader=_Looking)
 takes_missing_tensors_for_zeros = torch_storage(breaks=["CORR-01"], reader=_ZerosReader)
+takes_missing_objects_for_zeros_elsewhere = storage(breaks=["CORR-01"], reader=_SparseElsewhere)

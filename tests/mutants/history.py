@@ -165,6 +165,14 @@ class _Early(control.Writer):
             (self._root / "commit").unlink(missing_ok=True)
 
 
+class _Planned(control.Writer):
+    """Makes room for the new checkpoint as soon as it knows all that is in it."""
+
+    def prepare_global_plan(self, plans: list[Any]) -> list[Any]:
+        (self._root / "commit").unlink(missing_ok=True)
+        return super().prepare_global_plan(plans)
+
+
 class _Marking(control.Writer):
     """Marks an id while it commits, so that nobody else does."""
 
@@ -203,3 +211,4 @@ keeps_the_first_state_of_an_object = engine(breaks=["INPL-05"], save=_first_stat
 clears_the_way_when_it_is_set_up = storage(breaks=["FIN-15"], writer=_Early)
 is_done_for_after_a_failed_finish = storage(breaks=["FIN-16"], writer=_Marking)
 is_done_for_on_one_rank = storage(breaks=["FIN-16"], writer=_Claiming)
+clears_the_way_when_all_is_planned = storage(breaks=["FIN-15"], writer=_Planned)

@@ -37,6 +37,16 @@ class _Filling(_Loading):
         return new if old is None else old
 
 
+class _TakesNoneForNothing(_Loading):
+    def changed(self, old: Any, new: Any) -> Any:
+        return old if new is None else new
+
+
+class _TakesFalseForNothing(_Loading):
+    def changed(self, old: Any, new: Any) -> Any:
+        return new if isinstance(new, torch.Tensor) or new else old
+
+
 class _Unpacking(_Loading):
     def changed(self, old: Any, new: Any) -> Any:
         return new.getvalue() if isinstance(new, io.BytesIO) else new
@@ -121,6 +131,8 @@ class _UnwoundReader(control.Reader):
 
 turns_rare_types_into_common_ones = loading(_Common, breaks=["BYTE-01"])
 fills_only_empty_places = loading(_Filling, breaks=["BYTE-02", "BYTE-03", "BYTE-04"])
+takes_none_for_nothing = loading(_TakesNoneForNothing, breaks=["BYTE-01"])
+takes_what_is_false_for_nothing = loading(_TakesFalseForNothing, breaks=["BYTE-01"])
 unpacks_streams = loading(_Unpacking, breaks=["BYTE-03"])
 keeps_the_length_of_lists = loading(_SameLength, breaks=["BYTE-04"])
 loads_tensors_of_tuples_in_place = loading(_TuplesInPlace, breaks=["BYTE-06"])

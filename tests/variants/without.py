@@ -81,9 +81,16 @@ class Writer(_store.Writer):
 
     def finish(self, metadata: Metadata, results: Any) -> None:
         self._refuse_second()
-        if "crash_safe_overwrite" in self.lacks:
-            (self.root / self.commit_name()).unlink(missing_ok=True)
+        old = self._taken_away() if "crash_safe_overwrite" in self.lacks else ()
         super().finish(metadata, results)
+        for name in old:
+            (self.root / name).unlink(missing_ok=True)
+
+    def _taken_away(self) -> set[str]:
+        """Take the commit away before the new one is there, and return what only it referred to."""
+        old = self._objects_of(self.store(), self.commit_name())
+        (self.root / self.commit_name()).unlink(missing_ok=True)
+        return old
 
     def encode(self, metadata: Metadata) -> bytes:
         return b"%d\n" % self.ranks + super().encode(metadata)

@@ -10,12 +10,9 @@ from typing import Any
 
 import torch
 
-from dcp_conformance.harness.faults.fault import PLANNER_PHASES, Fault
 from dcp_conformance.harness.faults.storage import announce
-from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
-from dcp_conformance.harness.subject import engine_calls
 from dcp_conformance.harness.subject.looking import uses_storage
 from dcp_conformance.harness.subject.session import Session, into_subject
 from dcp_conformance.suites.core.commit.looks import Look
@@ -104,11 +101,11 @@ def neighbours(session: Session, overwrite: bool) -> list[Look]:
     for number, (name, checkpoint_id) in enumerate(ids.items()):
         versions[name] = 1 if overwrite else 1 + number
         session.save(own_part(session, world, versions[name]), checkpoint_id)
-    looks = [_seen(session, f"{name} after a save to each", ids[name], versions[name]) for name in ids]
+    looks = [seen(session, f"{name} after a save to each", ids[name], versions[name]) for name in ids]
     for turn, changed in enumerate(ids if overwrite else (), 2):
         versions[changed] = turn
         session.save(own_part(session, world, turn), ids[changed])
-        looks += [_seen(session, f"{name} after {changed} was saved anew", ids[name], versions[name]) for name in ids]
+        looks += [seen(session, f"{name} after {changed} was saved anew", ids[name], versions[name]) for name in ids]
     return looks
 
 
@@ -146,24 +143,7 @@ def moving_stateful(session: Session, saves: int) -> list[Look]:
     return looks
 
 
-def fails_early(session: Session, when: str) -> tuple[Attempt, Look]:
-    """Let a save over a checkpoint fail before anybody was asked to write; report what loads then.
-
-    It fails on the last rank, or on the coordinator in the planning for all.
-    """
-    session.needs("overwrite")
-    checkpoint_id, world = session.new_id(), session.world_size
-    session.save(own_part(session, world, 1), checkpoint_id)
-    failing = 0 if when == "create_global_plan" else world - 1
-    fault = Fault(phase=when, ranks=(failing,))
-    arguments: dict[str, Any] = {"faults": (fault,)}
-    if when in PLANNER_PHASES:
-        arguments = {"planner": engine_calls.planner(session, "Save", faults=(fault,))}
-    ended = session.attempt(session.save, own_part(session, world, 2), checkpoint_id, **arguments)
-    return ended, _seen(session, f"after a save that failed in {when}", checkpoint_id, 1)
-
-
-def _seen(session: Session, when: str, checkpoint_id: Any, version: int) -> Look:
+def seen(session: Session, when: str, checkpoint_id: Any, version: int) -> Look:
     wanted = state_of(session, session.world_size, version)
     target = blank(wanted)
     session.load(target, checkpoint_id)

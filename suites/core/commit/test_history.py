@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dcp_conformance.harness.laws.verbs import (
-    must,
-    must_match,
-    must_refuse,
-    must_return,
-    must_succeed,
-    needs_reached,
-)
+from dcp_conformance.harness.laws.verbs import must, must_match
 from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 from dcp_conformance.suites.core.commit.looks import as_saved
 
@@ -26,11 +19,6 @@ if TYPE_CHECKING:
     from dcp_conformance.suites.core.commit import on_ranks_ids_alike as on_ids
 else:
     on_ids = module_on_ranks("dcp_conformance.suites.core.commit.on_ranks_ids_alike")
-
-if TYPE_CHECKING:
-    from dcp_conformance.suites.core.commit import on_ranks_retries as on_retries
-else:
-    on_retries = module_on_ranks("dcp_conformance.suites.core.commit.on_ranks_retries")
 
 # Generation 10 sorts before generation 9.
 SAVES = 12
@@ -79,31 +67,3 @@ def test_save_changes_no_checkpoint_of_a_name_like_its_own(subject: Subject) -> 
 @pytest.mark.worlds(1, 2)
 def test_object_that_moves_on_is_saved_as_it_is_each_time(subject: Subject, world: int) -> None:
     as_saved(subject.observe(world, on_ranks.moving_stateful, 3))
-
-
-@pytest.mark.clauses("FIN-15")
-@pytest.mark.worlds(1, 2)
-@pytest.mark.parametrize("when", ("set_up", "prepare_local_plan", "create_local_plan", "create_global_plan"))
-def test_save_that_fails_before_it_writes_leaves_the_old_checkpoint(subject: Subject, world: int, when: str) -> None:
-    outcomes = subject.run(world, on_ranks.fails_early, when)
-    observed = must_return(outcomes)
-    failing = 0 if when == "create_global_plan" else world - 1
-    needs_reached(outcomes, when, (failing,))
-    for rank, (ended, look) in enumerate(observed):
-        must_refuse(ended, f"a save that failed in {when} on rank {failing}", rank=rank)
-        must_match([look.found], f"what loads {look.when}")
-
-
-@pytest.mark.clauses("FIN-16")
-@pytest.mark.worlds(1, 2)
-@pytest.mark.parametrize("reuse", (False, True), ids=("new_objects", "same_objects"))
-def test_operation_that_failed_can_be_repeated_at_once(subject: Subject, world: int, reuse: bool) -> None:
-    outcomes = subject.run(world, on_retries.retried, reuse)
-    observed = must_return(outcomes)
-    for rank, retries in enumerate(observed):
-        for retry in retries:
-            must_refuse(retry.failed, f"a {retry.call} that failed in {retry.phase}", rank=rank)
-            must_succeed(
-                retry.again, f"the same {retry.call} at once again, after one failed in {retry.phase}", rank=rank
-            )
-            must_match([retry.found], f"what came of a {retry.call} that was repeated after it failed in {retry.phase}")

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from dcp_conformance.harness.faults.fault import Fault
 from dcp_conformance.harness.faults.limits import read_only
 from dcp_conformance.harness.faults.proxy import interpose
@@ -73,13 +75,18 @@ def load_rank_local(session: Session) -> LocalLoad:
     return LocalLoad(asked=tap.asked, load=load, found=differences(state, target) if load.ok else [])
 
 
-def damaged_objects(session: Session) -> list[tuple[str, str, bool, list[str]]] | None:
+def damaged_objects(session: Session, kind: str) -> list[tuple[str, str, bool, list[str]]] | None:
     """Damage each stored object in each way: its name, the way, whether a load raised, what it gave otherwise.
+
+    kind: "both", or tensors or objects alone, where nothing else raises in the place of what is damaged.
 
     Each is loaded strictly and partially: a checkpoint that looks empty must not pass for one that has nothing to give.
     None where the stored bytes cannot be reached.
     """
-    checkpoint_id, state = session.new_id(), _small_state(session)
+    if kind == "objects":
+        session.needs("objects")
+    state = {key: item for key, item in _small_state(session).items() if kind in ("both", _kind(item))}
+    checkpoint_id = session.new_id()
     session.save(state, checkpoint_id)
     blobs = session.blobs(checkpoint_id)
     if blobs is None:
@@ -254,3 +261,7 @@ def load_read_only(session: Session) -> tuple[bool, Attempt, list[Difference]]:
 def _small_state(session: Session) -> dict[str, Any]:
     state: dict[str, Any] = {"t": coded(1, (64,), version=1), "u": coded(2, (2, 2), version=1)}
     return state if "objects" in session.storage.unsupported else {**state, "object": {"nested": [1, "two"]}}
+
+
+def _kind(item: Any) -> str:
+    return "tensors" if isinstance(item, torch.Tensor) else "objects"

@@ -69,8 +69,9 @@ def test_rank_local_metadata_is_read_where_there_is_no_global_one(subject: Subje
 
 @pytest.mark.clauses("RMD-04")
 @pytest.mark.below_storage
-def test_damaged_object_is_an_error_or_does_no_harm(subject: Subject) -> None:
-    observed = subject.alone(on_ranks.damaged_objects)
+@pytest.mark.parametrize("content", ("both", "objects", "tensors"))
+def test_damaged_object_is_an_error_or_does_no_harm(subject: Subject, content: str) -> None:
+    observed = subject.alone(on_ranks.damaged_objects, content)
     if not observed:
         raise Untestable("the stored bytes cannot be reached")
     torch_format = subject.alone(on_ranks.in_torch_format)

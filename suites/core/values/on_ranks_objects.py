@@ -92,11 +92,13 @@ def records_come_back(session: Session) -> list[Difference]:
 
 
 def load_over_equals(session: Session) -> list[Difference]:
-    """Load objects over ones that are equal to them, and of another type or with another sign of zero."""
+    """Load objects over ones that equal them but for type or sign, and over others where they count as false."""
     pairs: list[tuple[Any, Any]] = [
         (True, 1), (1, True), (1, 1.0), (2.0, 2), (0, False), (-0.0, 0.0), (0.0, -0.0), (1 + 0j, 1.0),
         (complex(1, -0.0), complex(1, 0.0)), ((1, 2), torch.Size([1, 2])), (torch.Size([1, 2]), (1, 2)),
         ({"a"}, frozenset({"a"})), (b"a", bytearray(b"a")), ([1, 0], [True, False]), ((1.0, (2, "x")), (1, (2.0, "x"))),
+        (None, 0), (None, "held"), (None, [1, 2]), (0, 7), (False, True), ("", "held"), (b"", b"held"), ((), (1,)),
+        ([], [1, 2]), (set(), {1}), (0.0, 1.5),
     ]  # fmt: skip
     state: dict[str, Any] = {f"value{place}": stored for place, (stored, _) in enumerate(pairs)}
     target: dict[str, Any] = {f"value{place}": held for place, (_, held) in enumerate(pairs)}

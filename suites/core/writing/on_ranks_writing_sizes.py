@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from dcp_conformance.harness.laws.observations import Difference
@@ -9,8 +11,8 @@ from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded, pattern
 from dcp_conformance.harness.subject.session import Session
 
-# Exact multiples of the usual sizes of a batch, and one item more.
-COUNTS = (1, 2, 3, 5, 10, 11, 64, 65, 101)
+# Exact multiples of the usual sizes of a batch or a queue, and one item more.
+COUNTS = (1, 2, 3, 5, 10, 11, 16, 17, 33, 64, 65, 101)
 KIB = 1024
 # Bytes that a writer might copy at once, and multiples of them.
 BLOCKS = (4 * KIB, 16 * KIB, 64 * KIB, KIB * KIB)
@@ -20,10 +22,12 @@ PARTS = (5 * KIB * KIB,)
 
 
 def any_number_of_items(session: Session) -> list[Difference]:
-    """Save and load states of so many tensors each; the first differences."""
+    """Save and load states of so many tensors, and as many objects, each; the first differences."""
     for count in COUNTS:
         checkpoint_id = session.new_id(f"of{count}")
-        state = {f"item{number}": coded(number, (3,), version=count) for number in range(count)}
+        state: dict[str, Any] = {f"item{number}": coded(number, (3,), version=count) for number in range(count)}
+        if "objects" not in session.storage.unsupported:
+            state |= {f"object{number}": f"{number} of {count}" for number in range(count)}
         target = blank(state)
         session.save(state, checkpoint_id)
         session.load(target, checkpoint_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from dcp_conformance.harness.faults import corruption
@@ -11,14 +12,23 @@ from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.damaged import Damaged
 from dcp_conformance.harness.subject.session import Session, into_subject
 
+# What is left of an object of so many bytes; None: nothing, not even its name.
+WAYS: dict[str, Callable[[int], int | None]] = {
+    "cut in half": lambda length: length // 2,
+    "emptied": lambda length: 0,
+    "deleted": lambda length: None,
+}
 
-def save_by_rank(session: Session) -> None:
-    """Each rank saves a tensor of its own, of the same size."""
-    session.save(_own(session.rank), session.new_id("by-rank"))
+
+def save_by_rank(session: Session, content: str) -> None:
+    """Each rank saves a value of its own, of the same size; content: "tensor" or "object"."""
+    if content == "object":
+        session.needs("objects")
+    session.save(_own(session.rank, content), session.new_id("by-rank"))
 
 
-def object_read_by(session: Session, ranks: int, wanted: int) -> dict[str, Any]:
-    """Return the name of an object that rank `wanted` needs for its tensor; where there is one, of no other rank."""
+def object_read_by(session: Session, ranks: int, wanted: int, content: str) -> dict[str, Any]:
+    """Return the name of an object that rank `wanted` needs for its value; where there is one, of no other rank."""
     session.needs("stored_bytes")
     checkpoint_id = session.new_id("by-rank")
     blobs = session.stored_bytes(checkpoint_id)
@@ -26,23 +36,24 @@ def object_read_by(session: Session, ranks: int, wanted: int) -> dict[str, Any]:
     alone, shared = "", ""
     for name in sorted(stored):
         with corruption.inflicted(blobs, {name: stored[name][: len(stored[name]) // 2]}, stored):
-            ok = [session.attempt(session.load, blank(_own(rank)), checkpoint_id).ok for rank in range(ranks)]
+            ok = [session.attempt(session.load, blank(_own(rank, content)), checkpoint_id).ok for rank in range(ranks)]
         if not ok[wanted]:
             shared = shared or name
             alone = alone or (name if all(ok[:wanted] + ok[wanted + 1 :]) else "")
     return {"name": alone or shared, "alone": bool(alone)}
 
 
-def cut_object(session: Session, name: str) -> None:
-    """Cut a stored object in half, and leave it so."""
+def damage_object(session: Session, name: str, way: str) -> None:
+    """Damage a stored object, and leave it so."""
     blobs = session.stored_bytes(session.new_id("by-rank"))
     data = into_subject(blobs.read, name)
-    into_subject(blobs.write, name, data[: len(data) // 2])
+    left = WAYS[way](len(data))
+    into_subject(blobs.delete, name) if left is None else into_subject(blobs.write, name, data[:left])
 
 
-def load_by_rank(session: Session) -> Attempt:
-    """Each rank loads its own tensor, all in one call."""
-    return session.attempt(session.load, blank(_own(session.rank)), session.new_id("by-rank"))
+def load_by_rank(session: Session, content: str) -> Attempt:
+    """Each rank loads its own value, all in one call."""
+    return session.attempt(session.load, blank(_own(session.rank, content)), session.new_id("by-rank"))
 
 
 def exchange_between_ranks(session: Session, ranks: int) -> dict[str, Any]:
@@ -51,11 +62,11 @@ def exchange_between_ranks(session: Session, ranks: int) -> dict[str, Any]:
     checkpoint_id = session.new_id("by-rank")
     blobs = session.stored_bytes(checkpoint_id)
     stored = into_subject(corruption.contents, blobs)
-    state = {key: item for rank in range(ranks) for key, item in _own(rank).items()}
+    state = {key: item for rank in range(ranks) for key, item in _own(rank, "tensor").items()}
     damaged = Damaged(session, state, checkpoint_id, blobs, stored)
     swaps: list[Damage] = corruption.swaps(stored)
     return {"rows": [damaged.outcome(damage, corruption.changes(damage, stored)) for damage in swaps]}
 
 
-def _own(rank: int) -> dict[str, Any]:
-    return {f"own{rank}": coded(10 + rank, (40,), version=1)}
+def _own(rank: int, content: str) -> dict[str, Any]:
+    return {f"own{rank}": coded(10 + rank, (40,), version=1) if content == "tensor" else f"the text of rank {rank}"}

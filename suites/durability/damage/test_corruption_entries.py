@@ -42,7 +42,7 @@ def test_exchanged_entries_of_equal_size_are_noticed(subject: Subject) -> None:
 @pytest.mark.below_storage
 @pytest.mark.clauses("CORR-04")
 def test_exchanged_objects_of_two_ranks_are_noticed(subject: Subject) -> None:
-    outcomes = subject.run(2, between_ranks.save_by_rank)
+    outcomes = subject.run(2, between_ranks.save_by_rank, "tensor")
     must_return(outcomes)
     observed = subject.alone(between_ranks.exchange_between_ranks, 2)
     if not observed["rows"]:

@@ -8,7 +8,7 @@ import pytest
 
 from dcp_conformance.harness.laws.observations import Attempt
 from dcp_conformance.harness.laws.shared_failures import failures_of
-from dcp_conformance.harness.laws.verbs import Broken, Untestable, described, mentions, must_refuse
+from dcp_conformance.harness.laws.verbs import Broken, NotApplicable, Untestable, described, mentions, must, must_refuse
 from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
 
 if TYPE_CHECKING:
@@ -17,20 +17,29 @@ else:
     on_ranks = module_on_ranks("dcp_conformance.suites.durability.damage.on_ranks_damaged_ranks")
 
 
-@pytest.mark.clauses("CORR-07", "CORR-08")
-def test_damage_met_by_one_rank_fails_all_and_is_named(subject: Subject) -> None:
-    subject.observe(2, on_ranks.save_by_rank)
-    found = subject.alone(on_ranks.object_read_by, 2, 1)
+@pytest.mark.clauses("CORR-01", "CORR-02", "CORR-07", "CORR-08")
+@pytest.mark.parametrize("way", ("cut in half", "emptied", "deleted"), ids=("cut", "emptied", "deleted"))
+@pytest.mark.parametrize("content", ("tensor", "object"))
+def test_damage_met_by_one_rank_fails_all_and_is_named(subject: Subject, content: str, way: str) -> None:
+    subject.observe(2, on_ranks.save_by_rank, content)
+    found = subject.alone(on_ranks.object_read_by, 2, 1, content)
     if not found["name"]:
-        raise Untestable("no stored object was found without which rank 1 cannot load its tensor")
-    subject.observe(1, on_ranks.cut_object, found["name"])
-    attempts = subject.observe(2, on_ranks.load_by_rank)
+        raise Untestable(f"no stored object was found without which rank 1 cannot load its {content}")
+    subject.observe(1, on_ranks.damage_object, found["name"], way)
+    attempts = subject.observe(2, on_ranks.load_by_rank, content)
+    asked = f"a load while {found['name']!r}, which rank 1 needs, is {way}"
+    for clause, own in (("CORR-01", way == "deleted"), ("CORR-02", way != "deleted")):
+        with subject.promise(clause):
+            if not own:
+                raise NotApplicable("it is about damage of another kind")
+            must(any(not attempt.ok for attempt in attempts), otherwise=f"{asked} returned", kind="not noticed", rank=1)
     with subject.promise("CORR-08"):
         for rank, attempt in enumerate(attempts):
-            must_refuse(attempt, f"a load while {found['name']!r}, which rank 1 needs, is cut in half", rank=rank)
+            must_refuse(attempt, asked, rank=rank)
     with subject.promise("CORR-07"):
         for rank, attempt in enumerate(attempts):
-            must_refuse(attempt, f"a load while {found['name']!r} is cut in half", rank=rank)
+            if attempt.ok:
+                raise NotApplicable("no error tells of the damage, which breaks another promise")
             tells_where(attempt, rank, key="own1", name=found["name"].rsplit("/", 1)[-1], failed=1)
 
 
