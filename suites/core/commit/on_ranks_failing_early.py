@@ -30,16 +30,21 @@ def fails_in(session: Session, when: str, ranks: tuple[int, ...]) -> tuple[Attem
     return ended, seen(session, f"after a save that failed in {when}", checkpoint_id, 1)
 
 
-def fails_by(session: Session, what: str) -> tuple[Attempt, Look]:
-    """As fails_in, by what the save is given: "no mapping", or values of one key on which the ranks "disagree"."""
+def fails_by(session: Session, what: str) -> tuple[Attempt, Attempt, Look | None]:
+    """As fails_in, by what the save is given: "no mapping", or values of one key on which the ranks "disagree".
+
+    Report how it ended, how a load ended, and what loaded: a save that was not refused has replaced the old state.
+    """
     session.needs("overwrite")
-    checkpoint_id, world = session.new_id(), session.world_size
+    checkpoint_id, world, looks = session.new_id(), session.world_size, []  # type: tuple[Any, int, list[Look]]
     session.save(own_part(session, world, 1), checkpoint_id)
     state: Any = own_part(session, world, 2)
     if what == "disagree":
         state["disputed"] = coded(1, (4 + session.rank,), version=2).to(session.device)
     ended = session.attempt(session.save, list(state.values()) if what == "no mapping" else state, checkpoint_id)
-    return ended, seen(session, f"after a save that was refused ({what})", checkpoint_id, 1)
+    when = f"after a save that was refused ({what})"
+    loaded = session.attempt(lambda: looks.append(seen(session, when, checkpoint_id, 1)))
+    return ended, loaded, looks[0] if looks else None
 
 
 def save_first(session: Session) -> None:

@@ -57,8 +57,12 @@ def failing_ranks(when: str, world: int) -> tuple[int, ...]:
 @pytest.mark.parametrize(("what", "world"), (("no mapping", 1), ("disagree", 2)), ids=("no_mapping", "disagreement"))
 def test_save_that_is_refused_leaves_the_old_checkpoint(subject: Subject, what: str, world: int) -> None:
     observed = subject.observe(world, on_ranks.fails_by, what)
-    if all(not ended.ok for ended, _ in observed):  # whether it should be refused is another promise
-        as_saved([[look] for _, look in observed])
+    if any(ended.ok for ended, _, _ in observed):
+        return  # whether it should be refused is another promise
+    for rank, (_, loaded, look) in enumerate(observed):
+        must_succeed(loaded, "a load of what was there before a save that was refused", rank=rank)
+        assert look is not None, "a load that succeeded was looked at"
+        must_match([look.found], f"what loads {look.when}")
 
 
 @pytest.mark.clauses("FIN-15")
