@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import warnings
 from typing import Any
@@ -15,6 +16,7 @@ from torch.distributed.checkpoint import (
 )
 from torch.distributed.checkpoint.planner import LoadItemType
 from torch.distributed.checkpoint.storage import WriteResult
+from torch.distributed.tensor import DTensor
 from torch.futures import Future
 
 from dcp_conformance import reference_impl
@@ -206,3 +208,16 @@ leaves_meta_tensors = engine(breaks=["TYPE-11"], load=_meta_load, utilities=_MET
 copies_row_by_row = storage(breaks=["TYPE-12"], reader=_RowByRow)
 buffers_on_the_default_device = storage(breaks=["TYPE-16"], writer=_DefaultDevice)
 rounds_scalars = storage(breaks=["TYPE-18"], writer=_Rounding)
+
+
+@functools.wraps(reference_impl.load)
+def _load_leaving_empty(state_dict: Any, **arguments: Any) -> None:
+    """Gives memory to what is read, which is nothing where a rank has no elements."""
+    nothing = {
+        key: value for key, value in state_dict.items() if isinstance(value, DTensor) and not value.to_local().numel()
+    }
+    reference_impl.load(state_dict, **arguments)
+    state_dict.update(nothing)
+
+
+leaves_empty_shards_on_meta = engine(breaks=["TYPE-11"], load=_load_leaving_empty)
