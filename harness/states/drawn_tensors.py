@@ -20,6 +20,21 @@ _MARGIN = 11
 _SURE_NAN = {torch.float16: -0x0200, torch.bfloat16: -0x0040}
 
 
+def rearranged(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the elements in reverse order, in memory of their own."""
+    elements = resolved(tensor.detach()).reshape(-1)
+    raw = elements.view(torch.uint8).reshape(elements.numel(), elements.element_size())
+    return raw.flip(0).reshape(-1).view(tensor.dtype).reshape(tensor.shape)
+
+
+def touched(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a copy of which the element in the middle has another bit."""
+    elements = resolved(tensor.detach()).reshape(-1).clone()
+    if elements.numel():
+        elements.view(torch.uint8)[elements.numel() // 2 * elements.element_size()] ^= 1
+    return elements.reshape(tensor.shape)
+
+
 def content(kind: str, name: str, shape: tuple[int, ...], dtype: torch.dtype, version: int) -> torch.Tensor:
     """Return a dense tensor with a content of the model's CONTENT, or one of its FORMATS."""
     if kind in ("noise", "like its neighbours"):

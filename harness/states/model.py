@@ -154,7 +154,9 @@ BEFORE = factor(
              ("larger", "an overwrite of larger entries: old tails"),
              ("more keys", "an overwrite with fewer keys: old ones stay"),
              ("other kinds", "tensors where objects were, and the other way round"),
-             ("twice", "the third save of an id: two generations to clean up")),
+             ("twice", "the third save of an id: two generations to clean up"),
+             ("rearranged", "an overwrite by the same values in another order: taken for equal by their sum"),
+             ("touched", "an overwrite that differs in one bit: taken for equal by a sample")),
 )  # fmt: skip
 LOADED = factor(
     "loaded",

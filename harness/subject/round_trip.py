@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,14 +15,16 @@ from dcp_conformance.harness.laws.drawn import Trip, broken
 from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.drawn_state import Entry, Keeper, Path, built, entries, nested, path_of, reached
-from dcp_conformance.harness.states.drawn_tensors import Target, target_like
+from dcp_conformance.harness.states.drawn_tensors import Target, rearranged, target_like, touched
 from dcp_conformance.harness.states.model import ALONE, SHAPES
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.states.varied import Combination
 from dcp_conformance.harness.subject.session import Session, into_subject
 from dcp_conformance.harness.subject.writer_options import option_set
 
-OVERWRITES = ("same", "smaller", "larger", "more keys", "other kinds", "twice")
+# By nearly the same state: a store that writes what has changed has to see that this has.
+NEARLY = {"rearranged": rearranged, "touched": touched}
+OVERWRITES = ("same", "smaller", "larger", "more keys", "other kinds", "twice", *NEARLY)
 # A key that only the earlier state of "more keys" has.
 GONE = "gone"
 # What an entry holds that is to become None.
@@ -115,6 +118,8 @@ class RoundTrip:
             self.session.attempt(self.session.save, self._earlier("same"), self.id, faults=(fault,))
 
     def _earlier(self, kind: str) -> dict[str, Any]:
+        if kind in NEARLY:
+            return self._nearly(NEARLY[kind])
         # The earlier state is plain but for what `before` varies, so that a finding is about the state that replaced
         # it.
         row = {**self.row, "memory": "own", "content": "noise"}
@@ -126,6 +131,13 @@ class RoundTrip:
             found = [Entry(path=e.path, value=self._other_kind(e.value), law=e.law) for e in found]
         self.old = {entry.path: entry.expected() for entry in found}
         return nested(found) | ({GONE: coded(5, (9,), version=1)} if kind == "more keys" else {})
+
+    def _nearly(self, change: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, Any]:
+        plain = "objects" in self.session.storage.unsupported
+        found = entries({**self.row, "memory": "own"}, 2, plain=plain)
+        found = [replace(e, value=change(e.value)) if isinstance(e.value, torch.Tensor) else e for e in found]
+        self.old = {entry.path: entry.expected() for entry in found}
+        return nested(found)
 
     def _other_kind(self, value: Any) -> Any:
         return "text" if isinstance(value, torch.Tensor) else coded(6, (4,), version=1)

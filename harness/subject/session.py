@@ -283,8 +283,20 @@ class Session:
         self._needs_of(name, state, arguments)
         announce("call", owner=self.function_owner(name), part="E", name=name)
         if arguments.get("planner") is None:
-            announce("call", owner=self.function_owner(name), part="P", name=name)
+            supplied = self._supplied_planner(name)
+            arguments |= {} if supplied is None else {"planner": into_subject(supplied)}
+            owner = self.function_owner(name) if supplied is None else "backend"
+            announce("call", owner=owner, part="P", name=name)
         return into_subject(getattr(self.engine, name), state, **arguments)
+
+    def _supplied_planner(self, call: str) -> Any:
+        """Return the default planner that the backend supplies for a function that is not its own; None for none.
+
+        Who supplies planners and no save or load means them to be used with torch's.
+        """
+        name = f"Default{'Load' if call == 'load' else 'Save'}Planner"
+        used = self.function_owner(call) != "backend" and takes(getattr(self.engine, call), "planner")
+        return self.storage.utilities.get(name) if used and self.storage_owner == "backend" else None
 
 
 def opted_out(spec: SubjectSpec, capability: str) -> str | None:
@@ -313,7 +325,8 @@ def perform(spec: SubjectSpec, function: str, args: tuple[Any, ...]) -> Any:
     guard.seal()  # with the scenarios, which the server did not import
     session = Session(spec)
     # Where torch's engine itself is under test, that it enters its own functions says nothing.
-    own_engine = session.engine_owner == "backend" and spec.under_test != TORCH_ENGINE
+    planners = session.storage_owner == "backend" and GIVEN.keys() & session.storage.utilities.keys()
+    own_engine = (session.engine_owner == "backend" or bool(planners)) and spec.under_test != TORCH_ENGINE
     if session.world_size > 1:
         session.needs("multi_process")
     with session.damage_confirmed(), _torch_engine_watched(watch=own_engine):
@@ -369,6 +382,8 @@ def _torch_engine_watched(*, watch: bool) -> Iterator[None]:
         (default_planner.DefaultSavePlanner, "create_local_plan"),
         (default_planner.DefaultLoadPlanner, "create_local_plan"),
         (staging.DefaultStager, "stage"),
+        # What async_save calls first; a stager that the caller gave may fail before any other door is reached.
+        (state_dict_saver, "_stateful_to_state_dict"),
     ]  # fmt: skip
     # Patched, against the habit of this house: an engine calls these by itself, so there is nothing to wrap from
     # outside.

@@ -18,6 +18,8 @@ from dcp_conformance.harness.verdicts.texts import speakable_outcome
 from dcp_conformance.harness.verdicts.trials import Bench, Body, Trial, Trials
 from dcp_conformance.harness.verdicts.verdict import CaseOutcome, Finding, Verdict
 
+NOT_IN_USE = "the scenario never reached the backend's own code, so its outcome proves nothing"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -101,13 +103,14 @@ class Judge:
             return replace(base, verdict=Verdict.UNTESTABLE, reason=str(found))
         if isinstance(found, NotApplicable):
             return replace(base, verdict=Verdict.NOT_APPLICABLE, reason=str(found))
-        if isinstance(found, Broken):
+        in_use = self._in_use(clause, case.clauses[clause], trial)
+        # A planner or utility that was never called has broken nothing.
+        if isinstance(found, Broken) and (in_use or not clause.applies <= {"P", "U"}):
             return self._failed(base, case, clause, trial, found)
-        # Only a pass needs evidence of use: torch quietly uses its own storage where the one it is given counts as
+        # Nor does a pass prove anything then: torch quietly uses its own storage where the one it is given counts as
         # false.
-        if not self._in_use(clause, case.clauses[clause], trial):
-            reason = "the scenario never reached the backend's own code, so its outcome proves nothing"
-            return replace(base, verdict=Verdict.UNTESTABLE, reason=reason)
+        if not in_use:
+            return replace(base, verdict=Verdict.UNTESTABLE, reason=NOT_IN_USE)
         return base
 
     def _in_use(self, clause: Clause, applies: Applicability, trial: Trial) -> bool:

@@ -223,6 +223,8 @@ class _NoStager(StorageWriter):
 
     def __init__(self, writer: Any) -> None:
         self._writer = writer
+        # Itself and no method around it: engines look at its signature for what it takes.
+        self.set_up_storage_writer = writer.set_up_storage_writer  # type: ignore[method-assign]
 
     def reset(self, checkpoint_id: Any = None) -> None:
         self._writer.reset(checkpoint_id)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint import default_planner
 
 from dcp_conformance.harness import control
 from tests.mutants.making import storage
@@ -64,6 +65,18 @@ def _alone(state_dict: Any, **kwargs: Any) -> None:
             raise
 
 
+class _ByBeginning(default_planner.DefaultLoadPlanner):
+    """A key counts as stored where anything stored begins with it: it may be a container."""
+
+    def create_local_plan(self) -> Any:
+        assert self.metadata is not None
+        stored = self.metadata.state_dict_metadata
+        missing = [key for key in self.state_dict if key not in stored]
+        lenient = all(any(name.startswith(key) for name in stored) for key in missing)
+        self.allow_partial_load = self.allow_partial_load or (bool(missing) and lenient)
+        return super().create_local_plan()
+
+
 def _only(*, breaks: Sequence[str], **function: Any) -> Any:
     return storage(breaks=breaks, unsupported=_UNSUPPORTED, **function)
 
@@ -72,3 +85,8 @@ saves_the_live_state_later = _only(breaks=["ASYNC-02"], async_save=_later)
 loads_into_tensors_of_its_own = _only(breaks=["INPL-01"], load=_beside)
 saves_all_but_the_last_key = _only(breaks=["TYPE-02"], save=_all_but_last)
 raises_failures_of_its_own_rank_only = _only(breaks=["FAIL-16"], load=_alone)
+# Neither save nor load is its own: its planners are what torch's are to use.
+finds_keys_by_their_beginning = storage(
+    breaks=["PART-01"],
+    utilities={"DefaultSavePlanner": default_planner.DefaultSavePlanner, "DefaultLoadPlanner": _ByBeginning},
+)

@@ -179,6 +179,13 @@ def late_future(session: Session, seconds: float) -> LateSave:
     return LateSave(due=due, returned=returned, loads=loads, save=attempt, found=found)
 
 
+def late_step(session: Session, fault: Fault) -> tuple[Attempt, list[Difference]]:
+    """Save while one rank is late in one step; report how the save ended and what loads then."""
+    checkpoint_id = session.new_id()
+    attempt = session.attempt(session.save, own_state(session.rank), checkpoint_id, faults=(fault,))
+    return attempt, _loaded(session, checkpoint_id) if attempt.ok else []
+
+
 def _loaded(session: Session, checkpoint_id: Any, **arguments: Any) -> list[Difference]:
     wanted = common_state(session.world_size)
     target = blank(wanted)

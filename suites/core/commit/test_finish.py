@@ -29,6 +29,8 @@ else:
     overwriting = module_on_ranks("dcp_conformance.suites.core.commit.on_ranks_overwriting")
 
 LATE_FUTURE = 2.0
+# Longer than anybody would wait who waits for a moment.
+LATE_STEP = 3.0
 
 
 @pytest.mark.clauses("FIN-01", "FIN-03")
@@ -131,6 +133,18 @@ def test_failing_finish_fails_the_save_of_all_in_the_name_of_the_coordinator(sub
     needs_reached(outcomes, "finish", (0,))
     must_fail_everywhere(attempts)
     must_blame_exactly(attempts, (0,))
+
+
+@pytest.mark.clauses("FIN-13")
+@pytest.mark.parametrize("phase,late", (("set_up", 0), ("prepare_local_plan", 1), ("write_data", 0), ("finish", 0)))
+def test_rank_that_is_late_in_a_step_fails_nothing(subject: Subject, phase: str, late: int) -> None:
+    fault = Fault(phase=phase, ranks=(late,), kind="delay", seconds=LATE_STEP)
+    outcomes = subject.run(2, on_ranks.late_step, fault)
+    observed = must_return(outcomes)
+    needs_reached(outcomes, phase, (late,))
+    for rank, (attempt, found) in enumerate(observed):
+        must_succeed(attempt, f"a save in which rank {late} came {LATE_STEP:.0f} s late to {phase}", rank=rank)
+        must_match([found])
 
 
 @pytest.mark.clauses("FIN-13")

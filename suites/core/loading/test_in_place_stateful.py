@@ -38,13 +38,15 @@ def test_plain_entries_are_assigned_back_and_stateful_ones_stay(subject: Subject
 
 
 @pytest.mark.clauses("INPL-05")
-def test_stateful_entry_is_asked_once_and_handed_its_state_at_the_end(subject: Subject) -> None:
-    (saved, loaded, late) = subject.alone(on_ranks.protocol_calls)
-    must(saved == ["state_dict it"], otherwise=f"a save made these calls of a Stateful: {saved}", kind="calls", rank=0)
-    handed = [call for call in loaded if call.startswith("load_state_dict")]
-    right = len(handed) == 1 and loaded[0] == "state_dict it" and loaded[-1] == "load_state_dict it"
-    must(right, otherwise=f"a load made these calls of a Stateful: {loaded}", kind="calls", rank=0)
-    must_match([late], "the state at the moment of load_state_dict")
+@pytest.mark.worlds(1, 2)
+def test_stateful_entry_is_asked_once_and_handed_its_state_at_the_end(subject: Subject, world: int) -> None:
+    for rank, (saved, loaded, late) in enumerate(subject.observe(world, on_ranks.protocol_calls)):
+        said = f"a save made these calls of a Stateful: {saved}"
+        must(saved == ["state_dict it"], otherwise=said, kind="calls", rank=rank)
+        handed = [call for call in loaded if call.startswith("load_state_dict")]
+        right = len(handed) == 1 and loaded[0] == "state_dict it" and loaded[-1] == "load_state_dict it"
+        must(right, otherwise=f"a load made these calls of a Stateful: {loaded}", kind="calls", rank=rank)
+        must_match([late], "the state at the moment of load_state_dict")
 
 
 @pytest.mark.clauses("INPL-06")
