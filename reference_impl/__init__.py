@@ -6,6 +6,10 @@ The files are torch's: each reads what the other wrote. Start reading at ``save.
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
 from dcp_conformance.reference_impl.engine.async_save import async_save
 from dcp_conformance.reference_impl.engine.load import load, load_state_dict
 from dcp_conformance.reference_impl.engine.load_keys import load_keys
@@ -51,6 +55,19 @@ from dcp_conformance.reference_impl.values.dtypes import LossyConversionWarning
 
 __version__ = "1.0"
 
+# What drives or serves this engine as it does torch's own, and is torch's: handed on, and imported only when asked for.
+_TORCHS: Mapping[str, str] = {
+    "BlockingAsyncStager": "staging",
+    "FileSystem": "filesystem",
+    "FsspecReader": "_fsspec_filesystem",
+    "FsspecWriter": "_fsspec_filesystem",
+    "HuggingFaceStorageReader": "hf_storage",
+    "HuggingFaceStorageWriter": "hf_storage",
+    "QuantizedHuggingFaceStorageReader": "quantized_hf_storage",
+    "SerializationFormat": "filesystem",
+    "load_sharded_optimizer_state_dict": "optimizer",
+}
+
 __all__ = [
     "AsyncCheckpointerType",
     "AsyncSaveResponse",
@@ -95,3 +112,10 @@ __all__ = [
     "save",
     "save_state_dict",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Hand on a name of torch's that is not made anew here."""
+    if name not in _TORCHS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"torch.distributed.checkpoint.{_TORCHS[name]}"), name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -231,10 +232,10 @@ def local_load_plan(
 
 
 def _read_items(name: str, entry: Any, value: Any, strict_dtypes: bool) -> list[ReadItem]:
-    # Kinds first: a tensor never stands in for an object, nor the other way round, whatever its size is.
+    # Kinds first: a tensor never stands in for an object, whatever its size is.
     if isinstance(entry, BytesStorageMetadata):
         if is_tensor(value):
-            raise ValueError(f"{name!r} is an object in the checkpoint and a tensor in the template")
+            _take_object_for_tensor(name, value, strict=strict_dtypes)
         return [object_read_item(name)]
     if not isinstance(entry, TensorStorageMetadata):
         raise ValueError(f"the checkpoint's metadata is not valid: {name!r} is a {type(entry).__name__}")
@@ -246,6 +247,14 @@ def _read_items(name: str, entry: Any, value: Any, strict_dtypes: bool) -> list[
     if isinstance(getattr(value, "dtype", None), torch.dtype):
         require_dtype(name, entry.properties.dtype, value.dtype, strict=strict_dtypes)
     return tensor_read_items(name, entry, chunk_list(value))
+
+
+def _take_object_for_tensor(name: str, value: Any, *, strict: bool) -> None:
+    """Warn that an object takes the place of a plain tensor: an optimizer of old stored its step as a number."""
+    text = f"{name!r} is an object in the checkpoint and a tensor in the template"
+    if strict or type(value) not in (torch.Tensor, torch.nn.Parameter):
+        raise ValueError(text)
+    warnings.warn(f"{text}: the object takes its place", stacklevel=2)
 
 
 def on_meta(value: Any) -> bool:

@@ -55,3 +55,12 @@ def test_the_public_names_of_torch_are_there() -> None:
                  "SavePlan", "LoadPlan", "SavePlanner", "LoadPlanner", "ReadItem", "WriteItem", "StorageReader",
                  "StorageWriter", "BytesStorageMetadata", "ChunkStorageMetadata", "TensorStorageMetadata"):  # fmt: skip
         assert name in reference_impl.__all__ and hasattr(reference_impl, name)
+
+
+def test_what_is_handed_on_is_torchs_and_nothing_here_uses_it() -> None:
+    for name in reference_impl._TORCHS:
+        assert getattr(reference_impl, name).__module__.startswith(DCP)
+        assert name not in reference_impl.__all__
+    for path in FILES:
+        used = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+        assert not used & set(reference_impl._TORCHS), f"{path.name} uses what it only hands on"

@@ -432,3 +432,14 @@ def test_calls_are_logged_and_odd_ids_do_not_matter(tmp_path: Path, caplog: pyte
         ref.save({"a": 1}, checkpoint_id=Odd())  # type: ignore[arg-type]
         outcome(ref.load, {"zz": 1}, checkpoint_id=tmp_path)
     assert "save <unprintable" in caplog.text and "done after" in caplog.text and "failed after" in caplog.text
+
+
+def test_an_object_takes_the_place_of_a_plain_tensor_and_says_so(tmp_path: Path) -> None:
+    ref.save({"step": 5, "lr": 0.5}, checkpoint_id=tmp_path)
+    target: dict[str, Any] = {"step": torch.zeros(()), "lr": torch.zeros(2)}
+    with pytest.warns(UserWarning, match="'step' is an object in the checkpoint"):
+        ref.load(target, checkpoint_id=tmp_path)
+    assert target == {"step": 5, "lr": 0.5}
+    with pytest.raises(ref.CheckpointException, match="'step' is an object in the checkpoint"):
+        planner = ref.DefaultLoadPlanner(strict_dtypes=True)
+        ref.load({"step": torch.zeros(())}, checkpoint_id=tmp_path, planner=planner)
