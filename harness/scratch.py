@@ -19,6 +19,8 @@ _PREFIX = "dcp-conformance-"
 # The last line of the marker of a folder that a later run may sweep once the lock on the marker is free.
 _CLAIMED = b"locked\n"
 _REMOVE_LIMIT = 60.0
+# Less than this is full after a few cases, and each failure would look like the backend's.
+_ROOM = 64 << 20
 # The run folders that this process made -> the descriptor that holds the marker's lock.
 _HELD: dict[Path, int] = {}
 
@@ -35,11 +37,15 @@ def choose_scratch(option: str | None, *, keep: bool = False) -> Path:
     """
     parent = _given(option) if option is not None else _default()
     sweep(parent)
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent)).resolve()
-        _claim(folder, keep=keep)
-    except OSError as error:
-        raise UsageError(f"No run folder can be made in {parent}: {error.strerror}. Give another --scratch.") from error
+    folder = _new(parent, keep=keep)
+    free = shutil.disk_usage(folder)
+    # A file system that does not say how large it is says nothing of what is free either.
+    if free.total and free.free < _ROOM:
+        discard_scratch(folder)
+        raise UsageError(
+            f"The scratch folder {parent} is full: {free.free >> 10} KiB are free, and a run needs {_ROOM >> 20} MiB. "
+            "Give another --scratch."
+        )
     return folder
 
 
@@ -51,9 +57,24 @@ def choose_records(scratch: Path) -> Path:
     places = (Path(tempfile.gettempdir()), scratch.parent)
     place = next(place for place in places if _writable(place) or place == scratch.parent)
     sweep(place)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place)).resolve()
-    _claim(folder, keep=False)
+    return _new(place, keep=False)
+
+
+def _new(parent: Path, *, keep: bool) -> Path:
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent)).resolve()
+    except OSError as error:
+        raise UsageError(_no_folder(parent, error)) from None
+    try:
+        _claim(folder, keep=keep)
+    except OSError as error:
+        discard_scratch(folder)
+        raise UsageError(_no_folder(parent, error)) from None
     return folder
+
+
+def _no_folder(parent: Path, error: OSError) -> str:
+    return f"No run folder can be made in {parent}: {error.strerror}. Give another --scratch."
 
 
 def discard_scratch(folder: Path) -> list[str]:
@@ -112,11 +133,13 @@ def filesystem_type(path: str | os.PathLike[str]) -> str:
 
 
 def _given(option: str) -> Path:
-    folder = Path(option).expanduser()
     try:
+        folder = Path(option).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--scratch={option}: not a folder, and it cannot be made: {error.strerror}.") from error
+    # RuntimeError: there is no user of that name.
+    except (OSError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"--scratch={option}: not a folder, and it cannot be made: {why}.") from None
     if not _writable(folder):
         raise UsageError(f"--scratch={option}: the folder is not writable. Give one that this user may write to.")
     return folder

@@ -23,6 +23,8 @@ def overview(everything: Sequence[Published]) -> str:
         "",
         *_table(["backend", "torch", *LEVELS, "cost"], rows),
         "",
+        "What torch's own DCP breaks, release by release: [releases.md](releases.md).",
+        "",
         "## Findings",
         "",
         *(_findings(everything) or ["None yet."]),

@@ -99,9 +99,33 @@ def no_pair(module: ModuleType, reference: str) -> str:
     if all(found.values()):
         pair = _likely(found[StorageWriter], found[StorageReader])
         lines.append(f"To test these, name them: {pair.line(module.__name__)}")
+    lines += [f"  - {line}" for line in _oddities(module)]
     if not any(found.values()):
         lines.append("Name the module that holds the classes, or give it a Backend record in an attribute `backend`.")
     return "\n".join(lines)
+
+
+def _oddities(module: ModuleType) -> list[str]:
+    """Say what stands under a name that would be looked at, and is not what it is called."""
+    lines = []
+    record = getattr(module, "backend", None)
+    if record is not None and not inspect.ismodule(record):
+        lines.append(f"its attribute `backend` is {_kind(record)}, and no Backend record")
+    functions = {name: getattr(module, name) for name in _ENGINE_KEYWORD if hasattr(module, name)}
+    lines += [
+        f"its {name} is {_kind(value)}, and no function" for name, value in functions.items() if not callable(value)
+    ]
+    if ("save" in functions) != ("load" in functions):
+        there, missing = ("save", "load") if "save" in functions else ("load", "save")
+        lines.append(f"it has {there}, and no {missing}: an engine needs both")
+    return lines
+
+
+def _kind(value: object) -> str:
+    if inspect.isclass(value):
+        return "a class"
+    name = type(value).__name__
+    return f"text (a {name})" if isinstance(value, str) else f"a {name}"
 
 
 def engine(module: ModuleType, *, own_store: bool) -> tuple[dict[str, Callable[..., Any]], list[str]]:
@@ -118,6 +142,9 @@ def engine(module: ModuleType, *, own_store: bool) -> tuple[dict[str, Callable[.
     for name, keyword in _ENGINE_KEYWORD.items():
         value = everything.get(name)
         if value is None or not callable(value) or not _brings(module, value):
+            continue
+        if inspect.iscoroutinefunction(value):
+            notes.append(f"its {name} is `async def`: DCP calls it without await, so it is not taken as its engine")
             continue
         missing = _missing_keywords(value, ["checkpoint_id"] if own_store else ["checkpoint_id", keyword])
         if missing:

@@ -118,7 +118,7 @@ def _named(name: str, cwd: str) -> Located:
 
 def _file(name: str, target: str, attribute: str | None, cwd: str) -> Located:
     path = Path(os.path.abspath(Path(cwd, Path(target).expanduser())))
-    if not path.is_file() or path.suffix != ".py":
+    if not os.path.isfile(path) or path.suffix != ".py":
         raise UsageError(_no_file(name, target, path))
     module, folder = file_module(path)
     return Located(
@@ -127,16 +127,17 @@ def _file(name: str, target: str, attribute: str | None, cwd: str) -> Located:
 
 
 def _no_file(name: str, target: str, path: Path) -> str:
-    if path.is_dir():
+    # os.path instead of Path: a name may be too long for the system, which is no more than "not there".
+    if os.path.isdir(path):
         dotted = target.strip("./").replace("/", ".") or "mypkg"
         return (
             f"--backend={name}: {path} is a folder. Give a module by its dotted name (--backend={dotted}), "
             f"or the .py file that holds the classes."
         )
-    if path.is_file():
+    if os.path.isfile(path):
         return f"--backend={name}: {path} is not a .py file. {_FORMS}"
     folder = path.parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return f"--backend={name}: there is no file {path}; its folder does not exist either. {_FORMS}"
     files = sorted(file.name for file in folder.glob("*.py"))
     near = _nearest(path.name, files) or files[:5]
@@ -174,30 +175,32 @@ def _file_hint(target: str, cwd: str) -> str:
     relative = target.replace(".", "/") + ".py"
     for candidate in (relative, f"src/{relative}", f"src/{target.replace('.', '/')}"):
         path = Path(cwd, candidate)
-        if path.is_file():
+        if os.path.isfile(path):
             return f"--backend={candidate} is there"
-        if path.is_dir():
+        if os.path.isdir(path):
             return f"{candidate}/ is there: install that package first (pip install -e .)"
     return "none is meant by this name"
 
 
 def _nearest_names(target: str, points: Iterable[str], cwd: str) -> list[str]:
     parent, _, last = target.replace("-", "_").rpartition(".")
-    known = set(points)
+    near = _nearest(target, points)
     if not parent:
-        known |= {module.name for module in pkgutil.iter_modules([*sys.path, cwd])}
+        installed = {module.name for module in pkgutil.iter_modules([*sys.path, cwd])}
+        near += _nearest(last, sorted(installed - sys.stdlib_module_names))
     else:
         spec = module_spec(parent, (cwd,)) if _is_dotted_name(parent) else None
-        places = list(spec.submodule_search_locations or []) if spec else []
-        known |= {f"{parent}.{module.name}" for module in pkgutil.iter_modules(places)}
         if spec is None:
             return _nearest_names(parent, points, cwd)
-    near = _nearest(f"{parent}.{last}" if parent else last, sorted(known))
-    return [f"Nearest names: {', '.join(near)}."] if near else []
+        inside = pkgutil.iter_modules(list(spec.submodule_search_locations or []))
+        # By the last word: what both share before it makes any two names alike.
+        near += [f"{parent}.{name}" for name in _nearest(last, sorted(module.name for module in inside))]
+    return [f"Nearest names: {', '.join(dict.fromkeys(near))}."] if near else []
 
 
 def _nearest(name: str, known: Iterable[str]) -> list[str]:
-    return difflib.get_close_matches(name, known, n=4, cutoff=0.6)
+    # Below this, words are alike by chance: `nope` and `opcode`.
+    return difflib.get_close_matches(name, known, n=4, cutoff=0.72)
 
 
 def _sentence(start: str, words: Sequence[str]) -> str:

@@ -124,7 +124,7 @@ class Backend:
         opted_out = check_unsupported(self.unsupported, f"{where}: unsupported")
         object.__setattr__(self, "unsupported", {**_left_out(self), **opted_out})
         object.__setattr__(self, "offers", check_offers(self.offers, f"{where}: offers"))
-        object.__setattr__(self, "option_sets", tuple(self.option_sets) or ({},))
+        object.__setattr__(self, "option_sets", _option_sets(self.option_sets, where))
         both = sorted(set(self.offers) & set(self.unsupported))
         if both:
             raise UsageError(f"{where} both offers {both[0]!r} and opts out of it. Keep one of the two.")
@@ -161,6 +161,20 @@ class Backend:
             "U": bool(UTILITIES & set(self.utilities)),
         }
         return frozenset(letter for letter, owned in letters.items() if owned)
+
+
+def _option_sets(given: object, where: str) -> tuple[Mapping[str, Any], ...]:
+    sets = tuple(given) if isinstance(given, (list, tuple)) else None
+    if sets is None or not all(isinstance(item, Mapping) and all(map(_is_name, item)) for item in sets):
+        raise UsageError(
+            f'{where}: option_sets must be settings of the writer, for example ({{}}, {{"sync": True}}); it is '
+            f"{given!r}."
+        )
+    return sets or ({},)
+
+
+def _is_name(word: object) -> bool:
+    return isinstance(word, str) and word.isidentifier()
 
 
 def _take_store(backend: Backend, store: ObjectStore) -> None:

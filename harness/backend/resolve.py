@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import importlib
 import importlib.metadata
@@ -148,20 +149,27 @@ def _guarded(located: Located, load: Callable[[], ModuleType]) -> ModuleType:
         return load()
     except UsageError:
         raise  # a Backend record that refused its own fields: already a sentence to the author
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
-        # BaseException: a module that calls sys.exit or pytest.skip at import is broken too.
+        # BaseException: a module that calls sys.exit or pytest.skip at import is broken too. Ctrl-C is none of this
+        # process, which imports on behalf of another.
         raise UsageError(_broken(located, error)) from None
 
 
 def _broken(located: Located, error: BaseException) -> str:
     lines = "".join(traceback.format_exception(type(error), error, _own_frames(error))).rstrip().splitlines()
     shown = lines if len(lines) <= _TRACEBACK_LINES else ["  ...", *lines[-_TRACEBACK_LINES:]]
-    summary = f"{type(error).__name__}: {error}".strip().rstrip(":")
-    return "\n".join(
-        [f"--backend={located.reference}: found ({located.origin}), but importing it failed: {summary}", *shown]
-    )
+    found = f"--backend={located.reference}: found ({located.origin}), but importing it"
+    if isinstance(error, SystemExit):
+        ended = f"{found} ended the program by SystemExit({error.code!r}). Keep what is to run behind `if __name__ == "
+        return "\n".join([f'{ended}"__main__":`.', *shown])
+    return "\n".join([f"{found} failed: {_summary(error)}", *shown])
+
+
+def _summary(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}".strip().rstrip(":")
+    except Exception:
+        return f"{type(error).__name__} (it does not say what)"  # its __str__ raises
 
 
 def _own_frames(error: BaseException) -> Any:
@@ -186,9 +194,11 @@ def _record(located: Located, module: ModuleType) -> Backend | None:
     if isinstance(value, ModuleType):
         return _attribute_record(value) or from_module(value, located.reference)
     held = "nothing" if value is None else "no Backend record"
+    near = difflib.get_close_matches(located.attribute, vars(module), n=2) if value is None else []
     raise UsageError(
-        f"--backend={located.reference}: {located.module} holds {held} in {located.attribute!r}. Name a Backend "
-        f"record, or both classes: --backend={located.module}:WriterClass,ReaderClass"
+        f"--backend={located.reference}: {located.module} holds {held} in {located.attribute!r}."
+        + (f" Nearest names: {', '.join(near)}." if near else "")
+        + f" Name a Backend record, or both classes: --backend={located.module}:WriterClass,ReaderClass"
     )
 
 
@@ -250,6 +260,10 @@ def _with_options(backend: Backend, options: Mapping[str, str], reference: str) 
         problem = signatures.constructor_problem(kind, maker, given) if maker is not None else None
         if problem:
             raise UsageError(f"--backend={reference}: {problem}")
+    for options_of_set in backend.option_sets:
+        unknown = signatures.unknown_options(backend.writer, options_of_set)
+        if unknown:
+            raise UsageError(f"--backend={reference}: its option_sets name {unknown}, which its writer does not take.")
     if not values or backend.writer is None:
         return backend
     return dataclasses.replace(backend, writer=functools.partial(backend.writer, **values), options=values)

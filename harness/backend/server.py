@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dcp_conformance import IMPORT_ROOT
@@ -21,6 +22,7 @@ from dcp_conformance.harness.errors import UsageError
 
 START_LIMIT = 120.0
 STOP_LIMIT = 20.0
+_LINES = 6
 _PROGRAM = """
 import sys; sys.path.insert(0, sys.argv[1])
 from dcp_conformance.harness.backend.server import main
@@ -58,8 +60,13 @@ class Server:
         finally:
             os.close(answer)
         if not text.endswith(b"\n"):
-            raise UsageError(f"--backend={self._reference}: its start() did not come up; its output is above.")
-        return {str(name): str(value) for name, value in json.loads(text).items()}
+            raise UsageError(
+                f"--backend={self._reference}: the process of its start() ended without an answer; its output is above."
+            )
+        answer_given: dict[str, Any] = json.loads(text)
+        if "failed" in answer_given:
+            raise UsageError(f"--backend={self._reference}: its {answer_given['failed']}")
+        return {str(name): str(value) for name, value in answer_given["environment"].items()}
 
     def stop(self) -> None:
         """Close its control pipe and wait for it to end; a program that does not is killed with its children."""
@@ -107,10 +114,27 @@ def main(text: str) -> None:
     for name in ("answer", "control"):
         os.set_inheritable(request[name], False)  # a program that start() runs has no use for them
     backend = resolve(request["reference"], request["options"], request["cwd"])
-    environment = (backend.start() if backend.start is not None else None) or {}
+    answer = _started(backend.start)
     with os.fdopen(request["answer"], "w") as pipe:
-        pipe.write(json.dumps(dict(environment)) + "\n")
+        pipe.write(json.dumps(answer) + "\n")
+    if "failed" in answer:
+        return
     with os.fdopen(request["control"], "rb") as pipe:
         pipe.read()
     if backend.stop is not None:
         backend.stop()
+
+
+def _started(start: Callable[[], Mapping[str, str] | None] | None) -> dict[str, Any]:
+    """Return the environment that start() gave, or why there is none."""
+    try:
+        given = start() if start is not None else {}
+    except BaseException as error:
+        # Whatever it raises, sys.exit too: the person who waits for the run is told.
+        last = "".join(traceback.format_exception(type(error), error, error.__traceback__)).splitlines()[-_LINES:]
+        return {"failed": "\n".join([f"start() failed: {type(error).__name__}: {error}", *last])}
+    if given is not None and not isinstance(given, Mapping):
+        return {
+            "failed": f"start() returned a {type(given).__name__}; it returns a dict of environment variables, or None."
+        }
+    return {"environment": {str(name): str(value) for name, value in (given or {}).items()}}

@@ -65,6 +65,14 @@ def constructor_problem(kind: str, maker: Callable[..., Any], options: Mapping[s
     )
 
 
+def unknown_options(maker: Callable[..., Any] | None, options: Mapping[str, Any]) -> str:
+    """Return the options that a writer is known not to take, in words; empty where none is."""
+    parameters = _parameters(maker) if maker is not None else None
+    if parameters is None or any(item.kind is item.VAR_KEYWORD for item in parameters.values()):
+        return ""
+    return ", ".join(repr(name) for name in options if name not in parameters)
+
+
 def left_out(functions: Mapping[str, Callable[..., Any]]) -> tuple[str, ...]:
     """Say which of DCP's arguments a backend's own functions do not take: nothing is claimed about these."""
     notes = []

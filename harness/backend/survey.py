@@ -14,6 +14,8 @@ from dcp_conformance.harness.cluster.devices import device_count
 from dcp_conformance.harness.devices import SIMULATED
 from dcp_conformance.harness.errors import UsageError
 
+DEFAULT_SECOND = "reference_impl"
+
 
 def survey(reference: str, options: tuple[tuple[str, str], ...], second: str, device: str, cwd: str) -> Surveyed:
     """Resolve and describe the backend named `reference`, and see whether `second` can serve as a second engine.
@@ -74,7 +76,14 @@ def _second_engine(name: str, reference: str, cwd: str) -> tuple[str | None, tup
     try:
         engine = resolve(name, {}, cwd)
     except UsageError as error:
-        return None, (f"no second engine: {error}",)
+        return None, _no_second(name, str(error).replace(f"--backend={name}: ", "", 1))
     if engine.save is None or engine.load is None:
-        return None, (f"no second engine: {name} exports no save and load",)
+        return None, _no_second(name, f"{name} exports no save and load")
     return name, ()
+
+
+def _no_second(name: str, why: str) -> tuple[str, ...]:
+    """Say why there is none. Raises UsageError where one was asked for: every failure would be without blame."""
+    if name != DEFAULT_SECOND:
+        raise UsageError(f"--second-engine={name} cannot be used ('none' for none): {why}")
+    return (f"no second engine: {why}",)

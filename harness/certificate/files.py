@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,8 @@ from typing import Any
 from dcp_conformance.harness.certificate.schema import validate
 from dcp_conformance.harness.errors import UsageError
 
+# What the reports of a run of all levels take, a few times over.
+_ROOM = 16 << 20
 _MARKER = "dcp-conformance/certificate/"
 # The first words of every other report that is written beside a certificate.
 _MARKERS = (
@@ -37,6 +42,44 @@ def check_target(path: str | Path) -> None:
             f"{target} is there already and is not a report of this harness, so it is not overwritten. "
             "Move it away, or choose another place."
         )
+
+
+def check_folder(folder: Path, shown: str) -> None:
+    """Raise UsageError where no report can be written to a folder, which need not be there yet; it is not made.
+
+    shown: what the person gave, for the message.
+    """
+    made: list[Path] = []
+    try:
+        for place in (*reversed(folder.parents), folder):
+            if place.is_dir():
+                continue
+            if os.path.lexists(place):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            place.mkdir()
+            made.append(place)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"x")
+        free = _free(folder)
+    except OSError as error:
+        raise UsageError(
+            f"--report-dir={shown}: no report can be written there: {error.strerror or error}. Choose another place."
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            for place in reversed(made):
+                place.rmdir()
+    if free is not None and free < _ROOM:
+        raise UsageError(
+            f"--report-dir={shown}: the file system is full: {free >> 10} KiB are free, and reports take some "
+            f"{_ROOM >> 20} MiB. Choose another place."
+        )
+
+
+def _free(folder: Path) -> int | None:
+    """Bytes that are free, None where the file system does not say (its total is 0)."""
+    system = os.statvfs(folder)
+    return system.f_bavail * system.f_frsize if system.f_blocks else None
 
 
 def write(certificate: Mapping[str, Any], path: str | Path) -> None:

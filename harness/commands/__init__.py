@@ -29,6 +29,11 @@ def main(name: str, arguments: Sequence[str]) -> int:
     module = importlib.import_module(f"{__name__}.{name}")
     try:
         return int(module.main(arguments))
+    except BrokenPipeError:
+        raise
     except UsageError as error:
         print(f"dcp-conformance {name}: {error}", file=sys.stderr)
-        return USAGE_ERROR
+    except OSError as error:
+        # A folder that cannot be written to, a disk that is full.
+        print(f"dcp-conformance {name}: {error.filename or 'output'}: {error.strerror or error}.", file=sys.stderr)
+    return USAGE_ERROR

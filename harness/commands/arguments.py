@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -41,7 +42,8 @@ def add_certificate(to: argparse.ArgumentParser, name: str = "certificate", *, d
 def place_of(given: str) -> Path:
     """Return the file that an argument of `add_certificate` means."""
     path = Path(given)
-    return path / CERTIFICATE if path.is_dir() else path
+    # os.path: a name that is too long for the system is no folder.
+    return path / CERTIFICATE if os.path.isdir(path) else path
 
 
 def certificate_at(given: str) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class Finish:
 
     def check_report_folder(self) -> None:
         """Refuse before the run what could not be written after it. Raises UsageError."""
+        files.check_folder(self._target.parent, str(_shown(self._target.parent)))
         for target in (self._target, *(self._target.with_name(name) for name in REPORTS)):
             # A run takes minutes: that its report cannot be written must not be learnt at its end.
             files.check_target(target)

@@ -57,11 +57,20 @@ class Cases:
             _require_scenarios(item)
             found[case] = clauses
             kept.append(item)
-        # A reproduction line that finds nothing has a mistake in it, and must not end as a run without findings.
-        if not kept and self._options.case is not None:
-            raise UsageError(self._no_such_case(items))
+        # What finds nothing has a mistake in it, and must not end as a run without findings.
+        if not kept:
+            raise UsageError(self._none_left(items, option))
         self.clauses = found
         return kept, dropped
+
+    def _none_left(self, items: Sequence[pytest.Item], option: Any) -> str:
+        options = self._options
+        if options.case is not None:
+            return self._no_such_case(items)
+        if option.keyword or option.markexpr or option.deselect:
+            return "No case is left to run: -k, -m or --deselect left out all that were asked for."
+        elsewhere = [f"{name} belongs to the level {self._catalogue[name].level}" for name in options.clauses]
+        return f"No case is left to run: {'; '.join(elsewhere) or 'nothing checks what was asked for'}."
 
     def _no_such_case(self, items: Sequence[pytest.Item]) -> str:
         wanted, names = str(self._options.case), list(map(case_name, items))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.scratch import choose_records, choose_scratch, discard_scratch
 
@@ -29,7 +30,12 @@ class Folders:
         scratch = choose_scratch(options.scratch, keep=options.keep_scratch)
         # Apart from scratch, whose path every rank knows: code under test that finds the event files could add passes
         # to them.
-        return cls(scratch=scratch, records=choose_records(scratch), key=secrets.token_bytes(32))
+        try:
+            records = choose_records(scratch)
+        except UsageError:
+            discard_scratch(scratch)
+            raise
+        return cls(scratch=scratch, records=records, key=secrets.token_bytes(32))
 
     @classmethod
     def told(cls, data: Mapping[str, Any]) -> Folders:

@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from _pytest.mark.expression import Expression
 
 from dcp_conformance import HOME
 from dcp_conformance.harness.devices import SIMULATED
+from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.run.options import Options
 
 PACKAGE = "dcp_conformance.suites"
 SUITES = (HOME / "suites").resolve()
+# Without those of arguments, `mark(name=1)`.
+_NAME = re.compile(r"\b[a-zA-Z_]\w*\b(?!\s*=)")
+
+
+def check_words(config: pytest.Config) -> None:
+    """Refuse what pytest would refuse only after the backend was surveyed. Raises UsageError."""
+    for word in config.args:
+        place = word.partition("::")[0]
+        if not os.path.exists(config.invocation_params.dir / place) and not place.startswith(PACKAGE):
+            raise UsageError(
+                f"{word}: there is no such file or folder. A run has one backend, and paths choose among the suites."
+            )
+    _check_expressions(config)
+    workers = config.getoption("numprocesses", None)
+    if isinstance(workers, int) and workers < 0:
+        raise UsageError(f"-n {workers}: give the number of workers, or `auto`.")
+
+
+def _check_expressions(config: pytest.Config) -> None:
+    for option, text in (("-k", config.option.keyword), ("-m", config.option.markexpr)):
+        try:
+            if text:
+                Expression.compile(text)
+        except Exception as error:  # its class differs between releases of pytest
+            raise UsageError(f"{option} {text!r}: the expression does not parse: {error}.") from None
+    known = {re.split(r"[(:]", line)[0].strip() for line in config.getini("markers")}
+    unknown = set(_NAME.findall(config.option.markexpr or "")) - known - {"and", "or", "not", "True", "False", "None"}
+    if unknown:
+        raise UsageError(f"-m {config.option.markexpr!r}: no case has the mark {min(unknown)!r}.")
 
 
 def partial_reasons(session: pytest.Session, options: Options, unread: Iterable[str] = ()) -> tuple[str, ...]:

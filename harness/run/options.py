@@ -163,18 +163,18 @@ def parse(get: Any, folder: Path) -> Options:
         )
     return Options(
         backend=backend or "",
-        backend_options=tuple(_pair(text) for text in get("backend_option")),
+        backend_options=_pairs(get("backend_option")),
         levels=_levels(_named("--level", get("level"))),
         ranks=_ranks(get("ranks")),
         device=_device(get("device")),
-        scratch=get("scratch"),
-        report_dir=folder / get("report_dir"),
+        scratch=_text("--scratch", get("scratch")),
+        report_dir=folder / str(_text("--report-dir", get("report_dir"))),
         known_failures=_known(get("known_failures"), backend, folder),
         strict=bool(get("strict")),
         clauses=tuple(_named("--clause", get("clause"))),
-        case=get("case"),
+        case=_text("--case", get("case")),
         explain=explain,
-        second_engine=get("second_engine"),
+        second_engine=str(_text("--second-engine", get("second_engine"))),
         fresh_ranks=get("fresh_ranks"),
         keep_scratch=get("keep_scratch"),
         seed=_whole("--seed", get("seed")),
@@ -184,7 +184,14 @@ def parse(get: Any, folder: Path) -> Options:
 def _known(given: str | None, backend: str | None, folder: Path) -> Path | None:
     if given is None:
         return SHIPPED.get(backend or "")
-    return None if given == "none" else folder / given
+    return None if given == "none" else folder / str(_text("--known-failures", given))
+
+
+def _text(option: str, given: str | None) -> str | None:
+    """Return what an option was given. Raises UsageError for blanks: they must mean neither all nor the default."""
+    if given is not None and not given.strip():
+        raise UsageError(f"{option}={given}: that names nothing.")
+    return given
 
 
 def _split(values: Iterable[str]) -> list[str]:
@@ -198,6 +205,15 @@ def _named(option: str, values: Iterable[str]) -> list[str]:
     if given and not names:
         raise UsageError(f"{option}={given[-1]}: that names nothing.")
     return names
+
+
+def _pairs(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    pairs = tuple(map(_pair, texts))
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"--backend-option: {name} is given twice; a run certifies one value.")
+    return pairs
 
 
 def _pair(text: str) -> tuple[str, str]:

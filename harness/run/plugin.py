@@ -29,10 +29,10 @@ from dcp_conformance.harness.run.closing import secrets
 from dcp_conformance.harness.run.collecting import Cases, case_name
 from dcp_conformance.harness.run.concluding import Conclusion, said
 from dcp_conformance.harness.run.marks import MARKERS
-from dcp_conformance.harness.run.narrowing import SUITES, partial_reasons
+from dcp_conformance.harness.run.narrowing import SUITES, check_words, partial_reasons
 from dcp_conformance.harness.run.options import Options
 from dcp_conformance.harness.run.run import Run
-from dcp_conformance.harness.run.sides import Worker, side_of
+from dcp_conformance.harness.run.sides import Controller, Worker, side_of
 from dcp_conformance.harness.run.watching import Watching, told
 from dcp_conformance.harness.scratch import filesystem_type
 from dcp_conformance.harness.subject.subject import Subject
@@ -59,6 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     _leave_findings_to_the_summary(config.option)
     try:
+        check_words(config)
         options = option_list.parse(config.getoption, config.invocation_params.dir)
         if options.explain is not None:
             config.pluginmanager.register(Explaining(options), "dcp-conformance-explain")
@@ -119,14 +120,19 @@ class Conformance:
         place = options.known_failures
         # Read before anything is made: a file that cannot be used costs no folder and no process.
         known = KnownFailures() if place is None else load_known_failures(place)
+        unknown = known.unknown(self.catalogue)
+        if unknown:
+            raise UsageError("\n".join(unknown))
         for clause in options.clauses:
             # A mistyped id raises UsageError here, before ranks are started for it.
-            self.catalogue[clause]
+            if self.catalogue[clause].excluded is not None:
+                raise UsageError(f"--clause={clause}: nothing checks it. {self.catalogue[clause].excluded}")
         self.cases = Cases(self.catalogue, options)
         self.left: list[str] = []
         self.unread: list[str] = []
         self.partial: tuple[str, ...] = ()
         self.refused = ""
+        self.is_unread = False  # the collection ended with an error of the command line, which pytest tells
         self.is_over = False  # before a case could run: the backend is unusable
         self.side = side_of(config, options, self.catalogue, known)
 
@@ -147,7 +153,8 @@ class Conformance:
         except UsageError as error:
             self.is_over = True
             self.pytest_unconfigure()
-            raise pytest.UsageError(said(str(error))) from None
+            # It may hold words of the backend, of its start() for one.
+            raise pytest.UsageError(said(self._clean(str(error)))) from None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -202,7 +209,8 @@ class Conformance:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Write down the cases before the first one starts, so that one that vanishes is noticed."""
-        if not self.config.option.collectonly and not self.refused:
+        # Nothing is sorted where another hook has ended the collection with an error.
+        if not self.config.option.collectonly and not self.refused and self.cases.clauses:
             clauses = self.cases.clauses
             names = map(case_name, session.items)
             self.run.log.collected({name: [clause.id for clause in clauses[name]] for name in names})
@@ -272,6 +280,12 @@ class Conformance:
             self.run.cluster.close()  # nobody is left who could change what is written from here on
             self.run.log.finished(status=int(exitstatus), leftovers=self._clean.all(self.left))
             self.side.end(self.refused)
+        # An expression behind -k that does not parse, for one. A controller of workers never sorts cases itself.
+        self.is_unread = (
+            exitstatus == pytest.ExitCode.USAGE_ERROR
+            and not isinstance(self.side, Controller)
+            and not self.cases.clauses
+        )
         self.partial = partial_reasons(session, self.options, dict.fromkeys(self.unread))
         result = yield
         if self.refused:
@@ -313,7 +327,9 @@ class Conformance:
     @property
     def _certifies(self) -> bool:
         """Whether this process has cases of which to make a certificate."""
-        return self.side.finish is not None and not self.is_over and not self.config.option.collectonly
+        if self.side.finish is None or self.is_over or self.is_unread:
+            return False
+        return not self.config.option.collectonly
 
     def _too_large(self, item: pytest.Function, case: str) -> list[CaseOutcome]:
         world = int(str(item.funcargs.get("world", 1)))

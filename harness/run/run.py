@@ -16,7 +16,7 @@ from dcp_conformance.harness.backend.description import Surveyed
 from dcp_conformance.harness.backend.locate import locate
 from dcp_conformance.harness.backend.torch_release import check_torch
 from dcp_conformance.harness.certificate.events import EventLog
-from dcp_conformance.harness.cluster import Cluster, ClusterConfig, Outcome, Raised, Returned
+from dcp_conformance.harness.cluster import Cluster, ClusterConfig, Died, Hung, Outcome, Raised, Returned
 from dcp_conformance.harness.cluster.errors import ServerLost
 from dcp_conformance.harness.contract import LEVELS, Catalogue, Clause
 from dcp_conformance.harness.errors import UsageError
@@ -34,6 +34,7 @@ from dcp_conformance.harness.verdicts.trials import Bench
 SCALE_MEMORY = 12 << 30
 _SURVEYING = "dcp_conformance.harness.backend.survey:survey"
 _SURVEY_LIMIT = 300
+_OUTPUT_LINES = 8
 
 
 class Run:
@@ -226,7 +227,24 @@ def _unusable(name: str, outcome: Outcome) -> str:
         if outcome.error.is_a("UsageError"):
             return outcome.error.text
         return f"--backend={name}: importing it raised {described(outcome.error)}\n{outcome.error.traceback}"
-    return f"--backend={name}: the process that imported it ended without an answer ({outcome}).\n{outcome.output}"
+    ended = f"--backend={name}: while it was being imported, {_end(outcome)}."
+    return "\n".join([ended, *_their_lines(outcome.stack if isinstance(outcome, Hung) else outcome.output)])
+
+
+def _end(outcome: Outcome) -> str:
+    if isinstance(outcome, Died):
+        how = f"by signal {outcome.signal}" if outcome.signal else f"with exit code {outcome.exit_code}"
+        return f"the process ended {how}"
+    if isinstance(outcome, Hung):
+        return f"nothing came back for {outcome.waited:.0f} s. What waits belongs into a function (start() of a record)"
+    return str(outcome)
+
+
+def _their_lines(output: str) -> list[str]:
+    """The last lines of what was printed meanwhile, without frames of ours and of the import system."""
+    ours = ("dcp_conformance", "importlib", "Extension modules:", "<string>")
+    lines = [line for line in output.splitlines() if line.strip() and not any(word in line for word in ours)]
+    return lines[-_OUTPUT_LINES:]
 
 
 def _modules(cwd: str, *references: str) -> tuple[str, ...]:

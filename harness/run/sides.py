@@ -19,6 +19,7 @@ from dcp_conformance.harness.errors import UsageError
 from dcp_conformance.harness.run.closing import Finish
 from dcp_conformance.harness.run.folders import Folders
 from dcp_conformance.harness.run.options import Options
+from dcp_conformance.harness.run.process_limits import check_limits
 from dcp_conformance.harness.run.run import Run
 from dcp_conformance.harness.run.stopping import StopSignals, end_workers
 from dcp_conformance.harness.run.store import Store
@@ -160,6 +161,7 @@ def side_of(config: pytest.Config, options: Options, catalogue: Catalogue, known
     cwd = str(config.invocation_params.dir)
     # Before any process is started: most mistyped names are found without importing anything.
     locate(options.backend, cwd)
+    check_limits()
     if options.second_engine not in ("none", "reference_impl"):
         _locate_second(options.second_engine, cwd)
     if hasattr(config, "workerinput"):
@@ -173,4 +175,5 @@ def _locate_second(name: str, cwd: str) -> None:
         locate(name, cwd)
     except UsageError as error:
         # A mistyped name would leave every failure without blame.
-        raise UsageError(f"--second-engine={name} cannot be used ('none' for none). {error}") from None
+        why = str(error).replace(f"--backend={name}: ", "", 1)
+        raise UsageError(f"--second-engine={name} cannot be used ('none' for none): {why}") from None

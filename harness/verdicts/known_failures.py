@@ -100,6 +100,10 @@ class KnownFailures:
         # False sorts before True: the entry that names the case comes first.
         return min(covering, key=lambda entry: entry.case is None, default=None)
 
+    def unknown(self, catalogue: Catalogue) -> list[str]:
+        """Return what is wrong with entries whose clause is none, a sentence each: that needs no run."""
+        return [_unknown_clause(entry, catalogue) for entry in self.entries if entry.clause not in catalogue]
+
     def problems(
         self,
         outcomes: Iterable[CaseOutcome],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from dcp_conformance import HOME
 
 SUITES = (HOME / "suites").resolve()
 USAGE_ERROR = 4
+PLUGINS = ("dcp_conformance.entry", "xdist.plugin", "pytest_timeout")
+"""The plugins of pytest that a run has beside its own."""
+# What a shell calls the end of a program by SIGPIPE.
+NOBODY_READS = 141
 
 USAGE = """\
 usage: dcp-conformance BACKEND [options of the suites] [options of pytest]
@@ -28,7 +33,8 @@ module:WriterClass,ReaderClass, path/to/file.py or an installed entry point.
 
     dcp-conformance COMMAND ...    report, verify, diff, bundle, known, replay, explain, contract (each with --help)
 
-The configuration of pytest in the current folder, PYTEST_ADDOPTS and PYTEST_PLUGINS are not read.
+The configuration of pytest in the current folder, its installed plugins, PYTEST_ADDOPTS, PYTEST_PLUGINS and
+PYTHONWARNINGS are not used; `-p NAME` adds a plugin.
 `dcp-conformance --help` goes on with every option, ours under "certify a checkpoint backend".
 """
 
@@ -36,6 +42,24 @@ The configuration of pytest in the current folder, PYTEST_ADDOPTS and PYTEST_PLU
 def main(arguments: Sequence[str] | None = None) -> int:
     """Certify a backend, or run a command, and return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _main(given)
+        # Here and not at the exit of Python, which tells of it by a traceback.
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Nobody reads any more (`| head`): what is still in the buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOBODY_READS
+
+
+def _main(given: list[str]) -> int:
+    if {"-V", "--version"} & set(given):
+        print(_versions())
+        return 0
+    if not _has_folder():
+        print("dcp-conformance: the current folder is not there any more. Change into another one.", file=sys.stderr)
+        return USAGE_ERROR
     if not given or given[0] in ("-h", "--help"):
         print(USAGE)
         if not given:
@@ -45,21 +69,95 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = ["explain", *explained]
     from dcp_conformance.harness import commands
 
-    return commands.main(given[0], given[1:]) if given[0] in commands.COMMANDS else _certify(given)
+    if given[0] in commands.COMMANDS:
+        return commands.main(given[0], given[1:])
+    meant = _command_meant(given[0])
+    if meant:
+        print(
+            f"dcp-conformance: {given[0]!r} is neither a command nor a backend. {meant!r} is a command.",
+            file=sys.stderr,
+        )
+        return USAGE_ERROR
+    return _certify(given)
+
+
+def _command_meant(word: str) -> str:
+    """Return the command that a word was meant to be; empty where it leads to a backend, or is near to none."""
+    import difflib
+
+    from dcp_conformance.harness.backend.locate import locate
+    from dcp_conformance.harness.commands import COMMANDS
+    from dcp_conformance.harness.errors import UsageError
+
+    near = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.8)
+    try:
+        return "" if not near or locate(word, os.getcwd()) else near[0]
+    except UsageError:
+        return near[0]
+
+
+def _has_folder() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _certify(given: list[str]) -> int:
     """Run our suites and return pytest's exit code."""
     import pytest
 
+    from dcp_conformance import entry
+
+    entry.program = "dcp-conformance BACKEND"
     if not given[0].startswith("-"):
         given[0] = f"--backend={given[0]}"
     folder = Path.cwd()
     # The place of the current folder is the end of sys.path, where the search for the backend puts it.
     sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != folder]
-    for variable in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
+    _leave_their_settings()
+    try:
+        tempfile.gettempdir()  # pytest keeps output there
+    except FileNotFoundError as error:
+        print(f"dcp-conformance: {error.strerror}. Name one in TMPDIR.", file=sys.stderr)
+        return USAGE_ERROR
+    try:
+        return int(pytest.main([*_settings(folder), str(SUITES), *given]))
+    except ImportError as error:
+        # pytest lets the error of a plugin that was named by `-p` out of its hands.
+        if "Error importing plugin" not in str(error):
+            raise
+        print(f"dcp-conformance: {error}", file=sys.stderr)
+        return USAGE_ERROR
+
+
+def _versions() -> str:
+    """Return what a report of a bug needs, without importing any of it."""
+    import platform
+    from importlib import metadata
+
+    def of(distribution: str) -> str:
+        try:
+            return metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            return "not installed"
+
+    beside = ", ".join(f"{name} {of(name)}" for name in ("torch", "numpy", "pytest"))
+    return f"dcp-conformance {of('dcp-conformance')} ({beside}, Python {platform.python_version()})"
+
+
+def _leave_their_settings() -> None:
+    """Forget what is set up for their own tests: plugins that shuffle or await, warnings that are errors."""
+    import warnings
+
+    for variable in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONWARNINGS"):
         os.environ.pop(variable, None)
-    return int(pytest.main([*_settings(folder), str(SUITES), *given]))
+    # Workers and ranks are told nothing of it either: what they import may warn.
+    sys.warnoptions.clear()
+    warnings.resetwarnings()
+    # What is needed is loaded by name, see `_settings`.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 
 
 def _explained(given: Sequence[str]) -> list[str] | None:
@@ -82,7 +180,7 @@ def _settings(folder: Path) -> list[str]:
         f"--rootdir={SUITES.parent}",
         "--noconftest",
         "--import-mode=importlib",
-        "-pdcp_conformance.entry",
+        *(f"-p{plugin}" for plugin in PLUGINS),
         # The rootdir may be a site-packages folder, which is not ours to write to.
         f"--override-ini=cache_dir={folder / '.pytest_cache' / 'dcp-conformance'}",
     ]

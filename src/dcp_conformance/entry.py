@@ -17,6 +17,8 @@ from dcp_conformance import HOME
 PLUGIN = "dcp_conformance.harness.run.plugin"
 PACKAGE = "dcp_conformance.suites"
 SUITES = (HOME / "suites").resolve()
+program = ""
+"""What messages about the command line call the program; the command sets it before it enters pytest."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -25,6 +27,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
     known = early_config.known_args_namespace
     if _names_our_suites(early_config):
         _load(early_config)
+    if program:
+        parser.prog = program
+        # The places of our own settings are no help to whoever mistyped an option.
+        parser.extra_info.clear()
     result = yield
     missed = [name for name in known.file_or_dir if name.partition("::")[0].split("/")[0] == "suites"]
     asked = any(word.partition("=")[0] == "--backend" for word in early_config.invocation_params.args)

@@ -66,5 +66,5 @@ def test_one_page_shows_the_levels_of_what_is_published(home: Path, monkeypatch:
     [each] = published(home)
     assert isinstance(each, Published)
     pages = publish.made([each])
-    assert set(pages) == {home / "README.md", home / "index.html", home / "mypkg-1.2" / "README.md"}
+    assert set(pages) == {home / name for name in ("README.md", "index.html", "releases.md", "mypkg-1.2/README.md")}
     assert all(level["state"] in pages[home / "README.md"] for level in each.certificate["levels"])
