@@ -128,7 +128,8 @@ def _bytes(tensor: torch.Tensor) -> torch.Tensor:
     dense = (
         tensor.contiguous().reshape(-1)
         if tensor.numel() > 1
-        else tensor.clone(memory_format=torch.contiguous_format).reshape(-1)
+        # A view and no copy: torch 2.9 copies no float4.
+        else tensor.as_strided((tensor.numel(),), (1,))
     )
     raw = dense.to(torch.uint8) if dense.dtype == torch.bool else dense.view(torch.uint8)
     return raw.reshape(tensor.numel(), -1) if tensor.numel() else raw.reshape(0, 1)

@@ -106,6 +106,13 @@ def _has_folder() -> bool:
 
 def _certify(given: list[str]) -> int:
     """Run our suites and return pytest's exit code."""
+    if sys.platform != "linux":
+        print(
+            f"dcp-conformance: a run needs Linux (ranks are forked and killed, and looked at through /proc); this is "
+            f"{sys.platform}. Run it in a Linux container, as `docker run -v .:/work -w /work python:3.12` starts one.",
+            file=sys.stderr,
+        )
+        return USAGE_ERROR
     import pytest
 
     from dcp_conformance import entry

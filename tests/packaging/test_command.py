@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -121,3 +122,26 @@ def test_a_run_that_does_not_reach_our_suites_is_told_how_to(environment: Enviro
 
     assert run.code == 4, run
     assert "'suites' is not there" in run.text and "dcp-conformance BACKEND" in run.text
+
+
+def test_plugins_and_warnings_of_an_author_have_no_say(environment: Environment, repository: Path) -> None:
+    site = next((environment.bin.parent / "lib").glob("python*/site-packages"))
+    for name in ("reports", "backends"):
+        (repository / name).mkdir()
+        (repository / name / "__init__.py").write_text("raise RuntimeError('theirs was imported')\n")
+    (site / "their_plugin.py").write_text("raise RuntimeError('their plugin was loaded')\n")
+    info = site / "their_plugin-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-plugin\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[pytest11]\ntheir_plugin = their_plugin\n")
+    try:
+        theirs = environment.run(repository, "pytest")
+        ours = environment.run(
+            repository, "dcp-conformance", "their_store", *ONE, PYTHONWARNINGS="error", PYTHONPATH="."
+        )
+    finally:
+        (site / "their_plugin.py").unlink()
+        shutil.rmtree(info)
+
+    assert "their plugin was loaded" in theirs.text, "this test would show nothing"
+    assert ours.code == 0 and " passed" in ours.text, ours

@@ -59,3 +59,11 @@ def test_a_run_whose_reader_goes_ends_and_leaves_no_process(tmp_path: Path) -> N
     ended = shell(f"{words} | head -n 2", tmp_path)
     assert "Traceback" not in ended.stderr and ended.returncode != 0
     assert os.listdir(tmp_path / "scratch") == []
+
+
+@pytest.mark.parametrize("system", ("darwin", "win32"))
+def test_a_run_on_another_system_is_refused_by_a_sentence(tmp_path: Path, system: str) -> None:
+    program = f"import sys; sys.platform = {system!r}; import dcp_conformance.command as c; sys.exit(c.main(['mypkg']))"
+    ended = shell(f'{sys.executable} -c "{program}"', tmp_path)
+    assert ended.returncode == 4 and len(ended.stderr.splitlines()) == 1
+    assert "a run needs Linux" in ended.stderr and f"this is {system}. Run it in a Linux container" in ended.stderr
