@@ -31,6 +31,8 @@ def run_program(session: Session, function: str, *args: Any, limit: float) -> tu
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "PYTHONWARNINGS": "ignore",
+        # Hashes of text are its own: ranks are forked and share them.
+        "PYTHONHASHSEED": "random",
     }
     try:
         # The parent's own sys.path goes along: the backend may lie where only this rank was told to look.

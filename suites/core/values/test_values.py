@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dcp_conformance.harness.laws.verbs import must_match
+from dcp_conformance.harness.laws.verbs import must, must_match
 from dcp_conformance.harness.states.checklist import EXOTIC_DTYPES, ORDINARY_DTYPES
 from dcp_conformance.harness.subject.spec import STYLES
 from dcp_conformance.harness.subject.subject import Subject, module_on_ranks
@@ -28,6 +28,14 @@ def test_ordinary_dtype_comes_back_bit_for_bit(subject: Subject, dtype: str, sty
 @pytest.mark.parametrize("dtype", EXOTIC_DTYPES)
 def test_exotic_dtype_comes_back_bit_for_bit(subject: Subject, dtype: str) -> None:
     must_match(subject.observe(1, on_ranks.dtype_round_trip, dtype, STYLES[0]))
+
+
+@pytest.mark.clauses("FIN-04")
+def test_checkpoint_loads_where_nothing_is_left_of_the_program_that_saved_it(subject: Subject) -> None:
+    subject.needs("multi_process")
+    code, output, found = subject.alone(on_ranks.saved_by_a_program, timeout=120)
+    must(code == 0, otherwise=f"a program that saved ended with {code}: {output[-2000:]}", kind="error", rank=0)
+    must_match([found], "what another program had saved")
 
 
 @pytest.mark.clauses("FIN-12")

@@ -16,9 +16,8 @@ COUNTS = (1, 2, 3, 5, 10, 11, 16, 17, 33, 64, 65, 101)
 KIB = 1024
 # Bytes that a writer might copy at once, and multiples of them.
 BLOCKS = (4 * KIB, 16 * KIB, 64 * KIB, KIB * KIB)
-
-# The smallest part of an upload in parts.
-PARTS = (5 * KIB * KIB,)
+# The parts in which clients of object stores send and fetch: what they may take at least, and what they take unasked.
+PARTS = (5 * KIB * KIB, 8 * KIB * KIB, 16 * KIB * KIB)
 
 
 def any_number_of_items(session: Session) -> list[Difference]:
