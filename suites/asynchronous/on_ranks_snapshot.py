@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy
@@ -181,6 +182,11 @@ def _mutable_state(session: Session) -> dict[str, Any]:
         "blob": io.BytesIO(b"version 1"),
         "set": {1, 2},
         "array": numpy.arange(6),
+        # What is larger than a buffer may be taken over without a copy.
+        "large array": numpy.arange(100_000),
+        "large blob": io.BytesIO(b"version 1 " * 50_000),
+        "large bytes": bytearray(b"version 1 " * 50_000),
+        "large list": list(range(50_000)),
         "object": Box([1, 2]),
         "tuple": ([1, 2], {"c": 3}),
     }
@@ -198,6 +204,11 @@ def _mutate(session: Session, state: dict[str, Any]) -> None:
     state["blob"].write(b"VERSION 2")
     state["set"].clear()
     state["array"][:] = -7
+    state["large array"][:] = -7
+    state["large blob"].seek(0)
+    state["large blob"].write(b"VERSION 2 " * 50_000)
+    state["large bytes"][:] = b"VERSION 2 " * 50_000
+    state["large list"][:] = [-7]
     state["object"].content.append(-7)
     state["tuple"][0].append(-7)
     state["tuple"][1]["c"] = -7
@@ -206,5 +217,9 @@ def _mutate(session: Session, state: dict[str, Any]) -> None:
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:
     """With arrays and boxes as lists, which can be compared."""
-    plain = {"array": lambda item: item.tolist(), "object": lambda item: item.content}
+    plain: dict[str, Callable[[Any], Any]] = {
+        "array": lambda item: item.tolist(),
+        "large array": lambda item: item.tolist(),
+        "object": lambda item: item.content,
+    }
     return {key: plain[key](item) if key in plain and item is not None else item for key, item in state.items()}

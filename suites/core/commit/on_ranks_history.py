@@ -5,6 +5,7 @@ What is judged is what loads; how often, in which order and by whom is what vari
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,24 @@ def moving_stateful(session: Session, saves: int) -> list[Look]:
         checkpoint_id = session.new_id(f"step{number}")
         session.save(state, checkpoint_id)
         wanted = {f"thing{session.rank}": {key: value.clone() for key, value in thing.state_dict().items()}}
+        target = blank(wanted)
+        session.load(target, checkpoint_id)
+        looks.append(Look(when=f"of step {number}", found=differences(wanted, target)))
+    return looks
+
+
+def moving_objects(session: Session, saves: int) -> list[Look]:
+    """Save the same objects and tensors after each change in place, each time to a new id."""
+    session.needs("objects")
+    words, steps, raw, tensor = ["begun " * 300], [0], bytearray(2000), torch.zeros(2000, dtype=torch.float64)
+    held: dict[str, Any] = {"words": words, "table": {"inner": {"steps": steps}}, "bytes": raw, "tensor": tensor}
+    state, looks = {f"{key}{session.rank}": value for key, value in held.items()}, []
+    for number in range(1, saves + 1):
+        words[0] = f"step {number} " * 300
+        steps.append(number)
+        raw[number], tensor[number] = number, number
+        checkpoint_id, wanted = session.new_id(f"object-step{number}"), copy.deepcopy(state)
+        session.save(state, checkpoint_id)
         target = blank(wanted)
         session.load(target, checkpoint_id)
         looks.append(Look(when=f"of step {number}", found=differences(wanted, target)))

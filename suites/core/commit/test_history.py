@@ -63,6 +63,13 @@ def test_save_changes_no_checkpoint_of_a_name_like_its_own(subject: Subject) -> 
     as_saved([subject.alone(on_ids.beside_ids_alike)])
 
 
+@pytest.mark.clauses("BYTE-01")
+@pytest.mark.worlds(1, 2)
+def test_objects_that_change_in_place_are_saved_as_they_are_each_time(subject: Subject, world: int) -> None:
+    subject.needs("objects")
+    as_saved(subject.observe(world, on_ranks.moving_objects, 3))
+
+
 @pytest.mark.clauses("INPL-05")
 @pytest.mark.worlds(1, 2)
 def test_object_that_moves_on_is_saved_as_it_is_each_time(subject: Subject, world: int) -> None:

@@ -15,7 +15,7 @@ import torch
 from dcp_conformance.harness.faults.proxy import interpose
 from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
-from dcp_conformance.harness.states.values import blank, coded
+from dcp_conformance.harness.states.values import blank, coded, pattern
 from dcp_conformance.harness.subject.session import Session, into_subject
 
 EARLIER = -3.0  # what every tensor of a template holds before the load
@@ -109,6 +109,18 @@ def keep_skipped_values(session: Session) -> list[str]:
     target: dict[str, Any] = {"stored": torch.zeros(4, dtype=torch.float64), **skipped, "nested": dict(skipped)}
     session.load(target, checkpoint_id, planner=_partial_planner(session))
     return changed(skipped, target) + [f"nested.{name}" for name in changed(skipped, target["nested"])]
+
+
+def keep_skipped_tensors(session: Session) -> list[str]:
+    """As `keep_skipped_values`, over tensors of many dtypes and shapes and nothing else."""
+    checkpoint_id = session.new_id()
+    session.save({"stored": coded(1, (4,), version=1)}, checkpoint_id)
+    kinds = (torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.int32, torch.uint8, torch.bool)
+    skipped = {f"{kind} {shape}": pattern("kept", shape, kind) for kind in kinds for shape in ((), (3,), (2, 3), (0,))}
+    given = {key: item.clone() for key, item in skipped.items()}
+    target: dict[str, Any] = {"stored": torch.zeros(4, dtype=torch.float64), **given}
+    session.load(target, checkpoint_id, planner=_partial_planner(session))
+    return [key for key, item in skipped.items() if target.get(key) is not given[key] or differences(item, given[key])]
 
 
 def unusual_values(*, meta: bool = False) -> dict[str, Any]:

@@ -71,6 +71,13 @@ def test_partial_load_keeps_what_it_passes_over(subject: Subject) -> None:
     )
 
 
+@pytest.mark.clauses("PART-05")
+def test_partial_load_keeps_the_tensors_it_passes_over(subject: Subject) -> None:
+    lost = subject.alone(on_ranks.keep_skipped_tensors)
+    otherwise = f"a partial load changed tensors that it passed over: {', '.join(lost[:3])} ({len(lost)} in all)"
+    must(not lost, otherwise=otherwise, kind="values", rank=0)
+
+
 @pytest.mark.clauses("PART-03")
 def test_keys_that_nobody_asks_for_are_neither_missed_nor_read(subject: Subject) -> None:
     (found, read) = subject.alone(on_ranks.ask_for_some_of_each)

@@ -127,14 +127,24 @@ WIDENINGS = {"bfloat16": "float32", "float16": "float64", "float32": "float64", 
 
 def widening_load(session: Session, name: str) -> tuple[Attempt, bool, str, list[Difference]]:
     """Load into a wider dtype: how it went, whether the target is still itself, its dtype, what differs."""
-    source, wide = torch.arange(-8, 8).to(getattr(torch, name)), getattr(torch, WIDENINGS[name])
-    checkpoint_id, tensor = session.new_id(), torch.full((16,), 77).to(wide)
-    session.save({"a": source}, checkpoint_id)
-    target, place = {"a": tensor}, tensor.data_ptr()
+    wide, numbers = getattr(torch, WIDENINGS[name]), torch.arange(-8, 8).to(getattr(torch, name))
+    stored = {
+        "line": numbers,
+        "scalar": numbers[3].clone(),
+        "one": numbers[5:6].clone(),
+        "table": numbers.reshape(4, 4),
+    }
+    checkpoint_id, given = (
+        session.new_id(),
+        {key: torch.full_like(item, 77, dtype=wide) for key, item in stored.items()},
+    )
+    session.save(stored, checkpoint_id)
+    target, places = dict(given), {key: item.data_ptr() for key, item in given.items()}
     attempt = session.attempt(session.load, target, checkpoint_id)
-    kept = target["a"] is tensor and tensor.data_ptr() == place
-    found = differences({"a": source.to(wide)}, target) if attempt.ok else []
-    return attempt, kept, str(tensor.dtype).removeprefix("torch."), found
+    kept = all(target[key] is item and item.data_ptr() == places[key] for key, item in given.items())
+    found = differences({key: item.to(wide) for key, item in stored.items()}, target) if attempt.ok else []
+    now = sorted({str(item.dtype).removeprefix("torch.") for item in target.values()})
+    return attempt, kept, " and ".join(now), found
 
 
 def aliased_target(session: Session, expanded: bool) -> tuple[Attempt, list[Any]]:

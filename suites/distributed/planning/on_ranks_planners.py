@@ -16,6 +16,7 @@ from dcp_conformance.harness.laws.observations import Attempt, Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.sharding import Placer, blanked, own_groups, pieces
 from dcp_conformance.harness.states.values import coded, pattern
+from dcp_conformance.harness.subject import engine_calls
 from dcp_conformance.harness.subject.session import Session
 from dcp_conformance.suites.distributed.planning.on_ranks_global_plans import Written, save_noted, written
 
@@ -182,6 +183,48 @@ def _balancing(base: Any) -> Any:
             return super().create_global_plan(shared)
 
     return Balancing
+
+
+class _NoHints:
+    """A planner whose items carry no index hints; in all else the one that it is given."""
+
+    def __init__(self, planner: Any) -> None:
+        self._planner = planner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._planner, name)
+
+    def create_global_plan(self, all_plans: Any) -> Any:
+        """See torch's planner."""
+        plans, metadata = self._planner.create_global_plan(all_plans)
+        return [replace(plan, items=[_unhinted(item) for item in plan.items]) for plan in plans], metadata
+
+
+def _unhinted(item: Any) -> Any:
+    return replace(item, index=replace(item.index, index=None))
+
+
+def several_without_hints(session: Session) -> list[Difference]:
+    """Save three shards of one tensor on each rank by a planner that gives no hints, and load them again."""
+    from torch.distributed._shard import sharded_tensor
+
+    session.needs_arguments("save", ["planner"])
+    count, checkpoint_id = 3 * session.world_size, session.new_id()
+
+    def sharded(version: int) -> Any:
+        shards = [
+            sharded_tensor.Shard(
+                coded(place, (4,), version=version),
+                sharded_tensor.ShardMetadata([4 * place], [4], f"rank:{session.rank}/cpu"),
+            )
+            for place in range(session.rank, count, session.world_size)
+        ]
+        return sharded_tensor.init_from_local_shards(shards, 4 * count)
+
+    session.save({"t": sharded(1)}, checkpoint_id, planner=_NoHints(engine_calls.planner(session, "Save")))
+    target = {"t": sharded(2)}
+    session.load(target, checkpoint_id)
+    return differences(pieces(sharded(1)), pieces(target["t"]), key="t")
 
 
 def caching_of_shards(session: Session) -> list[Difference] | None:

@@ -72,3 +72,8 @@ def test_planner_that_spreads_replicas_works_unchanged(subject: Subject, world: 
     if any(results):
         plans.spread(plans.seen(results), -(-8 // world))
     must_match([differences for _results, differences in found])
+
+
+@pytest.mark.clauses("WRITE-01", "GLOB-17")
+def test_shards_of_a_rank_are_told_apart_without_hints(subject: Subject) -> None:
+    must_match(subject.observe(2, on_ranks.several_without_hints, group=True, fresh=True))
