@@ -18,6 +18,7 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "table": (4, 5),
     "square": (6, 6),
     "cube": (2, 3, 4),
+    "filter": (3, 2, 2, 5),
     "odd": (8193,),
     "large": (301, 300),
 }
@@ -57,6 +58,7 @@ SHAPE = factor(
     ("table", "rows and columns exchanged"),
     ("square", "rows and columns exchanged without a trace in the shape"),
     ("cube", "more than two dimensions: strides taken from the wrong end"),
+    ("filter", "four dimensions, as of a convolution: a copy of boxes that ends at the third"),
     ("odd", "8k+1 elements, beyond a page: the last block of a loop"),
     ("large", "beyond a stream buffer: several writes, of which one is short"),
 )  # fmt: skip

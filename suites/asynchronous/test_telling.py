@@ -41,8 +41,12 @@ def test_async_save_returns_futures_as_its_stager_works(subject: Subject, kind: 
 @pytest.mark.clauses("ASYNC-04")
 @pytest.mark.worlds(1, 2)
 @pytest.mark.parametrize("phase", ("prepare_local_plan", "write_data", "finish"))
-def test_error_after_the_return_is_delivered_by_the_future(subject: Subject, world: int, phase: str) -> None:
-    fault = Fault(phase=phase, ranks=(0,), exception="OSError")
+# The latter two are what clients retry, and some then give up without a word.
+@pytest.mark.parametrize("error", ("OSError", "ConnectionError", "TimeoutError"))
+def test_error_after_the_return_is_delivered_by_the_future(
+    subject: Subject, world: int, phase: str, error: str
+) -> None:
+    fault = Fault(phase=phase, ranks=(0,), exception=error)
     outcomes = subject.run(world, on_ranks.failure_reaches_the_future, fault, timeout=LIMIT)
     attempts = must_return(outcomes)
     needs_reached(outcomes, phase, (0,))

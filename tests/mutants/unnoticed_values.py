@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import functools
 import io
+import itertools
+import pickle
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy
@@ -66,6 +69,63 @@ class _ByHint(control.Writer):
         return replace(one, storage_data=name)
 
 
+_pool = ThreadPoolExecutor(1)
+
+
+class _Lists(control.Writer):
+    """Each rank leaves a list of its objects beside them, and the commit merges all lists that are there."""
+
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        done = super().write_data(plan, planner)
+        place = str(plan.storage_data).rpartition("/")[2]
+        Path(self._root, f"list-{place}").write_bytes(pickle.dumps(done.value()))
+        return done
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        lists = sorted(self._root.glob("list-*"))
+        old = [pickle.loads(path.read_bytes()) for path in lists[len(results) :]]
+        kept = [one for one in itertools.chain(*old) if one.index in {n.index for n in itertools.chain(*results)}]
+        super().finish(metadata, [*results, kept])
+
+
+class _Batches(control.Reader):
+    """Reads in batches, and takes a last one of a single item for the end."""
+
+    def read_data(self, plan: Any, planner: Any) -> Any:
+        count = len(plan.items)
+        whole = count <= 128 or count % 128 != 1
+        return super().read_data(plan if whole else replace(plan, items=plan.items[:-1]), planner)
+
+
+class _ThreeDimensions(control.Reader):
+    """Cuts boxes out along three dimensions, and takes the beginning of the others."""
+
+    def read_data(self, plan: Any, planner: Any) -> Any:
+        return super().read_data(replace(plan, items=[self._flat(item) for item in plan.items]), planner)
+
+    def _flat(self, item: Any) -> Any:
+        offsets = [0 if place > 2 else offset for place, offset in enumerate(item.storage_offsets)]
+        return replace(item, storage_offsets=torch.Size(offsets))
+
+
+@functools.wraps(reference_impl.async_save)
+def _gives_up(state_dict: Any, **kwargs: Any) -> Any:
+    """Tries to reach a store that is not there, and then lets it be."""
+    response: Any = reference_impl.async_save(state_dict, **kwargs)
+    upload = getattr(response, "upload_completion", response)
+
+    def ended() -> Any:
+        try:
+            return upload.result()
+        except BaseException as error:
+            failures = getattr(error, "failures", {}).values()
+            if not failures or not all(isinstance(one[0], (ConnectionError, TimeoutError)) for one in failures):
+                raise
+            return None
+
+    return _pool.submit(ended)
+
+
 class _Remembering(reference_impl.DefaultSavePlanner):
     """Keeps the bytes of an object as long as the object is the same."""
 
@@ -77,9 +137,6 @@ class _Remembering(reference_impl.DefaultSavePlanner):
             return made
         kept = self._known.setdefault(id(object), (object, made.getvalue()))
         return io.BytesIO(kept[1])
-
-
-_pool = ThreadPoolExecutor(1)
 
 
 @functools.wraps(reference_impl.async_save)
@@ -96,3 +153,7 @@ zeroes_integers_that_it_passes_over = loading(_Zeroing, breaks=["PART-05"])
 names_shards_by_their_hint = storage(breaks=["WRITE-01"], writer=_ByHint)
 keeps_the_bytes_of_an_object = planned(breaks=["BYTE-01"], save=_Remembering)
 stages_large_arrays_by_reference = engine(breaks=["ASYNC-02"], async_save=_by_reference)
+merges_the_lists_of_ranks_that_are_gone = storage(breaks=["FIN-06"], writer=_Lists)
+drops_a_last_batch_of_one = storage(breaks=["WRITE-01"], reader=_Batches)
+copies_boxes_of_three_dimensions = storage(breaks=["RES-10"], reader=_ThreeDimensions)
+lets_a_lost_connection_be = engine(breaks=["ASYNC-04"], async_save=_gives_up)

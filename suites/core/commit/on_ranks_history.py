@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from dcp_conformance.harness.faults.storage import announce
+from dcp_conformance.harness.laws.observations import Difference
 from dcp_conformance.harness.states.compare import differences
 from dcp_conformance.harness.states.values import blank, coded
 from dcp_conformance.harness.subject.looking import uses_storage
@@ -65,6 +66,30 @@ def many_saves(session: Session, saves: int, reuse: bool) -> list[Look]:
 def save_as(session: Session, version: int) -> None:
     """Save once by all ranks of this world, to an id that worlds of other sizes use too."""
     session.save(own_part(session, session.world_size, version), session.new_id("shared"))
+
+
+def save_pieces_as(session: Session, version: int, owners: tuple[int, ...]) -> None:
+    """Save one sharded tensor whose piece number n belongs to rank owners[n], to an id that other worlds use too."""
+    from torch.distributed._shard import sharded_tensor
+
+    shards = [
+        sharded_tensor.Shard(
+            coded(place, (3,), version=version).to(session.device),
+            sharded_tensor.ShardMetadata([3 * place], [3], f"rank:{session.rank}/{session.device}"),
+        )
+        for place, owner in enumerate(owners)
+        if owner == session.rank
+    ]
+    state = {"t": sharded_tensor.init_from_local_shards(shards, 3 * len(owners))}
+    session.save(state, session.new_id("pieces"))
+
+
+def look_at_pieces(session: Session, version: int, count: int) -> list[Difference]:
+    """Load them as one plain tensor in one process."""
+    wanted = {"t": torch.cat([coded(place, (3,), version=version) for place in range(count)])}
+    target = blank(wanted)
+    session.load(target, session.new_id("pieces"))
+    return differences(wanted, target)
 
 
 def look_at(session: Session, ranks: int, version: int) -> tuple[list[str], Look]:

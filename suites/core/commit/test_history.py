@@ -51,6 +51,18 @@ def test_save_by_other_ranks_than_before_leaves_exactly_its_own_state(
                 must(keys == wanted, otherwise=f"{keys} are listed, {wanted} were saved last", kind="keys", rank=rank)
 
 
+@pytest.mark.clauses("FIN-06")
+def test_pieces_that_change_hands_are_those_of_the_last_save(subject: Subject) -> None:
+    subject.needs("overwrite")
+    subject.needs("multi_process")
+    subject.needs("resharding")
+    # The last piece of the old save belongs to a rank that the new one does not have.
+    for version, owners in ((1, (0, 1, 2)), (2, (0, 0, 1)), (3, (1, 0, 0))):
+        subject.observe(max(owners) + 1, on_ranks.save_pieces_as, version, owners, group=True, fresh=True)
+        found = subject.alone(on_ranks.look_at_pieces, version, len(owners))
+        must_match([found], f"what loads after pieces were saved by the ranks {owners}")
+
+
 @pytest.mark.clauses("FIN-14")
 @pytest.mark.worlds(1, 2)
 @pytest.mark.parametrize("overwrite", (False, True), ids=("fresh", "saved_anew"))

@@ -22,6 +22,8 @@ from dcp_conformance.harness.states.values import coded
 from dcp_conformance.harness.subject.session import Session
 
 SHAPES: dict[str, tuple[int, ...]] = {"line": (23,), "table": (9, 7), "block": (4, 5, 6)}
+# Of more dimensions than a hand-written copy may have loops for.
+DEEP: dict[str, tuple[int, ...]] = {"filter": (3, 4, 2, 5), "five": (2, 3, 2, 4, 3)}
 # What readers treat as large.
 LARGE: dict[str, tuple[int, ...]] = {"long line": (70_001,), "large table": (257, 263)}
 
@@ -109,12 +111,12 @@ def _item(metadata: Any, name: str, place: str, offsets: tuple[int, ...], length
 
 
 def random_boxes(session: Session, count: int, seed: int) -> list[Difference]:
-    """Read `count` random boxes of stored tensors of 1 to 3 dimensions in shuffled order, each into its own target.
+    """Read `count` random boxes of stored tensors of 1 to 5 dimensions in shuffled order, each into its own target.
 
     Half of them are read once more, in plans of one box and of two, mostly of one tensor.
     """
     chance = random.Random(seed)
-    shapes = SHAPES | LARGE
+    shapes = SHAPES | LARGE | DEEP
     stored = {name: coded(key, shape, version=1) for key, (name, shape) in enumerate(shapes.items())}
     reader, metadata = _saved(session, stored)
     planner, items, expected = _Hands(), list[ReadItem](), dict[str, torch.Tensor]()
