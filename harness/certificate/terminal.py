@@ -210,8 +210,20 @@ def _undecided(certificate: Mapping[str, Any], width: int) -> list[str]:
     untestable = [clause for level in certificate["levels"] for clause in level["untestable"]]
     return [
         *_ids(f"{len(untestable)} untestable", untestable, width),
+        *_why_untestable(certificate, untestable, width),
         *_ids(f"{len(missing)} not exercised", missing, width),
     ]
+
+
+def _why_untestable(certificate: Mapping[str, Any], clauses: Sequence[str], width: int) -> list[str]:
+    """Return the reasons that keep levels undecided, each once with its clauses; at most three."""
+    reasons: dict[str, list[str]] = {}
+    for entry in certificate["clauses"]:
+        said = [case["reason"] for case in entry["cases"] if case["verdict"] == "untestable" and case["reason"]]
+        if entry["id"] in clauses and said:
+            reasons.setdefault(said[0], []).append(entry["id"])
+    lines = [f"{', '.join(ids[:3])}: {reason}" for reason, ids in list(reasons.items())[:3]]
+    return [line for text in lines for line in paragraph(text, width, first="  ", rest="    ")]
 
 
 def _beside(certificate: Mapping[str, Any], width: int) -> list[str]:

@@ -90,6 +90,9 @@ def repeated_by_planner(session: Session, what: str) -> Repeated:
         session.needs("objects")
     if not session.takes("save", "planner"):
         session.excuse("save takes no planner")
+    exported = any("DefaultSavePlanner" in part.utilities for part in (session.storage, session.engine))
+    if session.function_owner("save") == "backend" and not exported:
+        session.excuse("it exports no planner class that could be made to plan a piece twice")
     return _saved(session, _sound(session), [{}], planner=_twice(session.tool("DefaultSavePlanner"), what)())
 
 
