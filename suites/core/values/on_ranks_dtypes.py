@@ -132,7 +132,7 @@ def widening_load(session: Session, name: str) -> tuple[Attempt, bool, str, list
         "line": numbers,
         "scalar": numbers[3].clone(),
         "one": numbers[5:6].clone(),
-        "table": numbers.reshape(4, 4),
+        "table": numbers.reshape(4, 4).clone(),
     }
     checkpoint_id, given = (
         session.new_id(),
