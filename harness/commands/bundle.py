@@ -15,6 +15,7 @@ from dcp_conformance.harness.certificate.causes import Sighting
 from dcp_conformance.harness.certificate.prose import broken_lines, count
 from dcp_conformance.harness.certificate.token import token_of
 from dcp_conformance.harness.commands.arguments import add_certificate, certificate_at, findings_of, parser
+from dcp_conformance.harness.commands.standalone import SCRIPT, Standalone, standalone
 from dcp_conformance.harness.errors import UsageError
 
 # What a certificate says beside its verdicts, and belongs to each of them.
@@ -32,39 +33,44 @@ def main(arguments: Sequence[str]) -> int:
     certificate = certificate_at(given.certificate)
     found = findings_of(certificate, given.clause, given.case)
     target = Path(given.to or f"{given.clause}.tar.gz")
+    if target.exists():  # asked before the finding is shown, which takes seconds
+        raise UsageError(f"{target} is there already. Name another file with --to.")
+    shown = standalone(certificate, found[0])
     try:
         with target.open("xb") as file:
-            file.write(archive(certificate, found, given.clause))
+            file.write(archive(certificate, found, given.clause, shown))
     except FileExistsError:
         raise UsageError(f"{target} is there already. Name another file with --to.") from None
     except OSError as error:
         raise UsageError(f"Cannot write {target}: {error.strerror}.") from error
     print(f"{target}: {count(len(found), 'case')} of {given.clause}. Read it before you publish it.")
+    print(shown.said)
     return 0
 
 
-def archive(certificate: Mapping[str, Any], found: Sequence[Sighting], name: str) -> bytes:
+def archive(certificate: Mapping[str, Any], found: Sequence[Sighting], name: str, shown: Standalone) -> bytes:
     """Return a tar archive: what to read first, the findings in full, their run, the lines that repeat them."""
     tokens = [token_of(certificate, one.entry["id"], one.outcome.case).encoded() for one in found]
     commands = [one.outcome.finding.reproduce for one in found if one.outcome.finding]
     contents = {
-        "README.txt": _first(certificate, found, tokens[0]),
+        "README.txt": _first(certificate, found, tokens[0], shown.said),
         "findings.json": _json([one.outcome.as_data() for one in found]),
         "run.json": _json({key: certificate[key] for key in _KEPT}),
         "reproduce.sh": "\n".join(["#!/bin/sh", *commands]) + "\n",
         "tokens.txt": "\n".join(tokens) + "\n",
+        **shown.files,
     }
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w:gz") as packed:
         for place, text in contents.items():
             data = text.encode("utf-8", "backslashreplace")
             entry = tarfile.TarInfo(f"{name}/{place}")
-            entry.size, entry.mode = len(data), 0o755 if place.endswith(".sh") else 0o644
+            entry.size, entry.mode = len(data), 0o755 if place in ("reproduce.sh", SCRIPT) else 0o644
             packed.addfile(entry, io.BytesIO(data))
     return target.getvalue()
 
 
-def _first(certificate: Mapping[str, Any], found: Sequence[Sighting], token: str) -> str:
+def _first(certificate: Mapping[str, Any], found: Sequence[Sighting], token: str, script: str) -> str:
     backend, worst = certificate["backend"], found[0]
     entry = worst.entry
     lines = [
@@ -80,6 +86,8 @@ def _first(certificate: Mapping[str, Any], found: Sequence[Sighting], token: str
         ),
         "",
         f"Or: dcp-conformance replay {token}",
+        "",
+        script,
     ]
     return "\n".join(lines) + "\n"
 
