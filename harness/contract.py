@@ -59,6 +59,7 @@ BASES = ("documented", "upstream-tested", "upstream-source", "ours")
 LARGEST_WORLD = 4  # no clause needs more ranks to mean something
 
 _FILE = "clauses.toml"
+_RENAMED = "renamed.toml"
 _ID = re.compile(r"([A-Z]+)-(\d{2,})")
 
 
@@ -94,8 +95,9 @@ class Clause:
 class Catalogue:
     """All clauses of a contract, iterated in the order of their ids."""
 
-    def __init__(self, clauses: Iterable[Clause]) -> None:
-        """Raises UsageError when two clauses share an id."""
+    def __init__(self, clauses: Iterable[Clause], renamed: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        """Raises UsageError when two clauses share an id. renamed: ids of earlier releases, with those of now."""
+        self.renamed = dict(renamed or {})
         self._clauses: dict[str, Clause] = {}
         for clause in sorted(clauses, key=_id_order):
             twin = self._clauses.setdefault(clause.id, clause)
@@ -119,8 +121,15 @@ class Catalogue:
         try:
             return self._clauses[clause_id]
         except KeyError:
+            if clause_id in self.renamed:
+                now = " and ".join(self.renamed[clause_id])
+                raise UsageError(f"The clause {clause_id} was renamed: it is {now} now.") from None
             near = _nearest(clause_id.upper(), self._clauses)
             raise UsageError(f"The contract has no clause {clause_id!r}{near}.") from None
+
+    def current(self, clause_ids: Iterable[str]) -> tuple[str, ...]:
+        """Return the ids of now: those of a clause that was renamed or split in the place of its own."""
+        return tuple(dict.fromkeys(now for name in clause_ids for now in self.renamed.get(name, (name,))))
 
     def in_level(self, level: str) -> tuple[Clause, ...]:
         """Return the clauses of one level, in the order of their ids. Raises UsageError when there is no such level."""
@@ -138,7 +147,21 @@ def load_catalogue(folder: Path) -> Catalogue:
     for path in sorted(folder.rglob(_FILE)):
         if path.relative_to(folder).parts[0] not in LEVELS:
             raise UsageError(f"{path} belongs to no level. The levels are {', '.join(LEVELS)}.")
-    return Catalogue(clause for level in LEVELS for path in _chapters(folder / level) for clause in _read(path, level))
+    found = (clause for level in LEVELS for path in _chapters(folder / level) for clause in _read(path, level))
+    return Catalogue(found, renamed_in(folder / _RENAMED))
+
+
+def renamed_in(path: Path) -> dict[str, tuple[str, ...]]:
+    """Return the ids that were renamed or split, each with those of now. Raises UsageError for an unusable file."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"Renamed clauses cannot be read from {path}: {error}.") from error
+    for old, now in tables.items():
+        ids = [old, *now] if isinstance(now, list) and now else [""]
+        if not all(isinstance(name, str) and _ID.fullmatch(name) for name in ids):
+            raise UsageError(f'{path}: {old} must name the clauses of now, as in OLD-01 = ["NEW-01"].')
+    return {old: tuple(now) for old, now in tables.items()}
 
 
 def _chapters(folder: Path) -> list[Path]:

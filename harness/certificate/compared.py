@@ -12,6 +12,7 @@ _KEPT = frozenset({"pass", "not-applicable"})
 # Slower by this factor, and by this many seconds, is told; a machine under load does less than that.
 _SLOWER, _SECONDS = 2.0, 1.0
 _LISTED = 20
+Renamed = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +66,10 @@ class Comparison:
         return tuple(change for change in self.changes if change not in told)
 
 
-def compared(old: Mapping[str, Any], new: Mapping[str, Any], renamed: Mapping[str, str] | None = None) -> Comparison:
-    """Return the comparison of two certificates. `renamed` maps clause ids of the old suite to those of the new one."""
+def compared(old: Mapping[str, Any], new: Mapping[str, Any], renamed: Renamed | None = None) -> Comparison:
+    """Return the comparison of two certificates. `renamed`: ids of the old suite, with those of the new one."""
     names = renamed or {}
-    before = {names.get(clause, clause): entry for clause, entry in _entries(old).items()}
+    before = {now: entry for clause, entry in _entries(old).items() for now in names.get(clause, (clause,))}
     after = _entries(new)
     changes = [
         Change(

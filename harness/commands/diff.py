@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from dcp_conformance import HOME
 from dcp_conformance.harness.certificate.compared import compared, comparison_lines
 from dcp_conformance.harness.certificate.prose import plain
 from dcp_conformance.harness.commands.arguments import add_certificate, certificate_at, parser
+from dcp_conformance.harness.contract import renamed_in
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
         print(plain(f"{name}: {backend['name']} {backend['version']} ({code}), {certificate['run']['ended']}"))
         if certificate["run"]["partial"]:
             print(f"     a partial run: {'; '.join(certificate['run']['partial'])}")
-    found = compared(old, new)
+    found = compared(old, new, renamed_in(HOME / "suites" / "renamed.toml"))
     print("\n".join(comparison_lines(found)))
     return int(bool(found.lost))
 

@@ -11,6 +11,7 @@ import inspect
 import shutil
 import sys
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -115,11 +116,12 @@ class Conformance:
     """The state of one pytest process that runs our suites. What differs between the kinds of process is its `side`."""
 
     def __init__(self, config: pytest.Config, options: Options) -> None:
-        self.config, self.options = config, options
         self.catalogue = load_catalogue(SUITES)
+        options = replace(options, clauses=self.catalogue.current(options.clauses))
+        self.config, self.options = config, options
         place = options.known_failures
         # Read before anything is made: a file that cannot be used costs no folder and no process.
-        known = KnownFailures() if place is None else load_known_failures(place)
+        known = KnownFailures() if place is None else load_known_failures(place).current(self.catalogue)
         unknown = known.unknown(self.catalogue)
         if unknown:
             raise UsageError("\n".join(unknown))

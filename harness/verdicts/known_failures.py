@@ -18,7 +18,7 @@ import difflib
 import re
 import sys
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,11 @@ class KnownFailures:
         covering = [entry for entry in self.entries if entry.covers(clause, case) and not self.expired(entry)]
         # False sorts before True: the entry that names the case comes first.
         return min(covering, key=lambda entry: entry.case is None, default=None)
+
+    def current(self, catalogue: Catalogue) -> KnownFailures:
+        """Return them with the ids of now: an entry for a clause that was split covers each of its parts."""
+        entries = (replace(entry, clause=now) for entry in self.entries for now in catalogue.current((entry.clause,)))
+        return replace(self, entries=tuple(entries))
 
     def unknown(self, catalogue: Catalogue) -> list[str]:
         """Return what is wrong with entries whose clause is none, a sentence each: that needs no run."""

@@ -164,7 +164,7 @@ def test_what_was_lost_between_two_runs_comes_first():
 def test_a_renamed_clause_is_neither_new_nor_gone():
     old = certificate([clause("OLD-01")], [outcome("OLD-01")])
     new = certificate([clause("FIN-01")], [outcome("FIN-01")])
-    assert compared(old, new, {"OLD-01": "FIN-01"}).changes == ()
+    assert compared(old, new, {"OLD-01": ("FIN-01",)}).changes == ()
 
 
 def test_a_written_known_failures_file_covers_what_failed(tmp_path):
