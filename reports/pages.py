@@ -117,7 +117,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _html_row(each: Published) -> str:
-    name = f'<a href="{html.escape(each.folder.name)}/README.md">{html.escape(each.backend)}</a>'
+    name = f'<a href="{html.escape(each.folder.name)}/index.html">{html.escape(each.backend)}</a>'
     levels = "".join(
         f'<td class="{html.escape(each.level(name)["state"].replace(" ", "-"))}">{html.escape(_level(each, name))}</td>'
         for name in LEVELS
