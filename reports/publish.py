@@ -4,9 +4,9 @@
     python -m reports.publish                                       the pages alone
     python -m reports.publish --check                               whether they are what the certificates say
 
-The pages are reports/README.md, reports/index.html, reports/releases.md and a README.md beside each certificate.
-Nothing on them is typed: findings are those with a file in the folder's findings/. What is published names no folder of
-this machine.
+The pages are reports/README.md, reports/index.html, reports/releases.md, the picture reports/report.svg and a README.md
+beside each certificate. Nothing on them is typed: findings are those with a file in the folder's findings/. What is
+published names no folder of this machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dcp_conformance.harness.certificate import files
 from dcp_conformance.harness.certificate.reports import CERTIFICATE, REPORTS
-from reports import pages, releases
+from reports import pages, picture, releases
 from reports.public import public
 from reports.published import Published, published
 
@@ -54,6 +54,8 @@ def made(everything: list[Published]) -> dict[Path, str]:
         HOME / "index.html": pages.overview_html(everything),
         HOME / "releases.md": releases.page(),
     }
+    shown = [each for each in everything if each.folder.name == picture.OF]
+    texts |= {HOME / picture.NAME: picture.picture(shown[0].certificate)} if shown else {}
     return {**texts, **{each.folder / "README.md": pages.of_one(each) for each in everything}}
 
 

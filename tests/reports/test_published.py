@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from dcp_conformance.harness.certificate.reports import REPORTS
 from dcp_conformance.harness.certificate.schema import validate
 from dcp_conformance.harness.certificate.seal import seal_problems
-from reports import pages, publish
+from reports import pages, picture, publish
 from reports.public import PRIVATE, shortened
 from reports.published import HARMS, Published, published
 
@@ -84,3 +85,12 @@ def test_overview_names_every_level_of_every_backend() -> None:
         assert each.backend in text
         for level in each.certificate["levels"]:
             assert level["state"] in text
+
+
+def test_picture_of_the_readme_is_small_and_well_formed() -> None:
+    text = (publish.HOME / picture.NAME).read_text(encoding="utf-8")
+    drawn = ElementTree.fromstring(text)
+
+    assert len(text.encode()) <= 40 << 10
+    assert len(drawn.findall("{http://www.w3.org/2000/svg}text")) > 10
+    assert "prefers-color-scheme:dark" in text
