@@ -44,7 +44,7 @@ def test_environment_comes_back_and_stop_is_called(tmp_path: Path) -> None:
 
 def test_a_server_that_does_not_come_up_is_a_usage_error(tmp_path: Path) -> None:
     running = server(tmp_path, "raise RuntimeError('port in use')")
-    with pytest.raises(UsageError, match="did not come up"):
+    with pytest.raises(UsageError, match=r"start\(\) failed: RuntimeError: port in use"):
         running.start()
     running.stop()
 

@@ -70,6 +70,8 @@ def mounts() -> bool:
 def test_wrong_input_is_a_sentence(row: Wrong, process: Process, tmp_path: Path) -> None:
     if "mount" in row.before and not mounts():
         pytest.skip("this user may mount nothing")
+    if any(f"none {place}" in row.before and place in ROOT.parents for place in map(Path, ("/tmp", "/var/tmp"))):
+        pytest.skip("this clone lies in the folder that would be hidden")
     folder = tmp_path / "folder"
     there = _written(folder, row.files)
     ended = process.ask(row, folder, tmp_path / "output")
