@@ -133,7 +133,7 @@ class _HashingReader(control.Reader):
         }
 
 
-takes_equal_sums_for_equal = storage(breaks=["TYPE-02"], writer=_Delta)
+takes_equal_sums_for_equal = storage(breaks=["FIN-06"], writer=_Delta)
 waits_a_moment_for_the_coordinator = storage(breaks=["FIN-13"], writer=_Impatient)
 knows_its_own_reader_only = engine(breaks=["PG-02"], reader=_Reader, save=_save_with_mark, load=_load_with_mark)
 asks_twice_in_a_group = engine(breaks=["INPL-05"], save=_asks_first)

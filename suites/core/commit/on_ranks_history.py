@@ -6,6 +6,7 @@ What is judged is what loads; how often, in which order and by whom is what vari
 from __future__ import annotations
 
 import copy
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,26 @@ def many_saves(session: Session, saves: int, reuse: bool) -> list[Look]:
 def save_as(session: Session, version: int) -> None:
     """Save once by all ranks of this world, to an id that worlds of other sizes use too."""
     session.save(own_part(session, session.world_size, version), session.new_id("shared"))
+
+
+def rearranged_saves(session: Session) -> list[Look]:
+    """Save the same whole numbers in one order after the other, of several sizes, to one id and then to new ones."""
+    looks = []
+    whole = torch.arange(90_000).reshape(300, 300)
+    first = {"small": torch.arange(24.0), "large": whole, "large and real": whole.double()}
+    orders = {
+        "in order": first,
+        "in reverse": {key: item.flip(0) for key, item in first.items()},
+        "turned by one": {key: item.roll(1, 0) for key, item in first.items()},
+    }
+    over_it = [session.new_id("rearranged")] * len(orders) if "overwrite" not in session.storage.unsupported else []
+    ids = [*over_it, *(session.new_id(f"rearranged{number}") for number in range(len(orders)))]
+    for checkpoint_id, (name, wanted) in zip(ids, itertools.cycle(orders.items())):
+        session.save({key: item.clone() for key, item in wanted.items()}, checkpoint_id)
+        target = blank(wanted)
+        session.load(target, checkpoint_id)
+        looks.append(Look(when=f"of numbers {name}", found=differences(wanted, target)))
+    return looks
 
 
 def save_pieces_as(session: Session, version: int, owners: tuple[int, ...]) -> None:

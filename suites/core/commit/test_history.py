@@ -52,6 +52,11 @@ def test_save_by_other_ranks_than_before_leaves_exactly_its_own_state(
 
 
 @pytest.mark.clauses("FIN-06")
+def test_same_numbers_in_another_order_are_another_state(subject: Subject) -> None:
+    as_saved([subject.alone(on_ranks.rearranged_saves)])
+
+
+@pytest.mark.clauses("FIN-06")
 def test_pieces_that_change_hands_are_those_of_the_last_save(subject: Subject) -> None:
     subject.needs("overwrite")
     subject.needs("multi_process")
